@@ -1,0 +1,31 @@
+//! `cargo xtask <command>`: what the project does to itself.
+
+mod layers;
+mod steps;
+mod tidy;
+
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+
+const USAGE: &str = "usage: cargo xtask <command>
+
+  test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
+  layers             checks which crate may depend on which, and what the pure ones may name
+  tidy               checks file lengths, headers and documents";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    std::env::set_current_dir(root())?;
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["test"] => steps::test(steps::Install::IfRoot),
+        ["test", "--install"] => steps::test(steps::Install::Yes),
+        ["layers"] => layers::check(),
+        ["tidy"] => tidy::check(),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// The repository, wherever the command was typed.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository").to_owned()
+}
