@@ -1,5 +1,6 @@
 //! `cargo xtask <command>`: what the project does to itself.
 
+mod codegen;
 mod layers;
 mod steps;
 mod tidy;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 const USAGE: &str = "usage: cargo xtask <command>
 
   test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
+  codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
   layers             checks which crate may depend on which, and what the pure ones may name
   tidy               checks file lengths, headers and documents";
 
@@ -19,6 +21,8 @@ fn main() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => steps::test(steps::Install::IfRoot),
         ["test", "--install"] => steps::test(steps::Install::Yes),
+        ["codegen"] => codegen::write(),
+        ["codegen", "--check"] => codegen::check(),
         ["layers"] => layers::check(),
         ["tidy"] => tidy::check(),
         _ => bail!("{USAGE}"),

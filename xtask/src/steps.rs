@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
-use crate::{layers, tidy};
+use crate::{codegen, layers, tidy};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
@@ -20,6 +20,7 @@ const PROGRAMS: &[(&str, &str)] = &[("kcat", "kcat")];
 pub(crate) fn test(install: Install) -> Result<()> {
     layers::check()?;
     tidy::check()?;
+    codegen::check()?;
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     foreign_programs(install)?;

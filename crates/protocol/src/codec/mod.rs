@@ -1,0 +1,13 @@
+//! The primitives that generated code is made of.
+
+mod decoder;
+mod encoder;
+mod error;
+mod form;
+mod payload;
+
+pub use decoder::{Decoder, Tag};
+pub use encoder::{Encoder, Segment, TaggedFields};
+pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+pub use form::Form;
+pub use payload::Records;
