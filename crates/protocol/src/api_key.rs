@@ -17,6 +17,11 @@ pub(crate) struct Spec {
 }
 
 impl ApiKey {
+    /// The number, as headers carry it.
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+
     /// Kafka's name.
     pub const fn name(self) -> &'static str {
         self.spec().name

@@ -15,6 +15,11 @@ macro_rules! error_codes {
             /// All of them, in ascending order.
             pub const ALL: &[ErrorCode] = &[$(ErrorCode::$variant),*];
 
+            /// The number, as fields of responses carry it.
+            pub const fn code(self) -> i16 {
+                self as i16
+            }
+
             /// Kafka's name.
             pub const fn name(self) -> &'static str {
                 match self {
