@@ -1,0 +1,57 @@
+//! The controller quorum's consensus: KRaft (KIP-595, pre-vote KIP-996), as one driven machine.
+//!
+//! [`Quorum`] elects a leader among the voters and replicates the metadata log to voters and observers.
+//! It decides; it does no I/O: events come in (`handle_*`, each with `now`), [`Effect`]s come out in the
+//! order in which the driver must carry them out, and [`Quorum::deadline`] says when to call again. The log
+//! is behind [`ReplicatedLog`]; messages are plain values that mirror Kafka's.
+//!
+//! What it deliberately does not do: encode messages, open connections, move snapshots between nodes (it
+//! says which one is needed), or change the voter set (the set is the static one of kraft.version 0).
+//!
+//! ```text
+//!                 campaign time           majority of pre-votes       majority of votes
+//!   Unattached ------------------> Prospective ------------> Candidate ------------> Leader
+//!     ^   ^  ^------------------------'  lost  ^----lost-------'                        |
+//!     |   |                                                                             | resigns, or a
+//!     |   '---- leader gone or silent ---- Follower <---- a leader is known (any role)  | majority is silent
+//!     '--------------- after a while ----------------------------- Resigned <-----------'
+//! ```
+//!
+//! Reading order: [`message`], [`log`], [`effects`], [`quorum_state`], [`quorum`] (the machine and its
+//! events), `transition` (how roles change), `role/*` (what each role does), `vote` (who gets ours), `fetch`
+//! (the leader's side of replication), `replicate` (the follower's side), `flush` (what is on disk),
+//! `silence` (when a leader counts as dead).
+
+pub mod bug;
+pub mod config;
+pub mod describe;
+pub mod effects;
+pub mod error;
+mod fetch;
+mod flush;
+pub mod log;
+pub mod message;
+pub mod quorum;
+pub mod quorum_state;
+mod replicate;
+mod role;
+mod silence;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod transition;
+mod vote;
+pub mod voters;
+
+pub use config::QuorumConfig;
+pub use describe::{QuorumDescription, ReplicaStatus};
+pub use effects::{CallId, Effect, Effects, RequestId};
+pub use error::{AppendError, ErrorCode, QuorumError};
+pub use log::{AppendFetchedError, LeaderChange, LogError, ReplicatedLog};
+pub use message::{
+    BeginQuorumEpochRequest, EndQuorumEpochRequest, EpochResponse, FetchRequest, FetchResponse,
+    LeaderAndEpoch, Request, Response, VoteRequest, VoteResponse,
+};
+pub use quorum::Quorum;
+pub use quorum_state::{QuorumState, QuorumStateError};
+pub use role::RoleName;
+pub use voters::{DuplicateVoter, Endpoint, ReplicaKey, Voter, VoterSet};
