@@ -51,6 +51,13 @@ impl Controller {
         Ok(())
     }
 
+    /// Tells where the next record will stand: the quorum writes records of its own between the
+    /// controller's.
+    pub fn set_end(&mut self, end: Offset) {
+        assert!(end >= self.image.end.offset, "the log does not shrink under its leader");
+        self.image.end.offset = end;
+    }
+
     /// What the log says, up to the last record appended.
     pub fn image(&self) -> &MetadataImage {
         &self.image

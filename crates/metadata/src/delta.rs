@@ -26,4 +26,14 @@ impl MetadataDelta {
     pub fn is_empty(&self) -> bool {
         *self == MetadataDelta::default()
     }
+
+    /// Adds what a later run of records touched.
+    pub fn merge(&mut self, later: MetadataDelta) {
+        self.partitions.retain(|at| !later.removed_topics.iter().any(|(id, _)| *id == at.topic_id));
+        self.partitions.extend(later.partitions);
+        self.removed_topics.extend(later.removed_topics);
+        self.brokers.extend(later.brokers);
+        self.configs.extend(later.configs);
+        self.features |= later.features;
+    }
 }
