@@ -83,6 +83,7 @@ fn first_message(records: &[RecordError]) -> &str {
 /// A batch that may be appended, but for its offset.
 #[derive(Debug)]
 pub struct ValidBatch<'a> {
+    origin: Origin,
     header: BatchHeader,
     bytes: Buffer<'a>,
 }
@@ -95,6 +96,11 @@ enum Buffer<'a> {
 }
 
 impl ValidBatch<'_> {
+    /// Who made it.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// The header; the offset is not the log's until [`ValidBatch::assign`].
     pub fn header(&self) -> &BatchHeader {
         &self.header
@@ -166,7 +172,7 @@ pub fn validate<'a>(batch: &'a mut [u8], rules: &Rules) -> Result<ValidBatch<'a>
     };
     let mut edit = BatchMut::parse_exactly(slice).expect("it parsed above");
     edit.set_timestamps(rules.timestamp_type, max_timestamp);
-    Ok(ValidBatch { header: *edit.header(), bytes })
+    Ok(ValidBatch { origin: rules.origin, header: *edit.header(), bytes })
 }
 
 fn check_size(size: usize, rules: &Rules) -> Result<(), InvalidBatch> {
