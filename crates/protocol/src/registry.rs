@@ -112,3 +112,6 @@ fn recode<M: Message + ToJson + fmt::Debug>(bytes: Bytes, version: i16) -> Resul
     let bytes = encode_to_vec(&message, version)?;
     Ok(Recoded { bytes, json: json(&message, version), debug: format!("{message:?}"), remaining })
 }
+
+#[cfg(test)]
+mod tests;

@@ -292,6 +292,14 @@ impl Decoder {
         Ok(self.i8()? >= 0)
     }
 
+    /// Whether a nullable struct follows inside a tagged field: a varint there, 0 for null.
+    ///
+    /// # Errors
+    /// When there is no varint.
+    pub fn is_present_tagged(&mut self) -> Result<bool, DecodeError> {
+        Ok(self.uvarint()? > 0)
+    }
+
     /// The tagged fields at the end of a struct. `field` reads those it knows from a decoder that holds just
     /// that field; the others are skipped.
     ///
