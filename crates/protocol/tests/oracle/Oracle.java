@@ -2,6 +2,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -12,6 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import org.apache.kafka.common.errors.UnsupportedVersionException;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.protocol.Message;
 import org.apache.kafka.common.protocol.ObjectSerializationCache;
@@ -19,9 +21,11 @@ import org.apache.kafka.common.protocol.ObjectSerializationCache;
 /**
  * Asks Apache Kafka's own message classes whether they read our bytes as we do.
  *
- * Standard input has a case on each line: the message's name, a version, the bytes in hexadecimal and the JSON that
- * we make of them, with tabs between. Kafka decodes the bytes, its JSON must be ours, and what it encodes again must be
- * the bytes. Ends with the number of cases, and with exit status 1 when one of them differs.
+ * Standard input has a case on each line: the message's name, a version, whether its values are random or all the
+ * default, the bytes in hexadecimal, and the JSON that we make of them at that version and at the last, with tabs
+ * between. Kafka decodes the bytes, its JSON must be ours, and what it encodes again must be the bytes. The JSON at the
+ * last version shows what fields have that the version lacks; Kafka refuses to make it where the last version lacks
+ * something too. Ends with the number of cases, and with exit status 1 when one of them differs.
  */
 public class Oracle {
     private static final String[] PACKAGES = {
@@ -34,6 +38,7 @@ public class Oracle {
     };
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final HexFormat HEX = HexFormat.of();
+    private static long defaultsCompared = 0;
 
     /** One of Kafka's message classes, and the method that makes JSON of it. */
     private record Kind(Class<?> message, Method toJson) {
@@ -61,7 +66,7 @@ public class Oracle {
         long cases = 0;
         var input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = input.readLine(); line != null; line = input.readLine()) {
-            String[] parts = line.split("\t", 4);
+            String[] parts = line.split("\t", 6);
             String name = parts[0];
             Kind kind = kinds.get(name);
             if (kind == null) {
@@ -70,7 +75,7 @@ public class Oracle {
             }
             String difference;
             try {
-                difference = compare(kind, Short.parseShort(parts[1]), HEX.parseHex(parts[2]), parts[3]);
+                difference = compare(kind, parts[2].equals("default"), Short.parseShort(parts[1]), HEX.parseHex(parts[3]), parts[4], parts[5]);
             } catch (Exception | AssertionError e) {
                 Throwable cause = e.getCause() == null ? e : e.getCause();
                 difference = "fails with " + cause;
@@ -78,7 +83,7 @@ public class Oracle {
             cases++;
             compared.add(name + " v" + parts[1]);
             if (difference != null) {
-                String text = difference + "\n    bytes " + parts[2] + "\n    ours  " + parts[3];
+                String text = difference + "\n    bytes " + parts[3] + "\n    ours  " + parts[4];
                 differences.computeIfAbsent(name + " v" + parts[1], k -> new ArrayList<>()).add(text);
             }
         }
@@ -86,13 +91,14 @@ public class Oracle {
             System.out.println(entry.getKey() + ": " + entry.getValue().size() + " differ, such as");
             System.out.println("  " + entry.getValue().get(0));
         }
-        System.out.printf("%d messages, %d message versions, %d cases compared; %d message versions differ%n",
-            kinds.size(), compared.size(), cases, differences.size());
+        System.out.printf("%d messages, %d message versions, %d cases compared (%d at the last version too); %d message versions differ%n",
+            kinds.size(), compared.size(), cases, defaultsCompared, differences.size());
         System.exit(differences.isEmpty() ? 0 : 1);
     }
 
     /** What differs, or null. */
-    private static String compare(Kind kind, short version, byte[] bytes, String ours) throws Exception {
+    private static String compare(Kind kind, boolean defaults, short version, byte[] bytes, String ours,
+            String latest) throws Exception {
         Message message = (Message) kind.message().getDeclaredConstructor().newInstance();
         ByteBuffer buffer = ByteBuffer.wrap(bytes);
         message.read(new ByteBufferAccessor(buffer), version);
@@ -100,9 +106,26 @@ public class Oracle {
             return "leaves " + buffer.remaining() + " bytes";
         }
         JsonNode theirs = (JsonNode) kind.toJson().invoke(null, message, version, false);
+        if (defaults && !message.equals(kind.message().getDeclaredConstructor().newInstance())) {
+            return "is not of Kafka's defaults:\n    theirs " + kind.message().getDeclaredConstructor().newInstance();
+        }
         // Through text, so that numbers of the same value are of the same class.
         if (!JSON.readTree(theirs.toString()).equals(JSON.readTree(ours))) {
             return "is, for Kafka,\n    theirs " + theirs;
+        }
+        if (Short.compare(message.highestSupportedVersion(), version) != 0) {
+            try {
+                JsonNode last = (JsonNode) kind.toJson().invoke(null, message, message.highestSupportedVersion(), false);
+                if (!JSON.readTree(last.toString()).equals(JSON.readTree(latest))) {
+                    return "has other defaults, which at the last version are\n    theirs " + last
+                        + "\n    ours   " + latest;
+                }
+                defaultsCompared++;
+            } catch (InvocationTargetException e) {
+                if (!(e.getCause() instanceof UnsupportedVersionException)) {
+                    throw e;
+                }
+            }
         }
         ObjectSerializationCache cache = new ObjectSerializationCache();
         ByteBuffer again = ByteBuffer.allocate(message.size(cache, version));
