@@ -2,6 +2,7 @@
 
 mod codegen;
 mod layers;
+mod oracle;
 mod steps;
 mod tidy;
 
@@ -13,6 +14,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
   codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
   layers             checks which crate may depend on which, and what the pure ones may name
+  oracle [N [SEED]]  compares N random messages of each kind with Apache Kafka (needs java and mvn)
   tidy               checks file lengths, headers and documents";
 
 fn main() -> Result<()> {
@@ -24,6 +26,9 @@ fn main() -> Result<()> {
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
         ["layers"] => layers::check(),
+        ["oracle"] => oracle::compare(None, None),
+        ["oracle", rounds] => oracle::compare(Some(rounds), None),
+        ["oracle", rounds, seed] => oracle::compare(Some(rounds), Some(seed)),
         ["tidy"] => tidy::check(),
         _ => bail!("{USAGE}"),
     }

@@ -53,7 +53,8 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     run("cargo", arguments)
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<()> {
+/// Runs a program, saying so.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
     let shown = format!("{program} {}", arguments.join(" "));
     eprintln!("== {shown}");
     let status = Command::new(program).args(arguments).status().with_context(|| shown.clone())?;

@@ -32,6 +32,7 @@ pub struct Entry {
     /// Its versions.
     pub versions: RangeInclusive<i16>,
     recode: fn(Bytes, i16) -> Result<Recoded, RecodeError>,
+    default: fn(i16) -> Result<Vec<u8>, EncodeError>,
     #[cfg(any(test, feature = "arbitrary"))]
     arbitrary: fn(&mut ottla_types::Random, i16) -> Result<Vec<u8>, EncodeError>,
 }
@@ -43,6 +44,8 @@ pub struct Recoded {
     pub bytes: Vec<u8>,
     /// Its JSON.
     pub json: String,
+    /// Its JSON at the last version: with defaults where the version it came from has no field.
+    pub json_latest: String,
     /// Its `Debug` text.
     pub debug: String,
     /// How many bytes were left after it.
@@ -77,6 +80,7 @@ impl Entry {
             kind,
             versions: first..=last,
             recode: recode::<M>,
+            default: |version| encode_to_vec(&M::default(), version),
             #[cfg(any(test, feature = "arbitrary"))]
             arbitrary: |random, version| encode_to_vec(&M::arbitrary(random, version), version),
         }
@@ -95,6 +99,15 @@ impl Entry {
         (self.recode)(bytes.into(), version)
     }
 
+    /// The bytes of a message that has its default in every field.
+    ///
+    /// # Errors
+    /// When there is no such version, or the default of a field is no value of it: records that may not be
+    /// null.
+    pub fn default_bytes(&self, version: i16) -> Result<Vec<u8>, EncodeError> {
+        (self.default)(version)
+    }
+
     /// The bytes of a random message that fills every field of the version.
     ///
     /// # Errors
@@ -110,5 +123,9 @@ fn recode<M: Message + ToJson + fmt::Debug>(bytes: Bytes, version: i16) -> Resul
     let message = M::decode(&mut input, version)?;
     let remaining = input.remaining();
     let bytes = encode_to_vec(&message, version)?;
-    Ok(Recoded { bytes, json: json(&message, version), debug: format!("{message:?}"), remaining })
+    let (json, json_latest) = (json(&message, version), json(&message, *M::VERSIONS.end()));
+    Ok(Recoded { bytes, json, json_latest, debug: format!("{message:?}"), remaining })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! `crates/protocol/schemas/README.md`.
 
 use super::schema::{Api, Family, Field, File, Literal, Message, Record, Storage, Struct, Type, Versions};
+use super::structs::field_name;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Parses a file.
@@ -137,14 +138,29 @@ impl<'a> Lines<'a> {
             Message { versions: heading.versions, flexible: heading.flexible, main, inner: Vec::new() };
         match open {
             "{}" => {}
-            "{" => message.main.fields = self.fields(heading.versions, &mut message)?,
+            "{" => message.main.fields = self.fields(name, heading.versions, &mut message)?,
             _ => bail!("expected `{{`: {open}"),
         }
         Ok(message)
     }
 
-    /// The fields up to `}`. Structs met on the way go to `message`.
-    fn fields(&mut self, within: Versions, message: &mut Message) -> Result<Vec<Field>> {
+    /// The fields of a struct inside a message. It comes before those inside it.
+    fn inner(
+        &mut self,
+        name: String,
+        doc: Vec<String>,
+        within: Versions,
+        message: &mut Message,
+    ) -> Result<()> {
+        ensure!(message.inner(&name).is_none(), "{name} is there already");
+        let index = message.inner.len();
+        message.inner.push(Struct { name: name.clone(), doc, fields: Vec::new() });
+        message.inner[index].fields = self.fields(&name, within, message)?;
+        Ok(())
+    }
+
+    /// The fields of `owner`, up to `}`. Structs met on the way go to `message`.
+    fn fields(&mut self, owner: &str, within: Versions, message: &mut Message) -> Result<Vec<Field>> {
         let mut fields = Vec::new();
         loop {
             let line = self.next().context("expected `}` before the end of the file")?;
@@ -154,8 +170,7 @@ impl<'a> Lines<'a> {
             }
             if let Some(name) = line.strip_prefix("struct ") {
                 let name = name.trim_end_matches('{').trim().to_owned();
-                let inner = self.fields(message.versions, message)?;
-                message.inner.push(Struct { name, doc, fields: inner });
+                self.inner(name, doc, message.versions, message)?;
                 continue;
             }
             let (declaration, opens) = match line.strip_suffix('{') {
@@ -165,9 +180,8 @@ impl<'a> Lines<'a> {
             let field = parse_field(declaration, doc, within, message.versions)?;
             if opens {
                 let name = struct_name(&field.ty).context("only structs have fields")?.to_owned();
-                let inner = self.fields(field.versions, message)?;
-                ensure!(message.inner(&name).is_none(), "{name} is there already");
-                message.inner.push(Struct { name, doc: Vec::new(), fields: inner });
+                let doc = vec![format!("What [`{}::{}`] holds.", owner, field_name(&field.name))];
+                self.inner(name, doc, field.versions, message)?;
             }
             fields.push(field);
         }

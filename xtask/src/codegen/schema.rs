@@ -13,8 +13,8 @@ impl Versions {
     pub(crate) fn condition(self, within: Versions) -> Option<String> {
         match (self.first > within.first, self.last < within.last) {
             (false, false) => None,
-            _ if self.first == self.last => Some(format!("version == {}", self.first)),
             (true, false) => Some(format!("version >= {}", self.first)),
+            (_, true) if self.first == self.last => Some(format!("version == {}", self.first)),
             (false, true) => Some(format!("version <= {}", self.last)),
             (true, true) => Some(format!("({}..={}).contains(&version)", self.first, self.last)),
         }

@@ -19,8 +19,9 @@ pub(crate) fn snake(name: &str) -> String {
     snake
 }
 
-fn field_name(field: &Field) -> String {
-    match snake(&field.name).as_str() {
+/// The name of a field in Rust.
+pub(crate) fn field_name(kafka: &str) -> String {
+    match snake(kafka).as_str() {
         name @ ("type" | "match") => format!("r#{name}"),
         name => name.to_owned(),
     }
@@ -121,7 +122,7 @@ impl Field {
 
     /// The condition under which a tagged field is written: that it does not have its default.
     fn is_set(&self) -> String {
-        let name = field_name(self);
+        let name = field_name(&self.name);
         match (&self.ty, &self.default, self.is_option()) {
             (_, Literal::Null, _) => format!("self.{name}.is_some()"),
             (Type::String | Type::Bytes | Type::Array(_), _, true) => {
@@ -201,14 +202,14 @@ impl<'a> Writer<'a> {
             for line in field.doc(self.message.versions) {
                 writeln!(self.out, "/// {line}")?;
             }
-            writeln!(self.out, "pub {}: {},", field_name(field), field.rust_type())?;
+            writeln!(self.out, "pub {}: {},", field_name(&field.name), field.rust_type())?;
         }
         writeln!(self.out, "}}\n")?;
         if !derived {
             let name = &this.name;
             writeln!(self.out, "impl Default for {name} {{ fn default() -> {name} {{ {name} {{")?;
             for field in &this.fields {
-                writeln!(self.out, "{}: {},", field_name(field), field.default())?;
+                writeln!(self.out, "{}: {},", field_name(&field.name), field.default())?;
             }
             writeln!(self.out, "}} }} }}\n")?;
         }
@@ -268,7 +269,7 @@ impl<'a> Writer<'a> {
         let name = &this.name;
         let (mut json, mut random) = (String::new(), String::new());
         for field in &this.fields {
-            let (field_name, json_name) = (field_name(field), json_name(field));
+            let (field_name, json_name) = (field_name(&field.name), json_name(field));
             let entry = if field.ty == Type::Records {
                 format!(
                     "object.field(if self.{field_name}.is_some() {{ \"{json_name}SizeInBytes\" }} else {{ \"{json_name}\" }}, &self.{field_name});"
@@ -320,7 +321,7 @@ impl<'a> Writer<'a> {
     fn decode(&self, this: &Struct) -> Result<String> {
         let mut body = String::new();
         for field in this.fields.iter().filter(|field| field.tag.is_none()) {
-            let read = format!("this.{} = {};", field_name(field), self.read(field)?);
+            let read = format!("this.{} = {};", field_name(&field.name), self.read(field)?);
             body.push_str(&guarded(&conditions([field.versions.condition(field.within), None]), &read));
         }
         let mut known = String::new();
@@ -331,7 +332,7 @@ impl<'a> Writer<'a> {
                 ..field.within
             };
             let guard = field.versions.condition(within).map(|c| format!(" if {c}")).unwrap_or_default();
-            write!(known, "{tag}{guard} => this.{} = {},", field_name(field), self.read(field)?)?;
+            write!(known, "{tag}{guard} => this.{} = {},", field_name(&field.name), self.read(field)?)?;
         }
         if self.message.flexible.is_some() {
             let tags = if known.is_empty() {
@@ -400,7 +401,10 @@ impl<'a> Writer<'a> {
         let Some(nullable) = field.nullable else { return Ok(some) };
         let or_null = match &field.ty {
             Type::Struct(name) => {
-                format!("if input.is_present()? {{ Some({name}::decode(input, version)?) }} else {{ None }}")
+                let is_present = presence(field);
+                format!(
+                    "if input.{is_present}()? {{ Some({name}::decode(input, version)?) }} else {{ None }}"
+                )
             }
             ty => format!("{}?", self.read_value(ty)?.replacen("input.", "input.nullable_", 1)),
         };
@@ -427,7 +431,7 @@ impl<'a> Writer<'a> {
 
     /// The statements that write a field.
     fn write(&self, field: &Field) -> Result<String> {
-        let name = field_name(field);
+        let name = field_name(&field.name);
         let borrowed = match &field.ty {
             Type::Records => format!("self.{name}.as_ref()"),
             _ => format!("self.{name}.as_deref()"),
@@ -437,8 +441,9 @@ impl<'a> Writer<'a> {
             Type::Struct(_) if field.is_option() => (
                 format!("required(self.{name}.as_ref(), \"{}\")?.encode(out, version)?;", field.name),
                 format!(
-                    "out.is_present(self.{name}.is_some());
-                    if let Some(value) = &self.{name} {{ value.encode(out, version)?; }}"
+                    "out.{}(self.{name}.is_some());
+                    if let Some(value) = &self.{name} {{ value.encode(out, version)?; }}",
+                    presence(field)
                 ),
             ),
             Type::Struct(_) => (format!("self.{name}.encode(out, version)?;"), String::new()),
@@ -490,6 +495,11 @@ impl<'a> Writer<'a> {
             }
         })
     }
+}
+
+/// The codec's method for whether a nullable struct follows.
+fn presence(field: &Field) -> &'static str {
+    if field.tag.is_some() { "is_present_tagged" } else { "is_present" }
 }
 
 /// The closure that writes an element of an array.

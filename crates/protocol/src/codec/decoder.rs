@@ -9,15 +9,26 @@ const STRING_LEN_MAX: usize = i16::MAX as usize;
 
 /// A cursor over the bytes of a message.
 ///
-/// Blobs and records come out as slices of the input, which stays alive as long as they do. No value makes
-/// it allocate more than the input could justify: a string is allocated only once all of its bytes are
-/// there, an array starts with at most as much memory as bytes remain, and one whose elements cannot fit
-/// into what remains is refused at its length.
+/// Blobs and records come out as slices of the input, which stays alive as long as they do. Nothing makes it
+/// allocate more than the input could justify: a string is allocated only once all of its bytes are there;
+/// an array whose elements cannot fit into what remains is refused at its length, and starts with no more
+/// memory than bytes remain; and all arrays of a message together take at most [`MEMORY_FACTOR`] times its
+/// bytes, which bounds what many tiny elements can do.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     bytes: Bytes,
     position: usize,
+    /// How many bytes of memory arrays may still take.
+    memory: usize,
 }
+
+/// How many bytes of memory the arrays of a message may take for each of its own. An empty string is 24
+/// bytes of memory in one of input; but real arrays hold strings that differ from each other, and stay below
+/// half of this.
+pub const MEMORY_FACTOR: usize = 16;
+
+/// What arrays may take however short the message is.
+const MEMORY_BYTES_MIN: usize = 1 << 16;
 
 /// Whether a tagged field was one that the version has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +42,9 @@ pub enum Tag {
 impl Decoder {
     /// Starts at the first of these bytes.
     pub fn new(bytes: impl Into<Bytes>) -> Decoder {
-        Decoder { bytes: bytes.into(), position: 0 }
+        let bytes = bytes.into();
+        let memory = bytes.len().saturating_mul(MEMORY_FACTOR).max(MEMORY_BYTES_MIN);
+        Decoder { bytes, position: 0, memory }
     }
 
     /// How many bytes are left.
@@ -276,8 +289,12 @@ impl Decoder {
         if len > remaining / element_bytes_min.max(1) {
             return Err(self.error(DecodeErrorKind::ArrayTooLong { len, remaining }));
         }
-        // A struct may be far larger in memory than in bytes: beyond this it grows as elements prove real.
-        let mut elements = Vec::with_capacity(len.min(remaining / size_of::<T>().max(1)));
+        let needed = len.saturating_mul(size_of::<T>());
+        self.memory = match self.memory.checked_sub(needed) {
+            Some(left) => left,
+            None => return Err(self.error(DecodeErrorKind::Memory { needed, left: self.memory })),
+        };
+        let mut elements = Vec::with_capacity(first_capacity::<T>(len, remaining));
         for _ in 0..len {
             elements.push(element(self)?);
         }
@@ -290,6 +307,14 @@ impl Decoder {
     /// When there is no byte.
     pub fn is_present(&mut self) -> Result<bool, DecodeError> {
         Ok(self.i8()? >= 0)
+    }
+
+    /// Whether a nullable struct follows inside a tagged field: a varint there, 0 for null.
+    ///
+    /// # Errors
+    /// When there is no varint.
+    pub fn is_present_tagged(&mut self) -> Result<bool, DecodeError> {
+        Ok(self.uvarint()? > 0)
     }
 
     /// The tagged fields at the end of a struct. `field` reads those it knows from a decoder that holds just
@@ -305,8 +330,10 @@ impl Decoder {
         for _ in 0..count {
             let tag = self.uvarint()?;
             let size = self.uvarint()? as usize;
-            let mut content = Decoder::new(self.slice(size)?);
-            if field(tag, &mut content)? == Tag::Known {
+            let mut content = Decoder { bytes: self.slice(size)?, position: 0, memory: self.memory };
+            let known = field(tag, &mut content)?;
+            self.memory = content.memory;
+            if known == Tag::Known {
                 content.finish()?;
             }
         }
@@ -320,6 +347,12 @@ impl Decoder {
     pub fn skip_tagged_fields(&mut self) -> Result<(), DecodeError> {
         self.tagged_fields(|_, _| Ok(Tag::Unknown))
     }
+}
+
+/// How many of `len` elements an array starts with room for: no more memory than there are bytes. Beyond that
+/// it grows as elements prove real.
+pub(super) fn first_capacity<T>(len: usize, remaining: usize) -> usize {
+    len.min(remaining / size_of::<T>().max(1))
 }
 
 /// How wide a classic length is.

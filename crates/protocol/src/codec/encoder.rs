@@ -352,6 +352,11 @@ impl Encoder {
         self.i8(if present { 1 } else { -1 });
     }
 
+    /// Whether a nullable struct follows inside a tagged field.
+    pub fn is_present_tagged(&mut self, present: bool) {
+        self.uvarint(u32::from(present));
+    }
+
     /// Begins the tagged fields at the end of a struct.
     pub fn tagged_fields(&mut self) -> TaggedFields<'_> {
         let count_at = self.current.len();

@@ -31,6 +31,14 @@ pub enum DecodeErrorKind {
         /// How many bytes there are.
         remaining: usize,
     },
+    /// The arrays of a message would take far more memory than it has bytes.
+    #[error("array of {needed} bytes in memory, {left} allowed")]
+    Memory {
+        /// How many bytes of memory the array takes.
+        needed: usize,
+        /// How many are left of what the message may take.
+        left: usize,
+    },
     /// A string longer than 32767 bytes, or a frame longer than allowed.
     #[error("length {len} is not in 0..={max}")]
     Length {

@@ -124,6 +124,7 @@ impl Arbitrary for AddPartitionsToTxnRequest {
     }
 }
 
+/// What [`AddPartitionsToTxnRequest::transactions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct AddPartitionsToTxnTransaction {
     /// Versions 4+.

@@ -101,6 +101,7 @@ impl Arbitrary for AddPartitionsToTxnResponse {
     }
 }
 
+/// What [`AddPartitionsToTxnResponse::results_by_transaction`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct AddPartitionsToTxnResult {
     /// Versions 4+.

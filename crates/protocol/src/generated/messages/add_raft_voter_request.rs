@@ -47,7 +47,7 @@ impl Message for AddRaftVoterRequest {
         this.voter_id = input.i32()?;
         this.voter_directory_id = input.uuid()?;
         this.listeners = input.array(form, 5, |input| Listener::decode(input, version))?;
-        if version == 1 {
+        if version >= 1 {
             this.ack_when_committed = input.bool()?;
         }
         input.skip_tagged_fields()?;
@@ -62,7 +62,7 @@ impl Message for AddRaftVoterRequest {
         out.i32(self.voter_id);
         out.uuid(self.voter_directory_id);
         out.array(&self.listeners, form, |out, value| value.encode(out, version))?;
-        if version == 1 {
+        if version >= 1 {
             out.bool(self.ack_when_committed);
         }
         out.tagged_fields();
@@ -78,7 +78,7 @@ impl ToJson for AddRaftVoterRequest {
         object.field("voterId", &self.voter_id);
         object.field("voterDirectoryId", &self.voter_directory_id);
         object.field("listeners", &self.listeners);
-        if version == 1 {
+        if version >= 1 {
             object.field("ackWhenCommitted", &self.ack_when_committed);
         }
         object.end();
@@ -94,13 +94,14 @@ impl Arbitrary for AddRaftVoterRequest {
         this.voter_id = Arbitrary::arbitrary(random, version);
         this.voter_directory_id = Arbitrary::arbitrary(random, version);
         this.listeners = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.ack_when_committed = Arbitrary::arbitrary(random, version);
         }
         this
     }
 }
 
+/// What [`AddRaftVoterRequest::listeners`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Listener {
     pub name: String,

@@ -62,6 +62,56 @@ impl Arbitrary for AlterClientQuotasRequest {
     }
 }
 
+/// What [`AlterClientQuotasRequest::entries`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct EntryData {
+    pub entity: Vec<EntityData>,
+    pub ops: Vec<OpData>,
+}
+
+impl EntryData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<EntryData, DecodeError> {
+        let form = Form::flexible_if(version >= 1);
+        let mut this = EntryData::default();
+        this.entity = input.array(form, 3, |input| EntityData::decode(input, version))?;
+        this.ops = input.array(form, 11, |input| OpData::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 1);
+        out.array(&self.entity, form, |out, value| value.encode(out, version))?;
+        out.array(&self.ops, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for EntryData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("entity", &self.entity);
+        object.field("ops", &self.ops);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for EntryData {
+    fn arbitrary(random: &mut Random, version: i16) -> EntryData {
+        let mut this = EntryData::default();
+        this.entity = Arbitrary::arbitrary(random, version);
+        this.ops = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`EntryData::entity`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityData {
     pub entity_type: String,
@@ -117,6 +167,7 @@ impl Arbitrary for EntityData {
     }
 }
 
+/// What [`EntryData::ops`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct OpData {
     pub key: String,
@@ -166,54 +217,6 @@ impl Arbitrary for OpData {
         this.key = Arbitrary::arbitrary(random, version);
         this.value = Arbitrary::arbitrary(random, version);
         this.remove = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct EntryData {
-    pub entity: Vec<EntityData>,
-    pub ops: Vec<OpData>,
-}
-
-impl EntryData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<EntryData, DecodeError> {
-        let form = Form::flexible_if(version >= 1);
-        let mut this = EntryData::default();
-        this.entity = input.array(form, 3, |input| EntityData::decode(input, version))?;
-        this.ops = input.array(form, 11, |input| OpData::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 1);
-        out.array(&self.entity, form, |out, value| value.encode(out, version))?;
-        out.array(&self.ops, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for EntryData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("entity", &self.entity);
-        object.field("ops", &self.ops);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for EntryData {
-    fn arbitrary(random: &mut Random, version: i16) -> EntryData {
-        let mut this = EntryData::default();
-        this.entity = Arbitrary::arbitrary(random, version);
-        this.ops = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -62,61 +62,7 @@ impl Arbitrary for AlterClientQuotasResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct EntityData {
-    pub entity_type: String,
-    /// Default `Some(String::new())`.
-    pub entity_name: Option<String>,
-}
-
-impl Default for EntityData {
-    fn default() -> EntityData {
-        EntityData { entity_type: String::new(), entity_name: Some(String::new()) }
-    }
-}
-
-impl EntityData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<EntityData, DecodeError> {
-        let form = Form::flexible_if(version >= 1);
-        let mut this = EntityData::default();
-        this.entity_type = input.string(form)?;
-        this.entity_name = input.nullable_string(form)?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 1);
-        out.string(&self.entity_type, form)?;
-        out.nullable_string(self.entity_name.as_deref(), form)?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for EntityData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("entityType", &self.entity_type);
-        object.field("entityName", &self.entity_name);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for EntityData {
-    fn arbitrary(random: &mut Random, version: i16) -> EntityData {
-        let mut this = EntityData::default();
-        this.entity_type = Arbitrary::arbitrary(random, version);
-        this.entity_name = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`AlterClientQuotasResponse::entries`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntryData {
     pub error_code: i16,
@@ -173,6 +119,62 @@ impl Arbitrary for EntryData {
         this.error_code = Arbitrary::arbitrary(random, version);
         this.error_message = Arbitrary::arbitrary(random, version);
         this.entity = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`EntryData::entity`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntityData {
+    pub entity_type: String,
+    /// Default `Some(String::new())`.
+    pub entity_name: Option<String>,
+}
+
+impl Default for EntityData {
+    fn default() -> EntityData {
+        EntityData { entity_type: String::new(), entity_name: Some(String::new()) }
+    }
+}
+
+impl EntityData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<EntityData, DecodeError> {
+        let form = Form::flexible_if(version >= 1);
+        let mut this = EntityData::default();
+        this.entity_type = input.string(form)?;
+        this.entity_name = input.nullable_string(form)?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 1);
+        out.string(&self.entity_type, form)?;
+        out.nullable_string(self.entity_name.as_deref(), form)?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for EntityData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("entityType", &self.entity_type);
+        object.field("entityName", &self.entity_name);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for EntityData {
+    fn arbitrary(random: &mut Random, version: i16) -> EntityData {
+        let mut this = EntityData::default();
+        this.entity_type = Arbitrary::arbitrary(random, version);
+        this.entity_name = Arbitrary::arbitrary(random, version);
         this
     }
 }

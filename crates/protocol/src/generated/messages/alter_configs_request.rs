@@ -62,6 +62,61 @@ impl Arbitrary for AlterConfigsRequest {
     }
 }
 
+/// What [`AlterConfigsRequest::resources`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct AlterConfigsResource {
+    pub resource_type: i8,
+    pub resource_name: String,
+    pub configs: Vec<AlterableConfig>,
+}
+
+impl AlterConfigsResource {
+    fn decode(input: &mut Decoder, version: i16) -> Result<AlterConfigsResource, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = AlterConfigsResource::default();
+        this.resource_type = input.i8()?;
+        this.resource_name = input.string(form)?;
+        this.configs = input.array(form, 3, |input| AlterableConfig::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.i8(self.resource_type);
+        out.string(&self.resource_name, form)?;
+        out.array(&self.configs, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for AlterConfigsResource {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("resourceType", &self.resource_type);
+        object.field("resourceName", &self.resource_name);
+        object.field("configs", &self.configs);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for AlterConfigsResource {
+    fn arbitrary(random: &mut Random, version: i16) -> AlterConfigsResource {
+        let mut this = AlterConfigsResource::default();
+        this.resource_type = Arbitrary::arbitrary(random, version);
+        this.resource_name = Arbitrary::arbitrary(random, version);
+        this.configs = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`AlterConfigsResource::configs`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterableConfig {
     pub name: String,
@@ -113,59 +168,6 @@ impl Arbitrary for AlterableConfig {
         let mut this = AlterableConfig::default();
         this.name = Arbitrary::arbitrary(random, version);
         this.value = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct AlterConfigsResource {
-    pub resource_type: i8,
-    pub resource_name: String,
-    pub configs: Vec<AlterableConfig>,
-}
-
-impl AlterConfigsResource {
-    fn decode(input: &mut Decoder, version: i16) -> Result<AlterConfigsResource, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = AlterConfigsResource::default();
-        this.resource_type = input.i8()?;
-        this.resource_name = input.string(form)?;
-        this.configs = input.array(form, 3, |input| AlterableConfig::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.i8(self.resource_type);
-        out.string(&self.resource_name, form)?;
-        out.array(&self.configs, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for AlterConfigsResource {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("resourceType", &self.resource_type);
-        object.field("resourceName", &self.resource_name);
-        object.field("configs", &self.configs);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for AlterConfigsResource {
-    fn arbitrary(random: &mut Random, version: i16) -> AlterConfigsResource {
-        let mut this = AlterConfigsResource::default();
-        this.resource_type = Arbitrary::arbitrary(random, version);
-        this.resource_name = Arbitrary::arbitrary(random, version);
-        this.configs = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -63,6 +63,7 @@ impl Arbitrary for AlterConfigsResponse {
     }
 }
 
+/// What [`AlterConfigsResponse::responses`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterConfigsResourceResponse {
     pub error_code: i16,

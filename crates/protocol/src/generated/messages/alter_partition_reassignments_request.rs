@@ -37,7 +37,7 @@ impl Message for AlterPartitionReassignmentsRequest {
         let form = Form::Flexible;
         let mut this = AlterPartitionReassignmentsRequest::default();
         this.timeout_ms = input.i32()?;
-        if version == 1 {
+        if version >= 1 {
             this.allow_replication_factor_change = input.bool()?;
         }
         this.topics = input.array(form, 3, |input| ReassignableTopic::decode(input, version))?;
@@ -49,7 +49,7 @@ impl Message for AlterPartitionReassignmentsRequest {
         check_encode::<AlterPartitionReassignmentsRequest>(version)?;
         let form = Form::Flexible;
         out.i32(self.timeout_ms);
-        if version == 1 {
+        if version >= 1 {
             out.bool(self.allow_replication_factor_change);
         }
         out.array(&self.topics, form, |out, value| value.encode(out, version))?;
@@ -62,7 +62,7 @@ impl ToJson for AlterPartitionReassignmentsRequest {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
         object.field("timeoutMs", &self.timeout_ms);
-        if version == 1 {
+        if version >= 1 {
             object.field("allowReplicationFactorChange", &self.allow_replication_factor_change);
         }
         object.field("topics", &self.topics);
@@ -75,7 +75,7 @@ impl Arbitrary for AlterPartitionReassignmentsRequest {
     fn arbitrary(random: &mut Random, version: i16) -> AlterPartitionReassignmentsRequest {
         let mut this = AlterPartitionReassignmentsRequest::default();
         this.timeout_ms = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.allow_replication_factor_change = Arbitrary::arbitrary(random, version);
         }
         this.topics = Arbitrary::arbitrary(random, version);
@@ -83,6 +83,52 @@ impl Arbitrary for AlterPartitionReassignmentsRequest {
     }
 }
 
+/// What [`AlterPartitionReassignmentsRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ReassignableTopic {
+    pub name: String,
+    pub partitions: Vec<ReassignablePartition>,
+}
+
+impl ReassignableTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<ReassignableTopic, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = ReassignableTopic::default();
+        this.name = input.string(form)?;
+        this.partitions = input.array(form, 6, |input| ReassignablePartition::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for ReassignableTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for ReassignableTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> ReassignableTopic {
+        let mut this = ReassignableTopic::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`ReassignableTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ReassignablePartition {
     pub partition_index: i32,
@@ -126,50 +172,6 @@ impl Arbitrary for ReassignablePartition {
         let mut this = ReassignablePartition::default();
         this.partition_index = Arbitrary::arbitrary(random, version);
         this.replicas = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct ReassignableTopic {
-    pub name: String,
-    pub partitions: Vec<ReassignablePartition>,
-}
-
-impl ReassignableTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<ReassignableTopic, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = ReassignableTopic::default();
-        this.name = input.string(form)?;
-        this.partitions = input.array(form, 6, |input| ReassignablePartition::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for ReassignableTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for ReassignableTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> ReassignableTopic {
-        let mut this = ReassignableTopic::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -41,7 +41,7 @@ impl Message for AlterPartitionReassignmentsResponse {
         let form = Form::Flexible;
         let mut this = AlterPartitionReassignmentsResponse::default();
         this.throttle_time_ms = input.i32()?;
-        if version == 1 {
+        if version >= 1 {
             this.allow_replication_factor_change = input.bool()?;
         }
         this.error_code = input.i16()?;
@@ -55,7 +55,7 @@ impl Message for AlterPartitionReassignmentsResponse {
         check_encode::<AlterPartitionReassignmentsResponse>(version)?;
         let form = Form::Flexible;
         out.i32(self.throttle_time_ms);
-        if version == 1 {
+        if version >= 1 {
             out.bool(self.allow_replication_factor_change);
         }
         out.i16(self.error_code);
@@ -70,7 +70,7 @@ impl ToJson for AlterPartitionReassignmentsResponse {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
         object.field("throttleTimeMs", &self.throttle_time_ms);
-        if version == 1 {
+        if version >= 1 {
             object.field("allowReplicationFactorChange", &self.allow_replication_factor_change);
         }
         object.field("errorCode", &self.error_code);
@@ -85,7 +85,7 @@ impl Arbitrary for AlterPartitionReassignmentsResponse {
     fn arbitrary(random: &mut Random, version: i16) -> AlterPartitionReassignmentsResponse {
         let mut this = AlterPartitionReassignmentsResponse::default();
         this.throttle_time_ms = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.allow_replication_factor_change = Arbitrary::arbitrary(random, version);
         }
         this.error_code = Arbitrary::arbitrary(random, version);
@@ -95,6 +95,53 @@ impl Arbitrary for AlterPartitionReassignmentsResponse {
     }
 }
 
+/// What [`AlterPartitionReassignmentsResponse::responses`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ReassignableTopicResponse {
+    pub name: String,
+    pub partitions: Vec<ReassignablePartitionResponse>,
+}
+
+impl ReassignableTopicResponse {
+    fn decode(input: &mut Decoder, version: i16) -> Result<ReassignableTopicResponse, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = ReassignableTopicResponse::default();
+        this.name = input.string(form)?;
+        this.partitions =
+            input.array(form, 8, |input| ReassignablePartitionResponse::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for ReassignableTopicResponse {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for ReassignableTopicResponse {
+    fn arbitrary(random: &mut Random, version: i16) -> ReassignableTopicResponse {
+        let mut this = ReassignableTopicResponse::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`ReassignableTopicResponse::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReassignablePartitionResponse {
     pub partition_index: i32,
@@ -151,51 +198,6 @@ impl Arbitrary for ReassignablePartitionResponse {
         this.partition_index = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
         this.error_message = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct ReassignableTopicResponse {
-    pub name: String,
-    pub partitions: Vec<ReassignablePartitionResponse>,
-}
-
-impl ReassignableTopicResponse {
-    fn decode(input: &mut Decoder, version: i16) -> Result<ReassignableTopicResponse, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = ReassignableTopicResponse::default();
-        this.name = input.string(form)?;
-        this.partitions =
-            input.array(form, 8, |input| ReassignablePartitionResponse::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for ReassignableTopicResponse {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for ReassignableTopicResponse {
-    fn arbitrary(random: &mut Random, version: i16) -> ReassignableTopicResponse {
-        let mut this = ReassignableTopicResponse::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -70,6 +70,138 @@ impl Arbitrary for AlterPartitionRequest {
     }
 }
 
+/// What [`AlterPartitionRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TopicData {
+    pub topic_id: Uuid,
+    pub partitions: Vec<PartitionData>,
+}
+
+impl TopicData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TopicData, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = TopicData::default();
+        this.topic_id = input.uuid()?;
+        this.partitions = input.array(form, 15, |input| PartitionData::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for TopicData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for TopicData {
+    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
+        let mut this = TopicData::default();
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicData::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PartitionData {
+    pub partition_index: i32,
+    pub leader_epoch: i32,
+    /// Versions 2.
+    pub new_isr: Vec<i32>,
+    /// Versions 3+.
+    pub new_isr_with_epochs: Vec<BrokerState>,
+    pub leader_recovery_state: i8,
+    pub partition_epoch: i32,
+}
+
+impl PartitionData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = PartitionData::default();
+        this.partition_index = input.i32()?;
+        this.leader_epoch = input.i32()?;
+        if version == 2 {
+            this.new_isr = input.array(form, 4, |input| input.i32())?;
+        }
+        if version >= 3 {
+            this.new_isr_with_epochs = input.array(form, 1, |input| BrokerState::decode(input, version))?;
+        }
+        this.leader_recovery_state = input.i8()?;
+        this.partition_epoch = input.i32()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i32(self.partition_index);
+        out.i32(self.leader_epoch);
+        if version == 2 {
+            out.array(&self.new_isr, form, |out, value| {
+                out.i32(*value);
+                Ok(())
+            })?;
+        }
+        if version >= 3 {
+            out.array(&self.new_isr_with_epochs, form, |out, value| value.encode(out, version))?;
+        }
+        out.i8(self.leader_recovery_state);
+        out.i32(self.partition_epoch);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("leaderEpoch", &self.leader_epoch);
+        if version == 2 {
+            object.field("newIsr", &self.new_isr);
+        }
+        if version >= 3 {
+            object.field("newIsrWithEpochs", &self.new_isr_with_epochs);
+        }
+        object.field("leaderRecoveryState", &self.leader_recovery_state);
+        object.field("partitionEpoch", &self.partition_epoch);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionData {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
+        let mut this = PartitionData::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
+        if version == 2 {
+            this.new_isr = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 3 {
+            this.new_isr_with_epochs = Arbitrary::arbitrary(random, version);
+        }
+        this.leader_recovery_state = Arbitrary::arbitrary(random, version);
+        this.partition_epoch = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`PartitionData::new_isr_with_epochs`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerState {
     /// Versions 3+.
@@ -116,135 +248,6 @@ impl Arbitrary for BrokerState {
         let mut this = BrokerState::default();
         this.broker_id = Arbitrary::arbitrary(random, version);
         this.broker_epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionData {
-    pub partition_index: i32,
-    pub leader_epoch: i32,
-    /// Versions 2.
-    pub new_isr: Vec<i32>,
-    /// Versions 3+.
-    pub new_isr_with_epochs: Vec<BrokerState>,
-    pub leader_recovery_state: i8,
-    pub partition_epoch: i32,
-}
-
-impl PartitionData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = PartitionData::default();
-        this.partition_index = input.i32()?;
-        this.leader_epoch = input.i32()?;
-        if version == 2 {
-            this.new_isr = input.array(form, 4, |input| input.i32())?;
-        }
-        if version == 3 {
-            this.new_isr_with_epochs = input.array(form, 1, |input| BrokerState::decode(input, version))?;
-        }
-        this.leader_recovery_state = input.i8()?;
-        this.partition_epoch = input.i32()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i32(self.partition_index);
-        out.i32(self.leader_epoch);
-        if version == 2 {
-            out.array(&self.new_isr, form, |out, value| {
-                out.i32(*value);
-                Ok(())
-            })?;
-        }
-        if version == 3 {
-            out.array(&self.new_isr_with_epochs, form, |out, value| value.encode(out, version))?;
-        }
-        out.i8(self.leader_recovery_state);
-        out.i32(self.partition_epoch);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("leaderEpoch", &self.leader_epoch);
-        if version == 2 {
-            object.field("newIsr", &self.new_isr);
-        }
-        if version == 3 {
-            object.field("newIsrWithEpochs", &self.new_isr_with_epochs);
-        }
-        object.field("leaderRecoveryState", &self.leader_recovery_state);
-        object.field("partitionEpoch", &self.partition_epoch);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionData {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
-        let mut this = PartitionData::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        if version == 2 {
-            this.new_isr = Arbitrary::arbitrary(random, version);
-        }
-        if version == 3 {
-            this.new_isr_with_epochs = Arbitrary::arbitrary(random, version);
-        }
-        this.leader_recovery_state = Arbitrary::arbitrary(random, version);
-        this.partition_epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TopicData {
-    pub topic_id: Uuid,
-    pub partitions: Vec<PartitionData>,
-}
-
-impl TopicData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TopicData, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = TopicData::default();
-        this.topic_id = input.uuid()?;
-        this.partitions = input.array(form, 15, |input| PartitionData::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for TopicData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TopicData {
-    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
-        let mut this = TopicData::default();
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

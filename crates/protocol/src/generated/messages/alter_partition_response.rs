@@ -63,6 +63,52 @@ impl Arbitrary for AlterPartitionResponse {
     }
 }
 
+/// What [`AlterPartitionResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TopicData {
+    pub topic_id: Uuid,
+    pub partitions: Vec<PartitionData>,
+}
+
+impl TopicData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TopicData, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = TopicData::default();
+        this.topic_id = input.uuid()?;
+        this.partitions = input.array(form, 21, |input| PartitionData::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for TopicData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for TopicData {
+    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
+        let mut this = TopicData::default();
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicData::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionData {
     pub partition_index: i32,
@@ -131,50 +177,6 @@ impl Arbitrary for PartitionData {
         this.isr = Arbitrary::arbitrary(random, version);
         this.leader_recovery_state = Arbitrary::arbitrary(random, version);
         this.partition_epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TopicData {
-    pub topic_id: Uuid,
-    pub partitions: Vec<PartitionData>,
-}
-
-impl TopicData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TopicData, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = TopicData::default();
-        this.topic_id = input.uuid()?;
-        this.partitions = input.array(form, 21, |input| PartitionData::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for TopicData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TopicData {
-    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
-        let mut this = TopicData::default();
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

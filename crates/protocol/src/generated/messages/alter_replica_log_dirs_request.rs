@@ -57,6 +57,56 @@ impl Arbitrary for AlterReplicaLogDirsRequest {
     }
 }
 
+/// What [`AlterReplicaLogDirsRequest::dirs`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct AlterReplicaLogDir {
+    pub path: String,
+    pub topics: Vec<AlterReplicaLogDirTopic>,
+}
+
+impl AlterReplicaLogDir {
+    fn decode(input: &mut Decoder, version: i16) -> Result<AlterReplicaLogDir, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = AlterReplicaLogDir::default();
+        this.path = input.string(form)?;
+        this.topics = input.array(form, 3, |input| AlterReplicaLogDirTopic::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.string(&self.path, form)?;
+        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for AlterReplicaLogDir {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("path", &self.path);
+        object.field("topics", &self.topics);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for AlterReplicaLogDir {
+    fn arbitrary(random: &mut Random, version: i16) -> AlterReplicaLogDir {
+        let mut this = AlterReplicaLogDir::default();
+        this.path = Arbitrary::arbitrary(random, version);
+        this.topics = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`AlterReplicaLogDir::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct AlterReplicaLogDirTopic {
     pub name: String,
@@ -104,54 +154,6 @@ impl Arbitrary for AlterReplicaLogDirTopic {
         let mut this = AlterReplicaLogDirTopic::default();
         this.name = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct AlterReplicaLogDir {
-    pub path: String,
-    pub topics: Vec<AlterReplicaLogDirTopic>,
-}
-
-impl AlterReplicaLogDir {
-    fn decode(input: &mut Decoder, version: i16) -> Result<AlterReplicaLogDir, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = AlterReplicaLogDir::default();
-        this.path = input.string(form)?;
-        this.topics = input.array(form, 3, |input| AlterReplicaLogDirTopic::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.string(&self.path, form)?;
-        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for AlterReplicaLogDir {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("path", &self.path);
-        object.field("topics", &self.topics);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for AlterReplicaLogDir {
-    fn arbitrary(random: &mut Random, version: i16) -> AlterReplicaLogDir {
-        let mut this = AlterReplicaLogDir::default();
-        this.path = Arbitrary::arbitrary(random, version);
-        this.topics = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -62,54 +62,7 @@ impl Arbitrary for AlterReplicaLogDirsResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct AlterReplicaLogDirPartitionResult {
-    pub partition_index: i32,
-    pub error_code: i16,
-}
-
-impl AlterReplicaLogDirPartitionResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<AlterReplicaLogDirPartitionResult, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = AlterReplicaLogDirPartitionResult::default();
-        this.partition_index = input.i32()?;
-        this.error_code = input.i16()?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.i32(self.partition_index);
-        out.i16(self.error_code);
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for AlterReplicaLogDirPartitionResult {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("errorCode", &self.error_code);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for AlterReplicaLogDirPartitionResult {
-    fn arbitrary(random: &mut Random, version: i16) -> AlterReplicaLogDirPartitionResult {
-        let mut this = AlterReplicaLogDirPartitionResult::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`AlterReplicaLogDirsResponse::results`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct AlterReplicaLogDirTopicResult {
     pub topic_name: String,
@@ -155,6 +108,55 @@ impl Arbitrary for AlterReplicaLogDirTopicResult {
         let mut this = AlterReplicaLogDirTopicResult::default();
         this.topic_name = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`AlterReplicaLogDirTopicResult::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct AlterReplicaLogDirPartitionResult {
+    pub partition_index: i32,
+    pub error_code: i16,
+}
+
+impl AlterReplicaLogDirPartitionResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<AlterReplicaLogDirPartitionResult, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = AlterReplicaLogDirPartitionResult::default();
+        this.partition_index = input.i32()?;
+        this.error_code = input.i16()?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.i32(self.partition_index);
+        out.i16(self.error_code);
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for AlterReplicaLogDirPartitionResult {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("errorCode", &self.error_code);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for AlterReplicaLogDirPartitionResult {
+    fn arbitrary(random: &mut Random, version: i16) -> AlterReplicaLogDirPartitionResult {
+        let mut this = AlterReplicaLogDirPartitionResult::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.error_code = Arbitrary::arbitrary(random, version);
         this
     }
 }

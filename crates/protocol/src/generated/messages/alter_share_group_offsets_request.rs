@@ -59,51 +59,7 @@ impl Arbitrary for AlterShareGroupOffsetsRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct AlterShareGroupOffsetsRequestPartition {
-    pub partition_index: i32,
-    pub start_offset: i64,
-}
-
-impl AlterShareGroupOffsetsRequestPartition {
-    fn decode(
-        input: &mut Decoder,
-        _version: i16,
-    ) -> Result<AlterShareGroupOffsetsRequestPartition, DecodeError> {
-        let mut this = AlterShareGroupOffsetsRequestPartition::default();
-        this.partition_index = input.i32()?;
-        this.start_offset = input.i64()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.partition_index);
-        out.i64(self.start_offset);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for AlterShareGroupOffsetsRequestPartition {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("startOffset", &self.start_offset);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for AlterShareGroupOffsetsRequestPartition {
-    fn arbitrary(random: &mut Random, version: i16) -> AlterShareGroupOffsetsRequestPartition {
-        let mut this = AlterShareGroupOffsetsRequestPartition::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.start_offset = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`AlterShareGroupOffsetsRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct AlterShareGroupOffsetsRequestTopic {
     pub topic_name: String,
@@ -145,6 +101,52 @@ impl Arbitrary for AlterShareGroupOffsetsRequestTopic {
         let mut this = AlterShareGroupOffsetsRequestTopic::default();
         this.topic_name = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`AlterShareGroupOffsetsRequestTopic::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct AlterShareGroupOffsetsRequestPartition {
+    pub partition_index: i32,
+    pub start_offset: i64,
+}
+
+impl AlterShareGroupOffsetsRequestPartition {
+    fn decode(
+        input: &mut Decoder,
+        _version: i16,
+    ) -> Result<AlterShareGroupOffsetsRequestPartition, DecodeError> {
+        let mut this = AlterShareGroupOffsetsRequestPartition::default();
+        this.partition_index = input.i32()?;
+        this.start_offset = input.i64()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.partition_index);
+        out.i64(self.start_offset);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for AlterShareGroupOffsetsRequestPartition {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("startOffset", &self.start_offset);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for AlterShareGroupOffsetsRequestPartition {
+    fn arbitrary(random: &mut Random, version: i16) -> AlterShareGroupOffsetsRequestPartition {
+        let mut this = AlterShareGroupOffsetsRequestPartition::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.start_offset = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -69,6 +69,58 @@ impl Arbitrary for AlterShareGroupOffsetsResponse {
     }
 }
 
+/// What [`AlterShareGroupOffsetsResponse::responses`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct AlterShareGroupOffsetsResponseTopic {
+    pub topic_name: String,
+    pub topic_id: Uuid,
+    pub partitions: Vec<AlterShareGroupOffsetsResponsePartition>,
+}
+
+impl AlterShareGroupOffsetsResponseTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<AlterShareGroupOffsetsResponseTopic, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = AlterShareGroupOffsetsResponseTopic::default();
+        this.topic_name = input.string(form)?;
+        this.topic_id = input.uuid()?;
+        this.partitions =
+            input.array(form, 8, |input| AlterShareGroupOffsetsResponsePartition::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.topic_name, form)?;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for AlterShareGroupOffsetsResponseTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicName", &self.topic_name);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for AlterShareGroupOffsetsResponseTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> AlterShareGroupOffsetsResponseTopic {
+        let mut this = AlterShareGroupOffsetsResponseTopic::default();
+        this.topic_name = Arbitrary::arbitrary(random, version);
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`AlterShareGroupOffsetsResponseTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct AlterShareGroupOffsetsResponsePartition {
     pub partition_index: i32,
@@ -117,56 +169,6 @@ impl Arbitrary for AlterShareGroupOffsetsResponsePartition {
         this.partition_index = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
         this.error_message = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct AlterShareGroupOffsetsResponseTopic {
-    pub topic_name: String,
-    pub topic_id: Uuid,
-    pub partitions: Vec<AlterShareGroupOffsetsResponsePartition>,
-}
-
-impl AlterShareGroupOffsetsResponseTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<AlterShareGroupOffsetsResponseTopic, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = AlterShareGroupOffsetsResponseTopic::default();
-        this.topic_name = input.string(form)?;
-        this.topic_id = input.uuid()?;
-        this.partitions =
-            input.array(form, 8, |input| AlterShareGroupOffsetsResponsePartition::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.topic_name, form)?;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for AlterShareGroupOffsetsResponseTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicName", &self.topic_name);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for AlterShareGroupOffsetsResponseTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> AlterShareGroupOffsetsResponseTopic {
-        let mut this = AlterShareGroupOffsetsResponseTopic::default();
-        this.topic_name = Arbitrary::arbitrary(random, version);
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -58,6 +58,7 @@ impl Arbitrary for AlterUserScramCredentialsRequest {
     }
 }
 
+/// What [`AlterUserScramCredentialsRequest::deletions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ScramCredentialDeletion {
     pub name: String,
@@ -102,6 +103,7 @@ impl Arbitrary for ScramCredentialDeletion {
     }
 }
 
+/// What [`AlterUserScramCredentialsRequest::upsertions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ScramCredentialUpsertion {
     pub name: String,

@@ -59,6 +59,7 @@ impl Arbitrary for AlterUserScramCredentialsResponse {
     }
 }
 
+/// What [`AlterUserScramCredentialsResponse::results`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterUserScramCredentialsResult {
     pub user: String,

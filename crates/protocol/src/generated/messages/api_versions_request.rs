@@ -46,10 +46,10 @@ impl Message for ApiVersionsRequest {
         if version >= 3 {
             this.client_software_version = input.string(form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             this.cluster_id = input.nullable_string(form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             this.node_id = input.i32()?;
         }
         if form.is_flexible() {
@@ -67,10 +67,10 @@ impl Message for ApiVersionsRequest {
         if version >= 3 {
             out.string(&self.client_software_version, form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             out.nullable_string(self.cluster_id.as_deref(), form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             out.i32(self.node_id);
         }
         if form.is_flexible() {
@@ -89,10 +89,10 @@ impl ToJson for ApiVersionsRequest {
         if version >= 3 {
             object.field("clientSoftwareVersion", &self.client_software_version);
         }
-        if version == 5 {
+        if version >= 5 {
             object.field("clusterId", &self.cluster_id);
         }
-        if version == 5 {
+        if version >= 5 {
             object.field("nodeId", &self.node_id);
         }
         object.end();
@@ -109,10 +109,10 @@ impl Arbitrary for ApiVersionsRequest {
         if version >= 3 {
             this.client_software_version = Arbitrary::arbitrary(random, version);
         }
-        if version == 5 {
+        if version >= 5 {
             this.cluster_id = Arbitrary::arbitrary(random, version);
         }
-        if version == 5 {
+        if version >= 5 {
             this.node_id = Arbitrary::arbitrary(random, version);
         }
         this

@@ -161,6 +161,7 @@ impl Arbitrary for ApiVersionsResponse {
     }
 }
 
+/// What [`ApiVersionsResponse::api_keys`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ApiVersion {
     pub api_key: i16,
@@ -214,6 +215,7 @@ impl Arbitrary for ApiVersion {
     }
 }
 
+/// What [`ApiVersionsResponse::supported_features`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct SupportedFeatureKey {
     /// Versions 3+.
@@ -270,6 +272,7 @@ impl Arbitrary for SupportedFeatureKey {
     }
 }
 
+/// What [`ApiVersionsResponse::finalized_features`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct FinalizedFeatureKey {
     /// Versions 3+.

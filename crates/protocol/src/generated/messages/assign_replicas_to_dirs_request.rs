@@ -70,43 +70,52 @@ impl Arbitrary for AssignReplicasToDirsRequest {
     }
 }
 
+/// What [`AssignReplicasToDirsRequest::directories`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionData {
-    pub partition_index: i32,
+pub struct DirectoryData {
+    pub id: Uuid,
+    pub topics: Vec<TopicData>,
 }
 
-impl PartitionData {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<PartitionData, DecodeError> {
-        let mut this = PartitionData::default();
-        this.partition_index = input.i32()?;
+impl DirectoryData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DirectoryData, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = DirectoryData::default();
+        this.id = input.uuid()?;
+        this.topics = input.array(form, 18, |input| TopicData::decode(input, version))?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.partition_index);
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.id);
+        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for PartitionData {
+impl ToJson for DirectoryData {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
+        object.field("id", &self.id);
+        object.field("topics", &self.topics);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionData {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
-        let mut this = PartitionData::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
+impl Arbitrary for DirectoryData {
+    fn arbitrary(random: &mut Random, version: i16) -> DirectoryData {
+        let mut this = DirectoryData::default();
+        this.id = Arbitrary::arbitrary(random, version);
+        this.topics = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`DirectoryData::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicData {
     pub topic_id: Uuid,
@@ -151,46 +160,40 @@ impl Arbitrary for TopicData {
     }
 }
 
+/// What [`TopicData::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct DirectoryData {
-    pub id: Uuid,
-    pub topics: Vec<TopicData>,
+pub struct PartitionData {
+    pub partition_index: i32,
 }
 
-impl DirectoryData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DirectoryData, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = DirectoryData::default();
-        this.id = input.uuid()?;
-        this.topics = input.array(form, 18, |input| TopicData::decode(input, version))?;
+impl PartitionData {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<PartitionData, DecodeError> {
+        let mut this = PartitionData::default();
+        this.partition_index = input.i32()?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.id);
-        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.partition_index);
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for DirectoryData {
+impl ToJson for PartitionData {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("id", &self.id);
-        object.field("topics", &self.topics);
+        object.field("partitionIndex", &self.partition_index);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DirectoryData {
-    fn arbitrary(random: &mut Random, version: i16) -> DirectoryData {
-        let mut this = DirectoryData::default();
-        this.id = Arbitrary::arbitrary(random, version);
-        this.topics = Arbitrary::arbitrary(random, version);
+impl Arbitrary for PartitionData {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
+        let mut this = PartitionData::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -39,11 +39,11 @@ impl Message for BeginQuorumEpochRequest {
         let form = Form::flexible_if(version >= 1);
         let mut this = BeginQuorumEpochRequest::default();
         this.cluster_id = input.nullable_string(form)?;
-        if version == 1 {
+        if version >= 1 {
             this.voter_id = input.i32()?;
         }
         this.topics = input.array(form, 3, |input| TopicData::decode(input, version))?;
-        if version == 1 {
+        if version >= 1 {
             this.leader_endpoints = input.array(form, 1, |input| LeaderEndpoint::decode(input, version))?;
         }
         if form.is_flexible() {
@@ -56,11 +56,11 @@ impl Message for BeginQuorumEpochRequest {
         check_encode::<BeginQuorumEpochRequest>(version)?;
         let form = Form::flexible_if(version >= 1);
         out.nullable_string(self.cluster_id.as_deref(), form)?;
-        if version == 1 {
+        if version >= 1 {
             out.i32(self.voter_id);
         }
         out.array(&self.topics, form, |out, value| value.encode(out, version))?;
-        if version == 1 {
+        if version >= 1 {
             out.array(&self.leader_endpoints, form, |out, value| value.encode(out, version))?;
         }
         if form.is_flexible() {
@@ -74,11 +74,11 @@ impl ToJson for BeginQuorumEpochRequest {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
         object.field("clusterId", &self.cluster_id);
-        if version == 1 {
+        if version >= 1 {
             object.field("voterId", &self.voter_id);
         }
         object.field("topics", &self.topics);
-        if version == 1 {
+        if version >= 1 {
             object.field("leaderEndpoints", &self.leader_endpoints);
         }
         object.end();
@@ -90,84 +90,18 @@ impl Arbitrary for BeginQuorumEpochRequest {
     fn arbitrary(random: &mut Random, version: i16) -> BeginQuorumEpochRequest {
         let mut this = BeginQuorumEpochRequest::default();
         this.cluster_id = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.voter_id = Arbitrary::arbitrary(random, version);
         }
         this.topics = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.leader_endpoints = Arbitrary::arbitrary(random, version);
         }
         this
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionData {
-    pub partition_index: i32,
-    /// Versions 1+.
-    pub voter_directory_id: Uuid,
-    pub leader_id: i32,
-    pub leader_epoch: i32,
-}
-
-impl PartitionData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
-        let form = Form::flexible_if(version >= 1);
-        let mut this = PartitionData::default();
-        this.partition_index = input.i32()?;
-        if version == 1 {
-            this.voter_directory_id = input.uuid()?;
-        }
-        this.leader_id = input.i32()?;
-        this.leader_epoch = input.i32()?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 1);
-        out.i32(self.partition_index);
-        if version == 1 {
-            out.uuid(self.voter_directory_id);
-        }
-        out.i32(self.leader_id);
-        out.i32(self.leader_epoch);
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        if version == 1 {
-            object.field("voterDirectoryId", &self.voter_directory_id);
-        }
-        object.field("leaderId", &self.leader_id);
-        object.field("leaderEpoch", &self.leader_epoch);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionData {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
-        let mut this = PartitionData::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        if version == 1 {
-            this.voter_directory_id = Arbitrary::arbitrary(random, version);
-        }
-        this.leader_id = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`BeginQuorumEpochRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicData {
     pub topic_name: String,
@@ -216,6 +150,75 @@ impl Arbitrary for TopicData {
     }
 }
 
+/// What [`TopicData::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PartitionData {
+    pub partition_index: i32,
+    /// Versions 1+.
+    pub voter_directory_id: Uuid,
+    pub leader_id: i32,
+    pub leader_epoch: i32,
+}
+
+impl PartitionData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
+        let form = Form::flexible_if(version >= 1);
+        let mut this = PartitionData::default();
+        this.partition_index = input.i32()?;
+        if version >= 1 {
+            this.voter_directory_id = input.uuid()?;
+        }
+        this.leader_id = input.i32()?;
+        this.leader_epoch = input.i32()?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 1);
+        out.i32(self.partition_index);
+        if version >= 1 {
+            out.uuid(self.voter_directory_id);
+        }
+        out.i32(self.leader_id);
+        out.i32(self.leader_epoch);
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        if version >= 1 {
+            object.field("voterDirectoryId", &self.voter_directory_id);
+        }
+        object.field("leaderId", &self.leader_id);
+        object.field("leaderEpoch", &self.leader_epoch);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionData {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
+        let mut this = PartitionData::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        if version >= 1 {
+            this.voter_directory_id = Arbitrary::arbitrary(random, version);
+        }
+        this.leader_id = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`BeginQuorumEpochRequest::leader_endpoints`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct LeaderEndpoint {
     /// Versions 1+.

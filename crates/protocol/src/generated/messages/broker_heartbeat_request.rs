@@ -53,7 +53,7 @@ impl Message for BrokerHeartbeatRequest {
         input.tagged_fields(|tag, input| {
             match tag {
                 0 if version >= 1 => this.offline_log_dirs = input.array(form, 16, |input| input.uuid())?,
-                1 if version == 2 => {
+                1 if version >= 2 => {
                     this.cordoned_log_dirs = input.nullable_array(form, 16, |input| input.uuid())?
                 }
                 _ => return Ok(Tag::Unknown),
@@ -81,7 +81,7 @@ impl Message for BrokerHeartbeatRequest {
                 Ok(())
             })?;
         }
-        if version == 2 && self.cordoned_log_dirs.is_some() {
+        if version >= 2 && self.cordoned_log_dirs.is_some() {
             tags.field(1, |out| {
                 out.nullable_array(self.cordoned_log_dirs.as_deref(), form, |out, value| {
                     out.uuid(*value);
@@ -106,7 +106,7 @@ impl ToJson for BrokerHeartbeatRequest {
         if version >= 1 && !self.offline_log_dirs.is_empty() {
             object.field("offlineLogDirs", &self.offline_log_dirs);
         }
-        if version == 2 && self.cordoned_log_dirs.is_some() {
+        if version >= 2 && self.cordoned_log_dirs.is_some() {
             object.field("cordonedLogDirs", &self.cordoned_log_dirs);
         }
         object.end();
@@ -125,7 +125,7 @@ impl Arbitrary for BrokerHeartbeatRequest {
         if version >= 1 {
             this.offline_log_dirs = Arbitrary::arbitrary(random, version);
         }
-        if version == 2 {
+        if version >= 2 {
             this.cordoned_log_dirs = Arbitrary::arbitrary(random, version);
         }
         this

@@ -140,6 +140,7 @@ impl Arbitrary for BrokerRegistrationRequest {
     }
 }
 
+/// What [`BrokerRegistrationRequest::listeners`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Listener {
     pub name: String,
@@ -194,6 +195,7 @@ impl Arbitrary for Listener {
     }
 }
 
+/// What [`BrokerRegistrationRequest::features`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Feature {
     pub name: String,

@@ -58,122 +58,7 @@ impl Arbitrary for ConsumerGroupDescribeResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    pub member_id: String,
-    pub instance_id: Option<String>,
-    pub rack_id: Option<String>,
-    pub member_epoch: i32,
-    pub client_id: String,
-    pub client_host: String,
-    pub subscribed_topic_names: Vec<String>,
-    pub subscribed_topic_regex: Option<String>,
-    pub assignment: Assignment,
-    pub target_assignment: Assignment,
-    /// Versions 1+. Default `-1`.
-    pub member_type: i8,
-}
-
-impl Default for Member {
-    fn default() -> Member {
-        Member {
-            member_id: String::new(),
-            instance_id: None,
-            rack_id: None,
-            member_epoch: 0,
-            client_id: String::new(),
-            client_host: String::new(),
-            subscribed_topic_names: Vec::new(),
-            subscribed_topic_regex: None,
-            assignment: Assignment::default(),
-            target_assignment: Assignment::default(),
-            member_type: -1,
-        }
-    }
-}
-
-impl Member {
-    fn decode(input: &mut Decoder, version: i16) -> Result<Member, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = Member::default();
-        this.member_id = input.string(form)?;
-        this.instance_id = input.nullable_string(form)?;
-        this.rack_id = input.nullable_string(form)?;
-        this.member_epoch = input.i32()?;
-        this.client_id = input.string(form)?;
-        this.client_host = input.string(form)?;
-        this.subscribed_topic_names = input.array(form, 1, |input| input.string(form))?;
-        this.subscribed_topic_regex = input.nullable_string(form)?;
-        this.assignment = Assignment::decode(input, version)?;
-        this.target_assignment = Assignment::decode(input, version)?;
-        if version == 1 {
-            this.member_type = input.i8()?;
-        }
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.member_id, form)?;
-        out.nullable_string(self.instance_id.as_deref(), form)?;
-        out.nullable_string(self.rack_id.as_deref(), form)?;
-        out.i32(self.member_epoch);
-        out.string(&self.client_id, form)?;
-        out.string(&self.client_host, form)?;
-        out.array(&self.subscribed_topic_names, form, |out, value| out.string(value, form))?;
-        out.nullable_string(self.subscribed_topic_regex.as_deref(), form)?;
-        self.assignment.encode(out, version)?;
-        self.target_assignment.encode(out, version)?;
-        if version == 1 {
-            out.i8(self.member_type);
-        }
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for Member {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("memberId", &self.member_id);
-        object.field("instanceId", &self.instance_id);
-        object.field("rackId", &self.rack_id);
-        object.field("memberEpoch", &self.member_epoch);
-        object.field("clientId", &self.client_id);
-        object.field("clientHost", &self.client_host);
-        object.field("subscribedTopicNames", &self.subscribed_topic_names);
-        object.field("subscribedTopicRegex", &self.subscribed_topic_regex);
-        object.field("assignment", &self.assignment);
-        object.field("targetAssignment", &self.target_assignment);
-        if version == 1 {
-            object.field("memberType", &self.member_type);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for Member {
-    fn arbitrary(random: &mut Random, version: i16) -> Member {
-        let mut this = Member::default();
-        this.member_id = Arbitrary::arbitrary(random, version);
-        this.instance_id = Arbitrary::arbitrary(random, version);
-        this.rack_id = Arbitrary::arbitrary(random, version);
-        this.member_epoch = Arbitrary::arbitrary(random, version);
-        this.client_id = Arbitrary::arbitrary(random, version);
-        this.client_host = Arbitrary::arbitrary(random, version);
-        this.subscribed_topic_names = Arbitrary::arbitrary(random, version);
-        this.subscribed_topic_regex = Arbitrary::arbitrary(random, version);
-        this.assignment = Arbitrary::arbitrary(random, version);
-        this.target_assignment = Arbitrary::arbitrary(random, version);
-        if version == 1 {
-            this.member_type = Arbitrary::arbitrary(random, version);
-        }
-        this
-    }
-}
-
+/// What [`ConsumerGroupDescribeResponse::groups`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribedGroup {
     pub error_code: i16,
@@ -266,6 +151,123 @@ impl Arbitrary for DescribedGroup {
         this.assignor_name = Arbitrary::arbitrary(random, version);
         this.members = Arbitrary::arbitrary(random, version);
         this.authorized_operations = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DescribedGroup::members`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    pub member_id: String,
+    pub instance_id: Option<String>,
+    pub rack_id: Option<String>,
+    pub member_epoch: i32,
+    pub client_id: String,
+    pub client_host: String,
+    pub subscribed_topic_names: Vec<String>,
+    pub subscribed_topic_regex: Option<String>,
+    pub assignment: Assignment,
+    pub target_assignment: Assignment,
+    /// Versions 1+. Default `-1`.
+    pub member_type: i8,
+}
+
+impl Default for Member {
+    fn default() -> Member {
+        Member {
+            member_id: String::new(),
+            instance_id: None,
+            rack_id: None,
+            member_epoch: 0,
+            client_id: String::new(),
+            client_host: String::new(),
+            subscribed_topic_names: Vec::new(),
+            subscribed_topic_regex: None,
+            assignment: Assignment::default(),
+            target_assignment: Assignment::default(),
+            member_type: -1,
+        }
+    }
+}
+
+impl Member {
+    fn decode(input: &mut Decoder, version: i16) -> Result<Member, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = Member::default();
+        this.member_id = input.string(form)?;
+        this.instance_id = input.nullable_string(form)?;
+        this.rack_id = input.nullable_string(form)?;
+        this.member_epoch = input.i32()?;
+        this.client_id = input.string(form)?;
+        this.client_host = input.string(form)?;
+        this.subscribed_topic_names = input.array(form, 1, |input| input.string(form))?;
+        this.subscribed_topic_regex = input.nullable_string(form)?;
+        this.assignment = Assignment::decode(input, version)?;
+        this.target_assignment = Assignment::decode(input, version)?;
+        if version >= 1 {
+            this.member_type = input.i8()?;
+        }
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.member_id, form)?;
+        out.nullable_string(self.instance_id.as_deref(), form)?;
+        out.nullable_string(self.rack_id.as_deref(), form)?;
+        out.i32(self.member_epoch);
+        out.string(&self.client_id, form)?;
+        out.string(&self.client_host, form)?;
+        out.array(&self.subscribed_topic_names, form, |out, value| out.string(value, form))?;
+        out.nullable_string(self.subscribed_topic_regex.as_deref(), form)?;
+        self.assignment.encode(out, version)?;
+        self.target_assignment.encode(out, version)?;
+        if version >= 1 {
+            out.i8(self.member_type);
+        }
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for Member {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("memberId", &self.member_id);
+        object.field("instanceId", &self.instance_id);
+        object.field("rackId", &self.rack_id);
+        object.field("memberEpoch", &self.member_epoch);
+        object.field("clientId", &self.client_id);
+        object.field("clientHost", &self.client_host);
+        object.field("subscribedTopicNames", &self.subscribed_topic_names);
+        object.field("subscribedTopicRegex", &self.subscribed_topic_regex);
+        object.field("assignment", &self.assignment);
+        object.field("targetAssignment", &self.target_assignment);
+        if version >= 1 {
+            object.field("memberType", &self.member_type);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for Member {
+    fn arbitrary(random: &mut Random, version: i16) -> Member {
+        let mut this = Member::default();
+        this.member_id = Arbitrary::arbitrary(random, version);
+        this.instance_id = Arbitrary::arbitrary(random, version);
+        this.rack_id = Arbitrary::arbitrary(random, version);
+        this.member_epoch = Arbitrary::arbitrary(random, version);
+        this.client_id = Arbitrary::arbitrary(random, version);
+        this.client_host = Arbitrary::arbitrary(random, version);
+        this.subscribed_topic_names = Arbitrary::arbitrary(random, version);
+        this.subscribed_topic_regex = Arbitrary::arbitrary(random, version);
+        this.assignment = Arbitrary::arbitrary(random, version);
+        this.target_assignment = Arbitrary::arbitrary(random, version);
+        if version >= 1 {
+            this.member_type = Arbitrary::arbitrary(random, version);
+        }
         this
     }
 }

@@ -57,7 +57,7 @@ impl Message for ConsumerGroupHeartbeatRequest {
         this.rack_id = input.nullable_string(form)?;
         this.rebalance_timeout_ms = input.i32()?;
         this.subscribed_topic_names = input.nullable_array(form, 1, |input| input.string(form))?;
-        if version == 1 {
+        if version >= 1 {
             this.subscribed_topic_regex = input.nullable_string(form)?;
         }
         this.server_assignor = input.nullable_string(form)?;
@@ -79,7 +79,7 @@ impl Message for ConsumerGroupHeartbeatRequest {
         out.nullable_array(self.subscribed_topic_names.as_deref(), form, |out, value| {
             out.string(value, form)
         })?;
-        if version == 1 {
+        if version >= 1 {
             out.nullable_string(self.subscribed_topic_regex.as_deref(), form)?;
         }
         out.nullable_string(self.server_assignor.as_deref(), form)?;
@@ -99,7 +99,7 @@ impl ToJson for ConsumerGroupHeartbeatRequest {
         object.field("rackId", &self.rack_id);
         object.field("rebalanceTimeoutMs", &self.rebalance_timeout_ms);
         object.field("subscribedTopicNames", &self.subscribed_topic_names);
-        if version == 1 {
+        if version >= 1 {
             object.field("subscribedTopicRegex", &self.subscribed_topic_regex);
         }
         object.field("serverAssignor", &self.server_assignor);
@@ -119,7 +119,7 @@ impl Arbitrary for ConsumerGroupHeartbeatRequest {
         this.rack_id = Arbitrary::arbitrary(random, version);
         this.rebalance_timeout_ms = Arbitrary::arbitrary(random, version);
         this.subscribed_topic_names = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.subscribed_topic_regex = Arbitrary::arbitrary(random, version);
         }
         this.server_assignor = Arbitrary::arbitrary(random, version);
@@ -128,6 +128,7 @@ impl Arbitrary for ConsumerGroupHeartbeatRequest {
     }
 }
 
+/// What [`ConsumerGroupHeartbeatRequest::topic_partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicPartitions {
     pub topic_id: Uuid,

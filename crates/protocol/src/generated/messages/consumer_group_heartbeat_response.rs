@@ -86,6 +86,7 @@ impl Arbitrary for ConsumerGroupHeartbeatResponse {
     }
 }
 
+/// What [`ConsumerGroupHeartbeatResponse::assignment`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Assignment {
     pub topic_partitions: Vec<TopicPartitions>,

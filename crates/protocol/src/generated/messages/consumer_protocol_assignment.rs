@@ -54,6 +54,7 @@ impl Arbitrary for ConsumerProtocolAssignment {
     }
 }
 
+/// What [`ConsumerProtocolAssignment::assigned_partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicPartition {
     pub topic: String,

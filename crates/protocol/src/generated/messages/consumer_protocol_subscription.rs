@@ -47,7 +47,7 @@ impl Message for ConsumerProtocolSubscription {
         if version >= 2 {
             this.generation_id = input.i32()?;
         }
-        if version == 3 {
+        if version >= 3 {
             this.rack_id = input.nullable_string(form)?;
         }
         Ok(this)
@@ -64,7 +64,7 @@ impl Message for ConsumerProtocolSubscription {
         if version >= 2 {
             out.i32(self.generation_id);
         }
-        if version == 3 {
+        if version >= 3 {
             out.nullable_string(self.rack_id.as_deref(), form)?;
         }
         Ok(())
@@ -82,7 +82,7 @@ impl ToJson for ConsumerProtocolSubscription {
         if version >= 2 {
             object.field("generationId", &self.generation_id);
         }
-        if version == 3 {
+        if version >= 3 {
             object.field("rackId", &self.rack_id);
         }
         object.end();
@@ -101,13 +101,14 @@ impl Arbitrary for ConsumerProtocolSubscription {
         if version >= 2 {
             this.generation_id = Arbitrary::arbitrary(random, version);
         }
-        if version == 3 {
+        if version >= 3 {
             this.rack_id = Arbitrary::arbitrary(random, version);
         }
         this
     }
 }
 
+/// What [`ConsumerProtocolSubscription::owned_partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicPartition {
     /// Versions 1+.

@@ -73,6 +73,7 @@ impl Arbitrary for ControllerRegistrationRequest {
     }
 }
 
+/// What [`ControllerRegistrationRequest::listeners`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Listener {
     pub name: String,
@@ -127,6 +128,7 @@ impl Arbitrary for Listener {
     }
 }
 
+/// What [`ControllerRegistrationRequest::features`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Feature {
     pub name: String,

@@ -57,6 +57,7 @@ impl Arbitrary for CreateAclsRequest {
     }
 }
 
+/// What [`CreateAclsRequest::creations`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AclCreation {
     pub resource_type: i8,

@@ -62,6 +62,7 @@ impl Arbitrary for CreateAclsResponse {
     }
 }
 
+/// What [`CreateAclsResponse::results`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AclCreationResult {
     pub error_code: i16,

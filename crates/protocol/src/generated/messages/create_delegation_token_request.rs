@@ -38,10 +38,10 @@ impl Message for CreateDelegationTokenRequest {
         check_decode::<CreateDelegationTokenRequest>(input, version)?;
         let form = Form::flexible_if(version >= 2);
         let mut this = CreateDelegationTokenRequest::default();
-        if version == 3 {
+        if version >= 3 {
             this.owner_principal_type = input.nullable_string(form)?;
         }
-        if version == 3 {
+        if version >= 3 {
             this.owner_principal_name = input.nullable_string(form)?;
         }
         this.renewers = input.array(form, 3, |input| CreatableRenewers::decode(input, version))?;
@@ -55,10 +55,10 @@ impl Message for CreateDelegationTokenRequest {
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         check_encode::<CreateDelegationTokenRequest>(version)?;
         let form = Form::flexible_if(version >= 2);
-        if version == 3 {
+        if version >= 3 {
             out.nullable_string(self.owner_principal_type.as_deref(), form)?;
         }
-        if version == 3 {
+        if version >= 3 {
             out.nullable_string(self.owner_principal_name.as_deref(), form)?;
         }
         out.array(&self.renewers, form, |out, value| value.encode(out, version))?;
@@ -73,10 +73,10 @@ impl Message for CreateDelegationTokenRequest {
 impl ToJson for CreateDelegationTokenRequest {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        if version == 3 {
+        if version >= 3 {
             object.field("ownerPrincipalType", &self.owner_principal_type);
         }
-        if version == 3 {
+        if version >= 3 {
             object.field("ownerPrincipalName", &self.owner_principal_name);
         }
         object.field("renewers", &self.renewers);
@@ -89,10 +89,10 @@ impl ToJson for CreateDelegationTokenRequest {
 impl Arbitrary for CreateDelegationTokenRequest {
     fn arbitrary(random: &mut Random, version: i16) -> CreateDelegationTokenRequest {
         let mut this = CreateDelegationTokenRequest::default();
-        if version == 3 {
+        if version >= 3 {
             this.owner_principal_type = Arbitrary::arbitrary(random, version);
         }
-        if version == 3 {
+        if version >= 3 {
             this.owner_principal_name = Arbitrary::arbitrary(random, version);
         }
         this.renewers = Arbitrary::arbitrary(random, version);
@@ -101,6 +101,7 @@ impl Arbitrary for CreateDelegationTokenRequest {
     }
 }
 
+/// What [`CreateDelegationTokenRequest::renewers`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct CreatableRenewers {
     pub principal_type: String,

@@ -37,10 +37,10 @@ impl Message for CreateDelegationTokenResponse {
         this.error_code = input.i16()?;
         this.principal_type = input.string(form)?;
         this.principal_name = input.string(form)?;
-        if version == 3 {
+        if version >= 3 {
             this.token_requester_principal_type = input.string(form)?;
         }
-        if version == 3 {
+        if version >= 3 {
             this.token_requester_principal_name = input.string(form)?;
         }
         this.issue_timestamp_ms = input.i64()?;
@@ -61,10 +61,10 @@ impl Message for CreateDelegationTokenResponse {
         out.i16(self.error_code);
         out.string(&self.principal_type, form)?;
         out.string(&self.principal_name, form)?;
-        if version == 3 {
+        if version >= 3 {
             out.string(&self.token_requester_principal_type, form)?;
         }
-        if version == 3 {
+        if version >= 3 {
             out.string(&self.token_requester_principal_name, form)?;
         }
         out.i64(self.issue_timestamp_ms);
@@ -86,10 +86,10 @@ impl ToJson for CreateDelegationTokenResponse {
         object.field("errorCode", &self.error_code);
         object.field("principalType", &self.principal_type);
         object.field("principalName", &self.principal_name);
-        if version == 3 {
+        if version >= 3 {
             object.field("tokenRequesterPrincipalType", &self.token_requester_principal_type);
         }
-        if version == 3 {
+        if version >= 3 {
             object.field("tokenRequesterPrincipalName", &self.token_requester_principal_name);
         }
         object.field("issueTimestampMs", &self.issue_timestamp_ms);
@@ -109,10 +109,10 @@ impl Arbitrary for CreateDelegationTokenResponse {
         this.error_code = Arbitrary::arbitrary(random, version);
         this.principal_type = Arbitrary::arbitrary(random, version);
         this.principal_name = Arbitrary::arbitrary(random, version);
-        if version == 3 {
+        if version >= 3 {
             this.token_requester_principal_type = Arbitrary::arbitrary(random, version);
         }
-        if version == 3 {
+        if version >= 3 {
             this.token_requester_principal_name = Arbitrary::arbitrary(random, version);
         }
         this.issue_timestamp_ms = Arbitrary::arbitrary(random, version);

@@ -67,52 +67,7 @@ impl Arbitrary for CreatePartitionsRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct CreatePartitionsAssignment {
-    pub broker_ids: Vec<i32>,
-}
-
-impl CreatePartitionsAssignment {
-    fn decode(input: &mut Decoder, version: i16) -> Result<CreatePartitionsAssignment, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = CreatePartitionsAssignment::default();
-        this.broker_ids = input.array(form, 4, |input| input.i32())?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.array(&self.broker_ids, form, |out, value| {
-            out.i32(*value);
-            Ok(())
-        })?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for CreatePartitionsAssignment {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("brokerIds", &self.broker_ids);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for CreatePartitionsAssignment {
-    fn arbitrary(random: &mut Random, version: i16) -> CreatePartitionsAssignment {
-        let mut this = CreatePartitionsAssignment::default();
-        this.broker_ids = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`CreatePartitionsRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreatePartitionsTopic {
     pub name: String,
@@ -170,6 +125,53 @@ impl Arbitrary for CreatePartitionsTopic {
         this.name = Arbitrary::arbitrary(random, version);
         this.count = Arbitrary::arbitrary(random, version);
         this.assignments = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`CreatePartitionsTopic::assignments`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CreatePartitionsAssignment {
+    pub broker_ids: Vec<i32>,
+}
+
+impl CreatePartitionsAssignment {
+    fn decode(input: &mut Decoder, version: i16) -> Result<CreatePartitionsAssignment, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = CreatePartitionsAssignment::default();
+        this.broker_ids = input.array(form, 4, |input| input.i32())?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.array(&self.broker_ids, form, |out, value| {
+            out.i32(*value);
+            Ok(())
+        })?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for CreatePartitionsAssignment {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("brokerIds", &self.broker_ids);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for CreatePartitionsAssignment {
+    fn arbitrary(random: &mut Random, version: i16) -> CreatePartitionsAssignment {
+        let mut this = CreatePartitionsAssignment::default();
+        this.broker_ids = Arbitrary::arbitrary(random, version);
         this
     }
 }

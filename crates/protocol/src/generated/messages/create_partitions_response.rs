@@ -62,6 +62,7 @@ impl Arbitrary for CreatePartitionsResponse {
     }
 }
 
+/// What [`CreatePartitionsResponse::results`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct CreatePartitionsTopicResult {
     pub name: String,

@@ -74,112 +74,7 @@ impl Arbitrary for CreateTopicsRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct CreatableReplicaAssignment {
-    pub partition_index: i32,
-    pub broker_ids: Vec<i32>,
-}
-
-impl CreatableReplicaAssignment {
-    fn decode(input: &mut Decoder, version: i16) -> Result<CreatableReplicaAssignment, DecodeError> {
-        let form = Form::flexible_if(version >= 5);
-        let mut this = CreatableReplicaAssignment::default();
-        this.partition_index = input.i32()?;
-        this.broker_ids = input.array(form, 4, |input| input.i32())?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 5);
-        out.i32(self.partition_index);
-        out.array(&self.broker_ids, form, |out, value| {
-            out.i32(*value);
-            Ok(())
-        })?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for CreatableReplicaAssignment {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("brokerIds", &self.broker_ids);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for CreatableReplicaAssignment {
-    fn arbitrary(random: &mut Random, version: i16) -> CreatableReplicaAssignment {
-        let mut this = CreatableReplicaAssignment::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.broker_ids = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct CreatableTopicConfig {
-    pub name: String,
-    /// Default `Some(String::new())`.
-    pub value: Option<String>,
-}
-
-impl Default for CreatableTopicConfig {
-    fn default() -> CreatableTopicConfig {
-        CreatableTopicConfig { name: String::new(), value: Some(String::new()) }
-    }
-}
-
-impl CreatableTopicConfig {
-    fn decode(input: &mut Decoder, version: i16) -> Result<CreatableTopicConfig, DecodeError> {
-        let form = Form::flexible_if(version >= 5);
-        let mut this = CreatableTopicConfig::default();
-        this.name = input.string(form)?;
-        this.value = input.nullable_string(form)?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 5);
-        out.string(&self.name, form)?;
-        out.nullable_string(self.value.as_deref(), form)?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for CreatableTopicConfig {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("value", &self.value);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for CreatableTopicConfig {
-    fn arbitrary(random: &mut Random, version: i16) -> CreatableTopicConfig {
-        let mut this = CreatableTopicConfig::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.value = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`CreateTopicsRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct CreatableTopic {
     pub name: String,
@@ -240,6 +135,114 @@ impl Arbitrary for CreatableTopic {
         this.replication_factor = Arbitrary::arbitrary(random, version);
         this.assignments = Arbitrary::arbitrary(random, version);
         this.configs = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`CreatableTopic::assignments`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CreatableReplicaAssignment {
+    pub partition_index: i32,
+    pub broker_ids: Vec<i32>,
+}
+
+impl CreatableReplicaAssignment {
+    fn decode(input: &mut Decoder, version: i16) -> Result<CreatableReplicaAssignment, DecodeError> {
+        let form = Form::flexible_if(version >= 5);
+        let mut this = CreatableReplicaAssignment::default();
+        this.partition_index = input.i32()?;
+        this.broker_ids = input.array(form, 4, |input| input.i32())?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 5);
+        out.i32(self.partition_index);
+        out.array(&self.broker_ids, form, |out, value| {
+            out.i32(*value);
+            Ok(())
+        })?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for CreatableReplicaAssignment {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("brokerIds", &self.broker_ids);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for CreatableReplicaAssignment {
+    fn arbitrary(random: &mut Random, version: i16) -> CreatableReplicaAssignment {
+        let mut this = CreatableReplicaAssignment::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.broker_ids = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`CreatableTopic::configs`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreatableTopicConfig {
+    pub name: String,
+    /// Default `Some(String::new())`.
+    pub value: Option<String>,
+}
+
+impl Default for CreatableTopicConfig {
+    fn default() -> CreatableTopicConfig {
+        CreatableTopicConfig { name: String::new(), value: Some(String::new()) }
+    }
+}
+
+impl CreatableTopicConfig {
+    fn decode(input: &mut Decoder, version: i16) -> Result<CreatableTopicConfig, DecodeError> {
+        let form = Form::flexible_if(version >= 5);
+        let mut this = CreatableTopicConfig::default();
+        this.name = input.string(form)?;
+        this.value = input.nullable_string(form)?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 5);
+        out.string(&self.name, form)?;
+        out.nullable_string(self.value.as_deref(), form)?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for CreatableTopicConfig {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("value", &self.value);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for CreatableTopicConfig {
+    fn arbitrary(random: &mut Random, version: i16) -> CreatableTopicConfig {
+        let mut this = CreatableTopicConfig::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.value = Arbitrary::arbitrary(random, version);
         this
     }
 }

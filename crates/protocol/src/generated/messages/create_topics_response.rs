@@ -62,6 +62,154 @@ impl Arbitrary for CreateTopicsResponse {
     }
 }
 
+/// What [`CreateTopicsResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreatableTopicResult {
+    pub name: String,
+    /// Versions 7+.
+    pub topic_id: Uuid,
+    pub error_code: i16,
+    /// Default `Some(String::new())`.
+    pub error_message: Option<String>,
+    /// Versions 5+. Tagged field 0.
+    pub topic_config_error_code: i16,
+    /// Versions 5+. Default `-1`.
+    pub num_partitions: i32,
+    /// Versions 5+. Default `-1`.
+    pub replication_factor: i16,
+    /// Versions 5+. Default `Some(Vec::new())`.
+    pub configs: Option<Vec<CreatableTopicConfigs>>,
+}
+
+impl Default for CreatableTopicResult {
+    fn default() -> CreatableTopicResult {
+        CreatableTopicResult {
+            name: String::new(),
+            topic_id: Uuid::ZERO,
+            error_code: 0,
+            error_message: Some(String::new()),
+            topic_config_error_code: 0,
+            num_partitions: -1,
+            replication_factor: -1,
+            configs: Some(Vec::new()),
+        }
+    }
+}
+
+impl CreatableTopicResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<CreatableTopicResult, DecodeError> {
+        let form = Form::flexible_if(version >= 5);
+        let mut this = CreatableTopicResult::default();
+        this.name = input.string(form)?;
+        if version >= 7 {
+            this.topic_id = input.uuid()?;
+        }
+        this.error_code = input.i16()?;
+        this.error_message = input.nullable_string(form)?;
+        if version >= 5 {
+            this.num_partitions = input.i32()?;
+        }
+        if version >= 5 {
+            this.replication_factor = input.i16()?;
+        }
+        if version >= 5 {
+            this.configs =
+                input.nullable_array(form, 1, |input| CreatableTopicConfigs::decode(input, version))?;
+        }
+        if form.is_flexible() {
+            input.tagged_fields(|tag, input| {
+                match tag {
+                    0 => this.topic_config_error_code = input.i16()?,
+                    _ => return Ok(Tag::Unknown),
+                }
+                Ok(Tag::Known)
+            })?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 5);
+        out.string(&self.name, form)?;
+        if version >= 7 {
+            out.uuid(self.topic_id);
+        }
+        out.i16(self.error_code);
+        out.nullable_string(self.error_message.as_deref(), form)?;
+        if version >= 5 {
+            out.i32(self.num_partitions);
+        }
+        if version >= 5 {
+            out.i16(self.replication_factor);
+        }
+        if version >= 5 {
+            out.nullable_array(self.configs.as_deref(), form, |out, value| value.encode(out, version))?;
+        }
+        if form.is_flexible() {
+            let mut tags = out.tagged_fields();
+            if self.topic_config_error_code != 0 {
+                tags.field(0, |out| {
+                    out.i16(self.topic_config_error_code);
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for CreatableTopicResult {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        if version >= 7 {
+            object.field("topicId", &self.topic_id);
+        }
+        object.field("errorCode", &self.error_code);
+        object.field("errorMessage", &self.error_message);
+        if version >= 5 && self.topic_config_error_code != 0 {
+            object.field("topicConfigErrorCode", &self.topic_config_error_code);
+        }
+        if version >= 5 {
+            object.field("numPartitions", &self.num_partitions);
+        }
+        if version >= 5 {
+            object.field("replicationFactor", &self.replication_factor);
+        }
+        if version >= 5 {
+            object.field("configs", &self.configs);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for CreatableTopicResult {
+    fn arbitrary(random: &mut Random, version: i16) -> CreatableTopicResult {
+        let mut this = CreatableTopicResult::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        if version >= 7 {
+            this.topic_id = Arbitrary::arbitrary(random, version);
+        }
+        this.error_code = Arbitrary::arbitrary(random, version);
+        this.error_message = Arbitrary::arbitrary(random, version);
+        if version >= 5 {
+            this.topic_config_error_code = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 5 {
+            this.num_partitions = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 5 {
+            this.replication_factor = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 5 {
+            this.configs = Arbitrary::arbitrary(random, version);
+        }
+        this
+    }
+}
+
+/// What [`CreatableTopicResult::configs`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreatableTopicConfigs {
     /// Versions 5+.
@@ -138,152 +286,6 @@ impl Arbitrary for CreatableTopicConfigs {
         this.read_only = Arbitrary::arbitrary(random, version);
         this.config_source = Arbitrary::arbitrary(random, version);
         this.is_sensitive = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct CreatableTopicResult {
-    pub name: String,
-    /// Versions 7+.
-    pub topic_id: Uuid,
-    pub error_code: i16,
-    /// Default `Some(String::new())`.
-    pub error_message: Option<String>,
-    /// Versions 5+. Tagged field 0.
-    pub topic_config_error_code: i16,
-    /// Versions 5+. Default `-1`.
-    pub num_partitions: i32,
-    /// Versions 5+. Default `-1`.
-    pub replication_factor: i16,
-    /// Versions 5+. Default `Some(Vec::new())`.
-    pub configs: Option<Vec<CreatableTopicConfigs>>,
-}
-
-impl Default for CreatableTopicResult {
-    fn default() -> CreatableTopicResult {
-        CreatableTopicResult {
-            name: String::new(),
-            topic_id: Uuid::ZERO,
-            error_code: 0,
-            error_message: Some(String::new()),
-            topic_config_error_code: 0,
-            num_partitions: -1,
-            replication_factor: -1,
-            configs: Some(Vec::new()),
-        }
-    }
-}
-
-impl CreatableTopicResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<CreatableTopicResult, DecodeError> {
-        let form = Form::flexible_if(version >= 5);
-        let mut this = CreatableTopicResult::default();
-        this.name = input.string(form)?;
-        if version == 7 {
-            this.topic_id = input.uuid()?;
-        }
-        this.error_code = input.i16()?;
-        this.error_message = input.nullable_string(form)?;
-        if version >= 5 {
-            this.num_partitions = input.i32()?;
-        }
-        if version >= 5 {
-            this.replication_factor = input.i16()?;
-        }
-        if version >= 5 {
-            this.configs =
-                input.nullable_array(form, 1, |input| CreatableTopicConfigs::decode(input, version))?;
-        }
-        if form.is_flexible() {
-            input.tagged_fields(|tag, input| {
-                match tag {
-                    0 => this.topic_config_error_code = input.i16()?,
-                    _ => return Ok(Tag::Unknown),
-                }
-                Ok(Tag::Known)
-            })?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 5);
-        out.string(&self.name, form)?;
-        if version == 7 {
-            out.uuid(self.topic_id);
-        }
-        out.i16(self.error_code);
-        out.nullable_string(self.error_message.as_deref(), form)?;
-        if version >= 5 {
-            out.i32(self.num_partitions);
-        }
-        if version >= 5 {
-            out.i16(self.replication_factor);
-        }
-        if version >= 5 {
-            out.nullable_array(self.configs.as_deref(), form, |out, value| value.encode(out, version))?;
-        }
-        if form.is_flexible() {
-            let mut tags = out.tagged_fields();
-            if self.topic_config_error_code != 0 {
-                tags.field(0, |out| {
-                    out.i16(self.topic_config_error_code);
-                    Ok(())
-                })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for CreatableTopicResult {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        if version == 7 {
-            object.field("topicId", &self.topic_id);
-        }
-        object.field("errorCode", &self.error_code);
-        object.field("errorMessage", &self.error_message);
-        if version >= 5 && self.topic_config_error_code != 0 {
-            object.field("topicConfigErrorCode", &self.topic_config_error_code);
-        }
-        if version >= 5 {
-            object.field("numPartitions", &self.num_partitions);
-        }
-        if version >= 5 {
-            object.field("replicationFactor", &self.replication_factor);
-        }
-        if version >= 5 {
-            object.field("configs", &self.configs);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for CreatableTopicResult {
-    fn arbitrary(random: &mut Random, version: i16) -> CreatableTopicResult {
-        let mut this = CreatableTopicResult::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        if version == 7 {
-            this.topic_id = Arbitrary::arbitrary(random, version);
-        }
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this.error_message = Arbitrary::arbitrary(random, version);
-        if version >= 5 {
-            this.topic_config_error_code = Arbitrary::arbitrary(random, version);
-        }
-        if version >= 5 {
-            this.num_partitions = Arbitrary::arbitrary(random, version);
-        }
-        if version >= 5 {
-            this.replication_factor = Arbitrary::arbitrary(random, version);
-        }
-        if version >= 5 {
-            this.configs = Arbitrary::arbitrary(random, version);
-        }
         this
     }
 }

@@ -57,6 +57,7 @@ impl Arbitrary for DeleteAclsRequest {
     }
 }
 
+/// What [`DeleteAclsRequest::filters`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteAclsFilter {
     pub resource_type_filter: i8,

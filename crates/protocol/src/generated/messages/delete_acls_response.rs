@@ -62,6 +62,72 @@ impl Arbitrary for DeleteAclsResponse {
     }
 }
 
+/// What [`DeleteAclsResponse::filter_results`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeleteAclsFilterResult {
+    pub error_code: i16,
+    /// Default `Some(String::new())`.
+    pub error_message: Option<String>,
+    pub matching_acls: Vec<DeleteAclsMatchingAcl>,
+}
+
+impl Default for DeleteAclsFilterResult {
+    fn default() -> DeleteAclsFilterResult {
+        DeleteAclsFilterResult {
+            error_code: 0,
+            error_message: Some(String::new()),
+            matching_acls: Vec::new(),
+        }
+    }
+}
+
+impl DeleteAclsFilterResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DeleteAclsFilterResult, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = DeleteAclsFilterResult::default();
+        this.error_code = input.i16()?;
+        this.error_message = input.nullable_string(form)?;
+        this.matching_acls = input.array(form, 11, |input| DeleteAclsMatchingAcl::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.i16(self.error_code);
+        out.nullable_string(self.error_message.as_deref(), form)?;
+        out.array(&self.matching_acls, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for DeleteAclsFilterResult {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("errorCode", &self.error_code);
+        object.field("errorMessage", &self.error_message);
+        object.field("matchingAcls", &self.matching_acls);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DeleteAclsFilterResult {
+    fn arbitrary(random: &mut Random, version: i16) -> DeleteAclsFilterResult {
+        let mut this = DeleteAclsFilterResult::default();
+        this.error_code = Arbitrary::arbitrary(random, version);
+        this.error_message = Arbitrary::arbitrary(random, version);
+        this.matching_acls = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DeleteAclsFilterResult::matching_acls`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteAclsMatchingAcl {
     pub error_code: i16,
@@ -159,70 +225,6 @@ impl Arbitrary for DeleteAclsMatchingAcl {
         this.host = Arbitrary::arbitrary(random, version);
         this.operation = Arbitrary::arbitrary(random, version);
         this.permission_type = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct DeleteAclsFilterResult {
-    pub error_code: i16,
-    /// Default `Some(String::new())`.
-    pub error_message: Option<String>,
-    pub matching_acls: Vec<DeleteAclsMatchingAcl>,
-}
-
-impl Default for DeleteAclsFilterResult {
-    fn default() -> DeleteAclsFilterResult {
-        DeleteAclsFilterResult {
-            error_code: 0,
-            error_message: Some(String::new()),
-            matching_acls: Vec::new(),
-        }
-    }
-}
-
-impl DeleteAclsFilterResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DeleteAclsFilterResult, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = DeleteAclsFilterResult::default();
-        this.error_code = input.i16()?;
-        this.error_message = input.nullable_string(form)?;
-        this.matching_acls = input.array(form, 11, |input| DeleteAclsMatchingAcl::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.i16(self.error_code);
-        out.nullable_string(self.error_message.as_deref(), form)?;
-        out.array(&self.matching_acls, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for DeleteAclsFilterResult {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("errorCode", &self.error_code);
-        object.field("errorMessage", &self.error_message);
-        object.field("matchingAcls", &self.matching_acls);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DeleteAclsFilterResult {
-    fn arbitrary(random: &mut Random, version: i16) -> DeleteAclsFilterResult {
-        let mut this = DeleteAclsFilterResult::default();
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this.error_message = Arbitrary::arbitrary(random, version);
-        this.matching_acls = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -62,6 +62,7 @@ impl Arbitrary for DeleteGroupsResponse {
     }
 }
 
+/// What [`DeleteGroupsResponse::results`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DeletableGroupResult {
     pub group_id: String,
@@ -76,7 +77,7 @@ impl DeletableGroupResult {
         let mut this = DeletableGroupResult::default();
         this.group_id = input.string(form)?;
         this.error_code = input.i16()?;
-        if version == 3 {
+        if version >= 3 {
             this.error_message = input.nullable_string(form)?;
         }
         if form.is_flexible() {
@@ -89,7 +90,7 @@ impl DeletableGroupResult {
         let form = Form::flexible_if(version >= 2);
         out.string(&self.group_id, form)?;
         out.i16(self.error_code);
-        if version == 3 {
+        if version >= 3 {
             out.nullable_string(self.error_message.as_deref(), form)?;
         }
         if form.is_flexible() {
@@ -104,7 +105,7 @@ impl ToJson for DeletableGroupResult {
         let mut object = Object::new(out, version);
         object.field("groupId", &self.group_id);
         object.field("errorCode", &self.error_code);
-        if version == 3 {
+        if version >= 3 {
             object.field("errorMessage", &self.error_message);
         }
         object.end();
@@ -117,7 +118,7 @@ impl Arbitrary for DeletableGroupResult {
         let mut this = DeletableGroupResult::default();
         this.group_id = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
-        if version == 3 {
+        if version >= 3 {
             this.error_message = Arbitrary::arbitrary(random, version);
         }
         this

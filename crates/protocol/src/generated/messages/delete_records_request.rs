@@ -62,54 +62,7 @@ impl Arbitrary for DeleteRecordsRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct DeleteRecordsPartition {
-    pub partition_index: i32,
-    pub offset: i64,
-}
-
-impl DeleteRecordsPartition {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DeleteRecordsPartition, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = DeleteRecordsPartition::default();
-        this.partition_index = input.i32()?;
-        this.offset = input.i64()?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.i32(self.partition_index);
-        out.i64(self.offset);
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for DeleteRecordsPartition {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("offset", &self.offset);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DeleteRecordsPartition {
-    fn arbitrary(random: &mut Random, version: i16) -> DeleteRecordsPartition {
-        let mut this = DeleteRecordsPartition::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.offset = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`DeleteRecordsRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DeleteRecordsTopic {
     pub name: String,
@@ -154,6 +107,55 @@ impl Arbitrary for DeleteRecordsTopic {
         let mut this = DeleteRecordsTopic::default();
         this.name = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DeleteRecordsTopic::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct DeleteRecordsPartition {
+    pub partition_index: i32,
+    pub offset: i64,
+}
+
+impl DeleteRecordsPartition {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DeleteRecordsPartition, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = DeleteRecordsPartition::default();
+        this.partition_index = input.i32()?;
+        this.offset = input.i64()?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.i32(self.partition_index);
+        out.i64(self.offset);
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for DeleteRecordsPartition {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("offset", &self.offset);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DeleteRecordsPartition {
+    fn arbitrary(random: &mut Random, version: i16) -> DeleteRecordsPartition {
+        let mut this = DeleteRecordsPartition::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.offset = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -62,6 +62,57 @@ impl Arbitrary for DeleteRecordsResponse {
     }
 }
 
+/// What [`DeleteRecordsResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct DeleteRecordsTopicResult {
+    pub name: String,
+    pub partitions: Vec<DeleteRecordsPartitionResult>,
+}
+
+impl DeleteRecordsTopicResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DeleteRecordsTopicResult, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = DeleteRecordsTopicResult::default();
+        this.name = input.string(form)?;
+        this.partitions =
+            input.array(form, 14, |input| DeleteRecordsPartitionResult::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.string(&self.name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for DeleteRecordsTopicResult {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DeleteRecordsTopicResult {
+    fn arbitrary(random: &mut Random, version: i16) -> DeleteRecordsTopicResult {
+        let mut this = DeleteRecordsTopicResult::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DeleteRecordsTopicResult::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DeleteRecordsPartitionResult {
     pub partition_index: i32,
@@ -111,55 +162,6 @@ impl Arbitrary for DeleteRecordsPartitionResult {
         this.partition_index = Arbitrary::arbitrary(random, version);
         this.low_watermark = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct DeleteRecordsTopicResult {
-    pub name: String,
-    pub partitions: Vec<DeleteRecordsPartitionResult>,
-}
-
-impl DeleteRecordsTopicResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DeleteRecordsTopicResult, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = DeleteRecordsTopicResult::default();
-        this.name = input.string(form)?;
-        this.partitions =
-            input.array(form, 14, |input| DeleteRecordsPartitionResult::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.string(&self.name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for DeleteRecordsTopicResult {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DeleteRecordsTopicResult {
-    fn arbitrary(random: &mut Random, version: i16) -> DeleteRecordsTopicResult {
-        let mut this = DeleteRecordsTopicResult::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -59,6 +59,7 @@ impl Arbitrary for DeleteShareGroupOffsetsRequest {
     }
 }
 
+/// What [`DeleteShareGroupOffsetsRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DeleteShareGroupOffsetsRequestTopic {
     pub topic_name: String,

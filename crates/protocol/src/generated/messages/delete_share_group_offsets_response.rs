@@ -69,6 +69,7 @@ impl Arbitrary for DeleteShareGroupOffsetsResponse {
     }
 }
 
+/// What [`DeleteShareGroupOffsetsResponse::responses`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DeleteShareGroupOffsetsResponseTopic {
     pub topic_name: String,

@@ -58,43 +58,7 @@ impl Arbitrary for DeleteShareGroupStateRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionData {
-    pub partition: i32,
-}
-
-impl PartitionData {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<PartitionData, DecodeError> {
-        let mut this = PartitionData::default();
-        this.partition = input.i32()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.partition);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partition", &self.partition);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionData {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
-        let mut this = PartitionData::default();
-        this.partition = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`DeleteShareGroupStateRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DeleteStateData {
     pub topic_id: Uuid,
@@ -135,6 +99,44 @@ impl Arbitrary for DeleteStateData {
         let mut this = DeleteStateData::default();
         this.topic_id = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DeleteStateData::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PartitionData {
+    pub partition: i32,
+}
+
+impl PartitionData {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<PartitionData, DecodeError> {
+        let mut this = PartitionData::default();
+        this.partition = input.i32()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.partition);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partition", &self.partition);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionData {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
+        let mut this = PartitionData::default();
+        this.partition = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -53,6 +53,52 @@ impl Arbitrary for DeleteShareGroupStateResponse {
     }
 }
 
+/// What [`DeleteShareGroupStateResponse::results`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct DeleteStateResult {
+    pub topic_id: Uuid,
+    pub partitions: Vec<PartitionResult>,
+}
+
+impl DeleteStateResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DeleteStateResult, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = DeleteStateResult::default();
+        this.topic_id = input.uuid()?;
+        this.partitions = input.array(form, 8, |input| PartitionResult::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for DeleteStateResult {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DeleteStateResult {
+    fn arbitrary(random: &mut Random, version: i16) -> DeleteStateResult {
+        let mut this = DeleteStateResult::default();
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DeleteStateResult::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionResult {
     pub partition: i32,
@@ -98,50 +144,6 @@ impl Arbitrary for PartitionResult {
         this.partition = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
         this.error_message = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct DeleteStateResult {
-    pub topic_id: Uuid,
-    pub partitions: Vec<PartitionResult>,
-}
-
-impl DeleteStateResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DeleteStateResult, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = DeleteStateResult::default();
-        this.topic_id = input.uuid()?;
-        this.partitions = input.array(form, 8, |input| PartitionResult::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for DeleteStateResult {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DeleteStateResult {
-    fn arbitrary(random: &mut Random, version: i16) -> DeleteStateResult {
-        let mut this = DeleteStateResult::default();
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

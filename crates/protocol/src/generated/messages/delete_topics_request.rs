@@ -26,7 +26,7 @@ impl Message for DeleteTopicsRequest {
         check_decode::<DeleteTopicsRequest>(input, version)?;
         let form = Form::flexible_if(version >= 4);
         let mut this = DeleteTopicsRequest::default();
-        if version == 6 {
+        if version >= 6 {
             this.topics = input.array(form, 1, |input| DeleteTopicState::decode(input, version))?;
         }
         if version <= 5 {
@@ -42,7 +42,7 @@ impl Message for DeleteTopicsRequest {
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         check_encode::<DeleteTopicsRequest>(version)?;
         let form = Form::flexible_if(version >= 4);
-        if version == 6 {
+        if version >= 6 {
             out.array(&self.topics, form, |out, value| value.encode(out, version))?;
         }
         if version <= 5 {
@@ -59,7 +59,7 @@ impl Message for DeleteTopicsRequest {
 impl ToJson for DeleteTopicsRequest {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        if version == 6 {
+        if version >= 6 {
             object.field("topics", &self.topics);
         }
         if version <= 5 {
@@ -74,7 +74,7 @@ impl ToJson for DeleteTopicsRequest {
 impl Arbitrary for DeleteTopicsRequest {
     fn arbitrary(random: &mut Random, version: i16) -> DeleteTopicsRequest {
         let mut this = DeleteTopicsRequest::default();
-        if version == 6 {
+        if version >= 6 {
             this.topics = Arbitrary::arbitrary(random, version);
         }
         if version <= 5 {
@@ -85,6 +85,7 @@ impl Arbitrary for DeleteTopicsRequest {
     }
 }
 
+/// What [`DeleteTopicsRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DeleteTopicState {
     /// Versions 6+.

@@ -62,6 +62,7 @@ impl Arbitrary for DeleteTopicsResponse {
     }
 }
 
+/// What [`DeleteTopicsResponse::responses`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeletableTopicResult {
     /// Null in versions 6+ only. Default `Some(String::new())`.
@@ -88,8 +89,8 @@ impl DeletableTopicResult {
     fn decode(input: &mut Decoder, version: i16) -> Result<DeletableTopicResult, DecodeError> {
         let form = Form::flexible_if(version >= 4);
         let mut this = DeletableTopicResult::default();
-        this.name = if version == 6 { input.nullable_string(form)? } else { Some(input.string(form)?) };
-        if version == 6 {
+        this.name = if version >= 6 { input.nullable_string(form)? } else { Some(input.string(form)?) };
+        if version >= 6 {
             this.topic_id = input.uuid()?;
         }
         this.error_code = input.i16()?;
@@ -104,12 +105,12 @@ impl DeletableTopicResult {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::flexible_if(version >= 4);
-        if version == 6 {
+        if version >= 6 {
             out.nullable_string(self.name.as_deref(), form)?;
         } else {
             out.string(required(self.name.as_deref(), "Name")?, form)?;
         }
-        if version == 6 {
+        if version >= 6 {
             out.uuid(self.topic_id);
         }
         out.i16(self.error_code);
@@ -127,7 +128,7 @@ impl ToJson for DeletableTopicResult {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
         object.field("name", &self.name);
-        if version == 6 {
+        if version >= 6 {
             object.field("topicId", &self.topic_id);
         }
         object.field("errorCode", &self.error_code);
@@ -142,12 +143,12 @@ impl ToJson for DeletableTopicResult {
 impl Arbitrary for DeletableTopicResult {
     fn arbitrary(random: &mut Random, version: i16) -> DeletableTopicResult {
         let mut this = DeletableTopicResult::default();
-        this.name = if version == 6 {
+        this.name = if version >= 6 {
             Arbitrary::arbitrary(random, version)
         } else {
             Some(Arbitrary::arbitrary(random, version))
         };
-        if version == 6 {
+        if version >= 6 {
             this.topic_id = Arbitrary::arbitrary(random, version);
         }
         this.error_code = Arbitrary::arbitrary(random, version);

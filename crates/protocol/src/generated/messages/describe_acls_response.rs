@@ -84,64 +84,7 @@ impl Arbitrary for DescribeAclsResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct AclDescription {
-    pub principal: String,
-    pub host: String,
-    pub operation: i8,
-    pub permission_type: i8,
-}
-
-impl AclDescription {
-    fn decode(input: &mut Decoder, version: i16) -> Result<AclDescription, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = AclDescription::default();
-        this.principal = input.string(form)?;
-        this.host = input.string(form)?;
-        this.operation = input.i8()?;
-        this.permission_type = input.i8()?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.string(&self.principal, form)?;
-        out.string(&self.host, form)?;
-        out.i8(self.operation);
-        out.i8(self.permission_type);
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for AclDescription {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("principal", &self.principal);
-        object.field("host", &self.host);
-        object.field("operation", &self.operation);
-        object.field("permissionType", &self.permission_type);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for AclDescription {
-    fn arbitrary(random: &mut Random, version: i16) -> AclDescription {
-        let mut this = AclDescription::default();
-        this.principal = Arbitrary::arbitrary(random, version);
-        this.host = Arbitrary::arbitrary(random, version);
-        this.operation = Arbitrary::arbitrary(random, version);
-        this.permission_type = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`DescribeAclsResponse::resources`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeAclsResource {
     pub resource_type: i8,
@@ -208,6 +151,65 @@ impl Arbitrary for DescribeAclsResource {
         this.resource_name = Arbitrary::arbitrary(random, version);
         this.pattern_type = Arbitrary::arbitrary(random, version);
         this.acls = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DescribeAclsResource::acls`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct AclDescription {
+    pub principal: String,
+    pub host: String,
+    pub operation: i8,
+    pub permission_type: i8,
+}
+
+impl AclDescription {
+    fn decode(input: &mut Decoder, version: i16) -> Result<AclDescription, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = AclDescription::default();
+        this.principal = input.string(form)?;
+        this.host = input.string(form)?;
+        this.operation = input.i8()?;
+        this.permission_type = input.i8()?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.string(&self.principal, form)?;
+        out.string(&self.host, form)?;
+        out.i8(self.operation);
+        out.i8(self.permission_type);
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for AclDescription {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("principal", &self.principal);
+        object.field("host", &self.host);
+        object.field("operation", &self.operation);
+        object.field("permissionType", &self.permission_type);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for AclDescription {
+    fn arbitrary(random: &mut Random, version: i16) -> AclDescription {
+        let mut this = AclDescription::default();
+        this.principal = Arbitrary::arbitrary(random, version);
+        this.host = Arbitrary::arbitrary(random, version);
+        this.operation = Arbitrary::arbitrary(random, version);
+        this.permission_type = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -62,6 +62,7 @@ impl Arbitrary for DescribeClientQuotasRequest {
     }
 }
 
+/// What [`DescribeClientQuotasRequest::components`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComponentData {
     pub entity_type: String,

@@ -39,7 +39,7 @@ impl Message for DescribeClusterRequest {
         if version >= 1 {
             this.endpoint_type = input.i8()?;
         }
-        if version == 2 {
+        if version >= 2 {
             this.include_fenced_brokers = input.bool()?;
         }
         input.skip_tagged_fields()?;
@@ -52,7 +52,7 @@ impl Message for DescribeClusterRequest {
         if version >= 1 {
             out.i8(self.endpoint_type);
         }
-        if version == 2 {
+        if version >= 2 {
             out.bool(self.include_fenced_brokers);
         }
         out.tagged_fields();
@@ -67,7 +67,7 @@ impl ToJson for DescribeClusterRequest {
         if version >= 1 {
             object.field("endpointType", &self.endpoint_type);
         }
-        if version == 2 {
+        if version >= 2 {
             object.field("includeFencedBrokers", &self.include_fenced_brokers);
         }
         object.end();
@@ -82,7 +82,7 @@ impl Arbitrary for DescribeClusterRequest {
         if version >= 1 {
             this.endpoint_type = Arbitrary::arbitrary(random, version);
         }
-        if version == 2 {
+        if version >= 2 {
             this.include_fenced_brokers = Arbitrary::arbitrary(random, version);
         }
         this

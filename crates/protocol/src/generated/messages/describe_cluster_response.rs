@@ -114,6 +114,7 @@ impl Arbitrary for DescribeClusterResponse {
     }
 }
 
+/// What [`DescribeClusterResponse::brokers`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DescribeClusterBroker {
     pub broker_id: i32,
@@ -132,7 +133,7 @@ impl DescribeClusterBroker {
         this.host = input.string(form)?;
         this.port = input.i32()?;
         this.rack = input.nullable_string(form)?;
-        if version == 2 {
+        if version >= 2 {
             this.is_fenced = input.bool()?;
         }
         input.skip_tagged_fields()?;
@@ -145,7 +146,7 @@ impl DescribeClusterBroker {
         out.string(&self.host, form)?;
         out.i32(self.port);
         out.nullable_string(self.rack.as_deref(), form)?;
-        if version == 2 {
+        if version >= 2 {
             out.bool(self.is_fenced);
         }
         out.tagged_fields();
@@ -160,7 +161,7 @@ impl ToJson for DescribeClusterBroker {
         object.field("host", &self.host);
         object.field("port", &self.port);
         object.field("rack", &self.rack);
-        if version == 2 {
+        if version >= 2 {
             object.field("isFenced", &self.is_fenced);
         }
         object.end();
@@ -175,7 +176,7 @@ impl Arbitrary for DescribeClusterBroker {
         this.host = Arbitrary::arbitrary(random, version);
         this.port = Arbitrary::arbitrary(random, version);
         this.rack = Arbitrary::arbitrary(random, version);
-        if version == 2 {
+        if version >= 2 {
             this.is_fenced = Arbitrary::arbitrary(random, version);
         }
         this

@@ -76,6 +76,7 @@ impl Arbitrary for DescribeConfigsRequest {
     }
 }
 
+/// What [`DescribeConfigsRequest::resources`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeConfigsResource {
     pub resource_type: i8,

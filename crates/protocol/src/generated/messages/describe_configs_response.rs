@@ -62,27 +62,38 @@ impl Arbitrary for DescribeConfigsResponse {
     }
 }
 
+/// What [`DescribeConfigsResponse::results`] holds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DescribeConfigsSynonym {
-    pub name: String,
+pub struct DescribeConfigsResult {
+    pub error_code: i16,
     /// Default `Some(String::new())`.
-    pub value: Option<String>,
-    pub source: i8,
+    pub error_message: Option<String>,
+    pub resource_type: i8,
+    pub resource_name: String,
+    pub configs: Vec<DescribeConfigsResourceResult>,
 }
 
-impl Default for DescribeConfigsSynonym {
-    fn default() -> DescribeConfigsSynonym {
-        DescribeConfigsSynonym { name: String::new(), value: Some(String::new()), source: 0 }
+impl Default for DescribeConfigsResult {
+    fn default() -> DescribeConfigsResult {
+        DescribeConfigsResult {
+            error_code: 0,
+            error_message: Some(String::new()),
+            resource_type: 0,
+            resource_name: String::new(),
+            configs: Vec::new(),
+        }
     }
 }
 
-impl DescribeConfigsSynonym {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DescribeConfigsSynonym, DecodeError> {
+impl DescribeConfigsResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DescribeConfigsResult, DecodeError> {
         let form = Form::flexible_if(version >= 4);
-        let mut this = DescribeConfigsSynonym::default();
-        this.name = input.string(form)?;
-        this.value = input.nullable_string(form)?;
-        this.source = input.i8()?;
+        let mut this = DescribeConfigsResult::default();
+        this.error_code = input.i16()?;
+        this.error_message = input.nullable_string(form)?;
+        this.resource_type = input.i8()?;
+        this.resource_name = input.string(form)?;
+        this.configs = input.array(form, 9, |input| DescribeConfigsResourceResult::decode(input, version))?;
         if form.is_flexible() {
             input.skip_tagged_fields()?;
         }
@@ -91,9 +102,11 @@ impl DescribeConfigsSynonym {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::flexible_if(version >= 4);
-        out.string(&self.name, form)?;
-        out.nullable_string(self.value.as_deref(), form)?;
-        out.i8(self.source);
+        out.i16(self.error_code);
+        out.nullable_string(self.error_message.as_deref(), form)?;
+        out.i8(self.resource_type);
+        out.string(&self.resource_name, form)?;
+        out.array(&self.configs, form, |out, value| value.encode(out, version))?;
         if form.is_flexible() {
             out.tagged_fields();
         }
@@ -101,27 +114,32 @@ impl DescribeConfigsSynonym {
     }
 }
 
-impl ToJson for DescribeConfigsSynonym {
+impl ToJson for DescribeConfigsResult {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("value", &self.value);
-        object.field("source", &self.source);
+        object.field("errorCode", &self.error_code);
+        object.field("errorMessage", &self.error_message);
+        object.field("resourceType", &self.resource_type);
+        object.field("resourceName", &self.resource_name);
+        object.field("configs", &self.configs);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribeConfigsSynonym {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribeConfigsSynonym {
-        let mut this = DescribeConfigsSynonym::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.value = Arbitrary::arbitrary(random, version);
-        this.source = Arbitrary::arbitrary(random, version);
+impl Arbitrary for DescribeConfigsResult {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribeConfigsResult {
+        let mut this = DescribeConfigsResult::default();
+        this.error_code = Arbitrary::arbitrary(random, version);
+        this.error_message = Arbitrary::arbitrary(random, version);
+        this.resource_type = Arbitrary::arbitrary(random, version);
+        this.resource_name = Arbitrary::arbitrary(random, version);
+        this.configs = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`DescribeConfigsResult::configs`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeConfigsResourceResult {
     pub name: String,
@@ -235,37 +253,28 @@ impl Arbitrary for DescribeConfigsResourceResult {
     }
 }
 
+/// What [`DescribeConfigsResourceResult::synonyms`] holds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DescribeConfigsResult {
-    pub error_code: i16,
+pub struct DescribeConfigsSynonym {
+    pub name: String,
     /// Default `Some(String::new())`.
-    pub error_message: Option<String>,
-    pub resource_type: i8,
-    pub resource_name: String,
-    pub configs: Vec<DescribeConfigsResourceResult>,
+    pub value: Option<String>,
+    pub source: i8,
 }
 
-impl Default for DescribeConfigsResult {
-    fn default() -> DescribeConfigsResult {
-        DescribeConfigsResult {
-            error_code: 0,
-            error_message: Some(String::new()),
-            resource_type: 0,
-            resource_name: String::new(),
-            configs: Vec::new(),
-        }
+impl Default for DescribeConfigsSynonym {
+    fn default() -> DescribeConfigsSynonym {
+        DescribeConfigsSynonym { name: String::new(), value: Some(String::new()), source: 0 }
     }
 }
 
-impl DescribeConfigsResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DescribeConfigsResult, DecodeError> {
+impl DescribeConfigsSynonym {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DescribeConfigsSynonym, DecodeError> {
         let form = Form::flexible_if(version >= 4);
-        let mut this = DescribeConfigsResult::default();
-        this.error_code = input.i16()?;
-        this.error_message = input.nullable_string(form)?;
-        this.resource_type = input.i8()?;
-        this.resource_name = input.string(form)?;
-        this.configs = input.array(form, 9, |input| DescribeConfigsResourceResult::decode(input, version))?;
+        let mut this = DescribeConfigsSynonym::default();
+        this.name = input.string(form)?;
+        this.value = input.nullable_string(form)?;
+        this.source = input.i8()?;
         if form.is_flexible() {
             input.skip_tagged_fields()?;
         }
@@ -274,11 +283,9 @@ impl DescribeConfigsResult {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::flexible_if(version >= 4);
-        out.i16(self.error_code);
-        out.nullable_string(self.error_message.as_deref(), form)?;
-        out.i8(self.resource_type);
-        out.string(&self.resource_name, form)?;
-        out.array(&self.configs, form, |out, value| value.encode(out, version))?;
+        out.string(&self.name, form)?;
+        out.nullable_string(self.value.as_deref(), form)?;
+        out.i8(self.source);
         if form.is_flexible() {
             out.tagged_fields();
         }
@@ -286,27 +293,23 @@ impl DescribeConfigsResult {
     }
 }
 
-impl ToJson for DescribeConfigsResult {
+impl ToJson for DescribeConfigsSynonym {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("errorCode", &self.error_code);
-        object.field("errorMessage", &self.error_message);
-        object.field("resourceType", &self.resource_type);
-        object.field("resourceName", &self.resource_name);
-        object.field("configs", &self.configs);
+        object.field("name", &self.name);
+        object.field("value", &self.value);
+        object.field("source", &self.source);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribeConfigsResult {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribeConfigsResult {
-        let mut this = DescribeConfigsResult::default();
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this.error_message = Arbitrary::arbitrary(random, version);
-        this.resource_type = Arbitrary::arbitrary(random, version);
-        this.resource_name = Arbitrary::arbitrary(random, version);
-        this.configs = Arbitrary::arbitrary(random, version);
+impl Arbitrary for DescribeConfigsSynonym {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribeConfigsSynonym {
+        let mut this = DescribeConfigsSynonym::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.value = Arbitrary::arbitrary(random, version);
+        this.source = Arbitrary::arbitrary(random, version);
         this
     }
 }

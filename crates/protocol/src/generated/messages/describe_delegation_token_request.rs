@@ -65,6 +65,7 @@ impl Arbitrary for DescribeDelegationTokenRequest {
     }
 }
 
+/// What [`DescribeDelegationTokenRequest::owners`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DescribeDelegationTokenOwner {
     pub principal_type: String,

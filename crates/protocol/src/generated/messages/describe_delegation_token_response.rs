@@ -67,6 +67,115 @@ impl Arbitrary for DescribeDelegationTokenResponse {
     }
 }
 
+/// What [`DescribeDelegationTokenResponse::tokens`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct DescribedDelegationToken {
+    pub principal_type: String,
+    pub principal_name: String,
+    /// Versions 3+.
+    pub token_requester_principal_type: String,
+    /// Versions 3+.
+    pub token_requester_principal_name: String,
+    pub issue_timestamp: i64,
+    pub expiry_timestamp: i64,
+    pub max_timestamp: i64,
+    pub token_id: String,
+    pub hmac: Bytes,
+    pub renewers: Vec<DescribedDelegationTokenRenewer>,
+}
+
+impl DescribedDelegationToken {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DescribedDelegationToken, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = DescribedDelegationToken::default();
+        this.principal_type = input.string(form)?;
+        this.principal_name = input.string(form)?;
+        if version >= 3 {
+            this.token_requester_principal_type = input.string(form)?;
+        }
+        if version >= 3 {
+            this.token_requester_principal_name = input.string(form)?;
+        }
+        this.issue_timestamp = input.i64()?;
+        this.expiry_timestamp = input.i64()?;
+        this.max_timestamp = input.i64()?;
+        this.token_id = input.string(form)?;
+        this.hmac = input.bytes(form)?;
+        this.renewers =
+            input.array(form, 3, |input| DescribedDelegationTokenRenewer::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.string(&self.principal_type, form)?;
+        out.string(&self.principal_name, form)?;
+        if version >= 3 {
+            out.string(&self.token_requester_principal_type, form)?;
+        }
+        if version >= 3 {
+            out.string(&self.token_requester_principal_name, form)?;
+        }
+        out.i64(self.issue_timestamp);
+        out.i64(self.expiry_timestamp);
+        out.i64(self.max_timestamp);
+        out.string(&self.token_id, form)?;
+        out.bytes(&self.hmac, form)?;
+        out.array(&self.renewers, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for DescribedDelegationToken {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("principalType", &self.principal_type);
+        object.field("principalName", &self.principal_name);
+        if version >= 3 {
+            object.field("tokenRequesterPrincipalType", &self.token_requester_principal_type);
+        }
+        if version >= 3 {
+            object.field("tokenRequesterPrincipalName", &self.token_requester_principal_name);
+        }
+        object.field("issueTimestamp", &self.issue_timestamp);
+        object.field("expiryTimestamp", &self.expiry_timestamp);
+        object.field("maxTimestamp", &self.max_timestamp);
+        object.field("tokenId", &self.token_id);
+        object.field("hmac", &self.hmac);
+        object.field("renewers", &self.renewers);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DescribedDelegationToken {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribedDelegationToken {
+        let mut this = DescribedDelegationToken::default();
+        this.principal_type = Arbitrary::arbitrary(random, version);
+        this.principal_name = Arbitrary::arbitrary(random, version);
+        if version >= 3 {
+            this.token_requester_principal_type = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 3 {
+            this.token_requester_principal_name = Arbitrary::arbitrary(random, version);
+        }
+        this.issue_timestamp = Arbitrary::arbitrary(random, version);
+        this.expiry_timestamp = Arbitrary::arbitrary(random, version);
+        this.max_timestamp = Arbitrary::arbitrary(random, version);
+        this.token_id = Arbitrary::arbitrary(random, version);
+        this.hmac = Arbitrary::arbitrary(random, version);
+        this.renewers = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DescribedDelegationToken::renewers`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DescribedDelegationTokenRenewer {
     pub principal_type: String,
@@ -111,113 +220,6 @@ impl Arbitrary for DescribedDelegationTokenRenewer {
         let mut this = DescribedDelegationTokenRenewer::default();
         this.principal_type = Arbitrary::arbitrary(random, version);
         this.principal_name = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct DescribedDelegationToken {
-    pub principal_type: String,
-    pub principal_name: String,
-    /// Versions 3+.
-    pub token_requester_principal_type: String,
-    /// Versions 3+.
-    pub token_requester_principal_name: String,
-    pub issue_timestamp: i64,
-    pub expiry_timestamp: i64,
-    pub max_timestamp: i64,
-    pub token_id: String,
-    pub hmac: Bytes,
-    pub renewers: Vec<DescribedDelegationTokenRenewer>,
-}
-
-impl DescribedDelegationToken {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DescribedDelegationToken, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = DescribedDelegationToken::default();
-        this.principal_type = input.string(form)?;
-        this.principal_name = input.string(form)?;
-        if version == 3 {
-            this.token_requester_principal_type = input.string(form)?;
-        }
-        if version == 3 {
-            this.token_requester_principal_name = input.string(form)?;
-        }
-        this.issue_timestamp = input.i64()?;
-        this.expiry_timestamp = input.i64()?;
-        this.max_timestamp = input.i64()?;
-        this.token_id = input.string(form)?;
-        this.hmac = input.bytes(form)?;
-        this.renewers =
-            input.array(form, 3, |input| DescribedDelegationTokenRenewer::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.string(&self.principal_type, form)?;
-        out.string(&self.principal_name, form)?;
-        if version == 3 {
-            out.string(&self.token_requester_principal_type, form)?;
-        }
-        if version == 3 {
-            out.string(&self.token_requester_principal_name, form)?;
-        }
-        out.i64(self.issue_timestamp);
-        out.i64(self.expiry_timestamp);
-        out.i64(self.max_timestamp);
-        out.string(&self.token_id, form)?;
-        out.bytes(&self.hmac, form)?;
-        out.array(&self.renewers, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for DescribedDelegationToken {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("principalType", &self.principal_type);
-        object.field("principalName", &self.principal_name);
-        if version == 3 {
-            object.field("tokenRequesterPrincipalType", &self.token_requester_principal_type);
-        }
-        if version == 3 {
-            object.field("tokenRequesterPrincipalName", &self.token_requester_principal_name);
-        }
-        object.field("issueTimestamp", &self.issue_timestamp);
-        object.field("expiryTimestamp", &self.expiry_timestamp);
-        object.field("maxTimestamp", &self.max_timestamp);
-        object.field("tokenId", &self.token_id);
-        object.field("hmac", &self.hmac);
-        object.field("renewers", &self.renewers);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribedDelegationToken {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribedDelegationToken {
-        let mut this = DescribedDelegationToken::default();
-        this.principal_type = Arbitrary::arbitrary(random, version);
-        this.principal_name = Arbitrary::arbitrary(random, version);
-        if version == 3 {
-            this.token_requester_principal_type = Arbitrary::arbitrary(random, version);
-        }
-        if version == 3 {
-            this.token_requester_principal_name = Arbitrary::arbitrary(random, version);
-        }
-        this.issue_timestamp = Arbitrary::arbitrary(random, version);
-        this.expiry_timestamp = Arbitrary::arbitrary(random, version);
-        this.max_timestamp = Arbitrary::arbitrary(random, version);
-        this.token_id = Arbitrary::arbitrary(random, version);
-        this.hmac = Arbitrary::arbitrary(random, version);
-        this.renewers = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -71,6 +71,119 @@ impl Arbitrary for DescribeGroupsResponse {
     }
 }
 
+/// What [`DescribeGroupsResponse::groups`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DescribedGroup {
+    pub error_code: i16,
+    /// Versions 6+.
+    pub error_message: Option<String>,
+    pub group_id: String,
+    pub group_state: String,
+    pub protocol_type: String,
+    pub protocol_data: String,
+    pub members: Vec<DescribedGroupMember>,
+    /// Versions 3+. Default `i32::MIN`.
+    pub authorized_operations: i32,
+}
+
+impl Default for DescribedGroup {
+    fn default() -> DescribedGroup {
+        DescribedGroup {
+            error_code: 0,
+            error_message: None,
+            group_id: String::new(),
+            group_state: String::new(),
+            protocol_type: String::new(),
+            protocol_data: String::new(),
+            members: Vec::new(),
+            authorized_operations: i32::MIN,
+        }
+    }
+}
+
+impl DescribedGroup {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DescribedGroup, DecodeError> {
+        let form = Form::flexible_if(version >= 5);
+        let mut this = DescribedGroup::default();
+        this.error_code = input.i16()?;
+        if version >= 6 {
+            this.error_message = input.nullable_string(form)?;
+        }
+        this.group_id = input.string(form)?;
+        this.group_state = input.string(form)?;
+        this.protocol_type = input.string(form)?;
+        this.protocol_data = input.string(form)?;
+        this.members = input.array(form, 7, |input| DescribedGroupMember::decode(input, version))?;
+        if version >= 3 {
+            this.authorized_operations = input.i32()?;
+        }
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 5);
+        out.i16(self.error_code);
+        if version >= 6 {
+            out.nullable_string(self.error_message.as_deref(), form)?;
+        }
+        out.string(&self.group_id, form)?;
+        out.string(&self.group_state, form)?;
+        out.string(&self.protocol_type, form)?;
+        out.string(&self.protocol_data, form)?;
+        out.array(&self.members, form, |out, value| value.encode(out, version))?;
+        if version >= 3 {
+            out.i32(self.authorized_operations);
+        }
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for DescribedGroup {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("errorCode", &self.error_code);
+        if version >= 6 {
+            object.field("errorMessage", &self.error_message);
+        }
+        object.field("groupId", &self.group_id);
+        object.field("groupState", &self.group_state);
+        object.field("protocolType", &self.protocol_type);
+        object.field("protocolData", &self.protocol_data);
+        object.field("members", &self.members);
+        if version >= 3 {
+            object.field("authorizedOperations", &self.authorized_operations);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DescribedGroup {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribedGroup {
+        let mut this = DescribedGroup::default();
+        this.error_code = Arbitrary::arbitrary(random, version);
+        if version >= 6 {
+            this.error_message = Arbitrary::arbitrary(random, version);
+        }
+        this.group_id = Arbitrary::arbitrary(random, version);
+        this.group_state = Arbitrary::arbitrary(random, version);
+        this.protocol_type = Arbitrary::arbitrary(random, version);
+        this.protocol_data = Arbitrary::arbitrary(random, version);
+        this.members = Arbitrary::arbitrary(random, version);
+        if version >= 3 {
+            this.authorized_operations = Arbitrary::arbitrary(random, version);
+        }
+        this
+    }
+}
+
+/// What [`DescribedGroup::members`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DescribedGroupMember {
     pub member_id: String,
@@ -144,117 +257,6 @@ impl Arbitrary for DescribedGroupMember {
         this.client_host = Arbitrary::arbitrary(random, version);
         this.member_metadata = Arbitrary::arbitrary(random, version);
         this.member_assignment = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct DescribedGroup {
-    pub error_code: i16,
-    /// Versions 6+.
-    pub error_message: Option<String>,
-    pub group_id: String,
-    pub group_state: String,
-    pub protocol_type: String,
-    pub protocol_data: String,
-    pub members: Vec<DescribedGroupMember>,
-    /// Versions 3+. Default `i32::MIN`.
-    pub authorized_operations: i32,
-}
-
-impl Default for DescribedGroup {
-    fn default() -> DescribedGroup {
-        DescribedGroup {
-            error_code: 0,
-            error_message: None,
-            group_id: String::new(),
-            group_state: String::new(),
-            protocol_type: String::new(),
-            protocol_data: String::new(),
-            members: Vec::new(),
-            authorized_operations: i32::MIN,
-        }
-    }
-}
-
-impl DescribedGroup {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DescribedGroup, DecodeError> {
-        let form = Form::flexible_if(version >= 5);
-        let mut this = DescribedGroup::default();
-        this.error_code = input.i16()?;
-        if version == 6 {
-            this.error_message = input.nullable_string(form)?;
-        }
-        this.group_id = input.string(form)?;
-        this.group_state = input.string(form)?;
-        this.protocol_type = input.string(form)?;
-        this.protocol_data = input.string(form)?;
-        this.members = input.array(form, 7, |input| DescribedGroupMember::decode(input, version))?;
-        if version >= 3 {
-            this.authorized_operations = input.i32()?;
-        }
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 5);
-        out.i16(self.error_code);
-        if version == 6 {
-            out.nullable_string(self.error_message.as_deref(), form)?;
-        }
-        out.string(&self.group_id, form)?;
-        out.string(&self.group_state, form)?;
-        out.string(&self.protocol_type, form)?;
-        out.string(&self.protocol_data, form)?;
-        out.array(&self.members, form, |out, value| value.encode(out, version))?;
-        if version >= 3 {
-            out.i32(self.authorized_operations);
-        }
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for DescribedGroup {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("errorCode", &self.error_code);
-        if version == 6 {
-            object.field("errorMessage", &self.error_message);
-        }
-        object.field("groupId", &self.group_id);
-        object.field("groupState", &self.group_state);
-        object.field("protocolType", &self.protocol_type);
-        object.field("protocolData", &self.protocol_data);
-        object.field("members", &self.members);
-        if version >= 3 {
-            object.field("authorizedOperations", &self.authorized_operations);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribedGroup {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribedGroup {
-        let mut this = DescribedGroup::default();
-        this.error_code = Arbitrary::arbitrary(random, version);
-        if version == 6 {
-            this.error_message = Arbitrary::arbitrary(random, version);
-        }
-        this.group_id = Arbitrary::arbitrary(random, version);
-        this.group_state = Arbitrary::arbitrary(random, version);
-        this.protocol_type = Arbitrary::arbitrary(random, version);
-        this.protocol_data = Arbitrary::arbitrary(random, version);
-        this.members = Arbitrary::arbitrary(random, version);
-        if version >= 3 {
-            this.authorized_operations = Arbitrary::arbitrary(random, version);
-        }
         this
     }
 }

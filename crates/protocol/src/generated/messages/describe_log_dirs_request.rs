@@ -65,6 +65,7 @@ impl Arbitrary for DescribeLogDirsRequest {
     }
 }
 
+/// What [`DescribeLogDirsRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DescribableLogDirTopic {
     pub topic: String,

@@ -76,6 +76,165 @@ impl Arbitrary for DescribeLogDirsResponse {
     }
 }
 
+/// What [`DescribeLogDirsResponse::results`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DescribeLogDirsResult {
+    pub error_code: i16,
+    pub log_dir: String,
+    pub topics: Vec<DescribeLogDirsTopic>,
+    /// Versions 4+. Default `-1`.
+    pub total_bytes: i64,
+    /// Versions 4+. Default `-1`.
+    pub usable_bytes: i64,
+    /// Versions 5+.
+    pub is_cordoned: bool,
+}
+
+impl Default for DescribeLogDirsResult {
+    fn default() -> DescribeLogDirsResult {
+        DescribeLogDirsResult {
+            error_code: 0,
+            log_dir: String::new(),
+            topics: Vec::new(),
+            total_bytes: -1,
+            usable_bytes: -1,
+            is_cordoned: false,
+        }
+    }
+}
+
+impl DescribeLogDirsResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DescribeLogDirsResult, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = DescribeLogDirsResult::default();
+        this.error_code = input.i16()?;
+        this.log_dir = input.string(form)?;
+        this.topics = input.array(form, 3, |input| DescribeLogDirsTopic::decode(input, version))?;
+        if version >= 4 {
+            this.total_bytes = input.i64()?;
+        }
+        if version >= 4 {
+            this.usable_bytes = input.i64()?;
+        }
+        if version >= 5 {
+            this.is_cordoned = input.bool()?;
+        }
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.i16(self.error_code);
+        out.string(&self.log_dir, form)?;
+        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
+        if version >= 4 {
+            out.i64(self.total_bytes);
+        }
+        if version >= 4 {
+            out.i64(self.usable_bytes);
+        }
+        if version >= 5 {
+            out.bool(self.is_cordoned);
+        }
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for DescribeLogDirsResult {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("errorCode", &self.error_code);
+        object.field("logDir", &self.log_dir);
+        object.field("topics", &self.topics);
+        if version >= 4 {
+            object.field("totalBytes", &self.total_bytes);
+        }
+        if version >= 4 {
+            object.field("usableBytes", &self.usable_bytes);
+        }
+        if version >= 5 {
+            object.field("isCordoned", &self.is_cordoned);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DescribeLogDirsResult {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribeLogDirsResult {
+        let mut this = DescribeLogDirsResult::default();
+        this.error_code = Arbitrary::arbitrary(random, version);
+        this.log_dir = Arbitrary::arbitrary(random, version);
+        this.topics = Arbitrary::arbitrary(random, version);
+        if version >= 4 {
+            this.total_bytes = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 4 {
+            this.usable_bytes = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 5 {
+            this.is_cordoned = Arbitrary::arbitrary(random, version);
+        }
+        this
+    }
+}
+
+/// What [`DescribeLogDirsResult::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct DescribeLogDirsTopic {
+    pub name: String,
+    pub partitions: Vec<DescribeLogDirsPartition>,
+}
+
+impl DescribeLogDirsTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DescribeLogDirsTopic, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = DescribeLogDirsTopic::default();
+        this.name = input.string(form)?;
+        this.partitions = input.array(form, 21, |input| DescribeLogDirsPartition::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.string(&self.name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for DescribeLogDirsTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DescribeLogDirsTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribeLogDirsTopic {
+        let mut this = DescribeLogDirsTopic::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DescribeLogDirsTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DescribeLogDirsPartition {
     pub partition_index: i32,
@@ -130,162 +289,6 @@ impl Arbitrary for DescribeLogDirsPartition {
         this.partition_size = Arbitrary::arbitrary(random, version);
         this.offset_lag = Arbitrary::arbitrary(random, version);
         this.is_future_key = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct DescribeLogDirsTopic {
-    pub name: String,
-    pub partitions: Vec<DescribeLogDirsPartition>,
-}
-
-impl DescribeLogDirsTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DescribeLogDirsTopic, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = DescribeLogDirsTopic::default();
-        this.name = input.string(form)?;
-        this.partitions = input.array(form, 21, |input| DescribeLogDirsPartition::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.string(&self.name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for DescribeLogDirsTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribeLogDirsTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribeLogDirsTopic {
-        let mut this = DescribeLogDirsTopic::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct DescribeLogDirsResult {
-    pub error_code: i16,
-    pub log_dir: String,
-    pub topics: Vec<DescribeLogDirsTopic>,
-    /// Versions 4+. Default `-1`.
-    pub total_bytes: i64,
-    /// Versions 4+. Default `-1`.
-    pub usable_bytes: i64,
-    /// Versions 5+.
-    pub is_cordoned: bool,
-}
-
-impl Default for DescribeLogDirsResult {
-    fn default() -> DescribeLogDirsResult {
-        DescribeLogDirsResult {
-            error_code: 0,
-            log_dir: String::new(),
-            topics: Vec::new(),
-            total_bytes: -1,
-            usable_bytes: -1,
-            is_cordoned: false,
-        }
-    }
-}
-
-impl DescribeLogDirsResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DescribeLogDirsResult, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = DescribeLogDirsResult::default();
-        this.error_code = input.i16()?;
-        this.log_dir = input.string(form)?;
-        this.topics = input.array(form, 3, |input| DescribeLogDirsTopic::decode(input, version))?;
-        if version >= 4 {
-            this.total_bytes = input.i64()?;
-        }
-        if version >= 4 {
-            this.usable_bytes = input.i64()?;
-        }
-        if version == 5 {
-            this.is_cordoned = input.bool()?;
-        }
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.i16(self.error_code);
-        out.string(&self.log_dir, form)?;
-        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
-        if version >= 4 {
-            out.i64(self.total_bytes);
-        }
-        if version >= 4 {
-            out.i64(self.usable_bytes);
-        }
-        if version == 5 {
-            out.bool(self.is_cordoned);
-        }
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for DescribeLogDirsResult {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("errorCode", &self.error_code);
-        object.field("logDir", &self.log_dir);
-        object.field("topics", &self.topics);
-        if version >= 4 {
-            object.field("totalBytes", &self.total_bytes);
-        }
-        if version >= 4 {
-            object.field("usableBytes", &self.usable_bytes);
-        }
-        if version == 5 {
-            object.field("isCordoned", &self.is_cordoned);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribeLogDirsResult {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribeLogDirsResult {
-        let mut this = DescribeLogDirsResult::default();
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this.log_dir = Arbitrary::arbitrary(random, version);
-        this.topics = Arbitrary::arbitrary(random, version);
-        if version >= 4 {
-            this.total_bytes = Arbitrary::arbitrary(random, version);
-        }
-        if version >= 4 {
-            this.usable_bytes = Arbitrary::arbitrary(random, version);
-        }
-        if version == 5 {
-            this.is_cordoned = Arbitrary::arbitrary(random, version);
-        }
         this
     }
 }

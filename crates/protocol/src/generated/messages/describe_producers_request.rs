@@ -53,6 +53,7 @@ impl Arbitrary for DescribeProducersRequest {
     }
 }
 
+/// What [`DescribeProducersRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicRequest {
     pub name: String,

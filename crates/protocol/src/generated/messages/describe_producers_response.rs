@@ -58,6 +58,107 @@ impl Arbitrary for DescribeProducersResponse {
     }
 }
 
+/// What [`DescribeProducersResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TopicResponse {
+    pub name: String,
+    pub partitions: Vec<PartitionResponse>,
+}
+
+impl TopicResponse {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TopicResponse, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = TopicResponse::default();
+        this.name = input.string(form)?;
+        this.partitions = input.array(form, 9, |input| PartitionResponse::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for TopicResponse {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for TopicResponse {
+    fn arbitrary(random: &mut Random, version: i16) -> TopicResponse {
+        let mut this = TopicResponse::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicResponse::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PartitionResponse {
+    pub partition_index: i32,
+    pub error_code: i16,
+    pub error_message: Option<String>,
+    pub active_producers: Vec<ProducerState>,
+}
+
+impl PartitionResponse {
+    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionResponse, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = PartitionResponse::default();
+        this.partition_index = input.i32()?;
+        this.error_code = input.i16()?;
+        this.error_message = input.nullable_string(form)?;
+        this.active_producers = input.array(form, 37, |input| ProducerState::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i32(self.partition_index);
+        out.i16(self.error_code);
+        out.nullable_string(self.error_message.as_deref(), form)?;
+        out.array(&self.active_producers, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionResponse {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("errorCode", &self.error_code);
+        object.field("errorMessage", &self.error_message);
+        object.field("activeProducers", &self.active_producers);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionResponse {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionResponse {
+        let mut this = PartitionResponse::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.error_code = Arbitrary::arbitrary(random, version);
+        this.error_message = Arbitrary::arbitrary(random, version);
+        this.active_producers = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`PartitionResponse::active_producers`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProducerState {
     pub producer_id: i64,
@@ -132,104 +233,6 @@ impl Arbitrary for ProducerState {
         this.last_timestamp = Arbitrary::arbitrary(random, version);
         this.coordinator_epoch = Arbitrary::arbitrary(random, version);
         this.current_txn_start_offset = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionResponse {
-    pub partition_index: i32,
-    pub error_code: i16,
-    pub error_message: Option<String>,
-    pub active_producers: Vec<ProducerState>,
-}
-
-impl PartitionResponse {
-    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionResponse, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = PartitionResponse::default();
-        this.partition_index = input.i32()?;
-        this.error_code = input.i16()?;
-        this.error_message = input.nullable_string(form)?;
-        this.active_producers = input.array(form, 37, |input| ProducerState::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i32(self.partition_index);
-        out.i16(self.error_code);
-        out.nullable_string(self.error_message.as_deref(), form)?;
-        out.array(&self.active_producers, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionResponse {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("errorCode", &self.error_code);
-        object.field("errorMessage", &self.error_message);
-        object.field("activeProducers", &self.active_producers);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionResponse {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionResponse {
-        let mut this = PartitionResponse::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this.error_message = Arbitrary::arbitrary(random, version);
-        this.active_producers = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TopicResponse {
-    pub name: String,
-    pub partitions: Vec<PartitionResponse>,
-}
-
-impl TopicResponse {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TopicResponse, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = TopicResponse::default();
-        this.name = input.string(form)?;
-        this.partitions = input.array(form, 9, |input| PartitionResponse::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for TopicResponse {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TopicResponse {
-    fn arbitrary(random: &mut Random, version: i16) -> TopicResponse {
-        let mut this = TopicResponse::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -53,43 +53,7 @@ impl Arbitrary for DescribeQuorumRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionData {
-    pub partition_index: i32,
-}
-
-impl PartitionData {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<PartitionData, DecodeError> {
-        let mut this = PartitionData::default();
-        this.partition_index = input.i32()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.partition_index);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionData {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
-        let mut this = PartitionData::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`DescribeQuorumRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicData {
     pub topic_name: String,
@@ -130,6 +94,44 @@ impl Arbitrary for TopicData {
         let mut this = TopicData::default();
         this.topic_name = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicData::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PartitionData {
+    pub partition_index: i32,
+}
+
+impl PartitionData {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<PartitionData, DecodeError> {
+        let mut this = PartitionData::default();
+        this.partition_index = input.i32()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.partition_index);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionData {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
+        let mut this = PartitionData::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
         this
     }
 }

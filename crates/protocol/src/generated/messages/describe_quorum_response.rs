@@ -39,11 +39,11 @@ impl Message for DescribeQuorumResponse {
         let form = Form::Flexible;
         let mut this = DescribeQuorumResponse::default();
         this.error_code = input.i16()?;
-        if version == 2 {
+        if version >= 2 {
             this.error_message = input.nullable_string(form)?;
         }
         this.topics = input.array(form, 3, |input| TopicData::decode(input, version))?;
-        if version == 2 {
+        if version >= 2 {
             this.nodes = input.array(form, 1, |input| Node::decode(input, version))?;
         }
         input.skip_tagged_fields()?;
@@ -54,11 +54,11 @@ impl Message for DescribeQuorumResponse {
         check_encode::<DescribeQuorumResponse>(version)?;
         let form = Form::Flexible;
         out.i16(self.error_code);
-        if version == 2 {
+        if version >= 2 {
             out.nullable_string(self.error_message.as_deref(), form)?;
         }
         out.array(&self.topics, form, |out, value| value.encode(out, version))?;
-        if version == 2 {
+        if version >= 2 {
             out.array(&self.nodes, form, |out, value| value.encode(out, version))?;
         }
         out.tagged_fields();
@@ -70,11 +70,11 @@ impl ToJson for DescribeQuorumResponse {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
         object.field("errorCode", &self.error_code);
-        if version == 2 {
+        if version >= 2 {
             object.field("errorMessage", &self.error_message);
         }
         object.field("topics", &self.topics);
-        if version == 2 {
+        if version >= 2 {
             object.field("nodes", &self.nodes);
         }
         object.end();
@@ -86,115 +86,18 @@ impl Arbitrary for DescribeQuorumResponse {
     fn arbitrary(random: &mut Random, version: i16) -> DescribeQuorumResponse {
         let mut this = DescribeQuorumResponse::default();
         this.error_code = Arbitrary::arbitrary(random, version);
-        if version == 2 {
+        if version >= 2 {
             this.error_message = Arbitrary::arbitrary(random, version);
         }
         this.topics = Arbitrary::arbitrary(random, version);
-        if version == 2 {
+        if version >= 2 {
             this.nodes = Arbitrary::arbitrary(random, version);
         }
         this
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct PartitionData {
-    pub partition_index: i32,
-    pub error_code: i16,
-    /// Versions 2+. Default `Some(String::new())`.
-    pub error_message: Option<String>,
-    pub leader_id: i32,
-    pub leader_epoch: i32,
-    pub high_watermark: i64,
-    pub current_voters: Vec<ReplicaState>,
-    pub observers: Vec<ReplicaState>,
-}
-
-impl Default for PartitionData {
-    fn default() -> PartitionData {
-        PartitionData {
-            partition_index: 0,
-            error_code: 0,
-            error_message: Some(String::new()),
-            leader_id: 0,
-            leader_epoch: 0,
-            high_watermark: 0,
-            current_voters: Vec::new(),
-            observers: Vec::new(),
-        }
-    }
-}
-
-impl PartitionData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = PartitionData::default();
-        this.partition_index = input.i32()?;
-        this.error_code = input.i16()?;
-        if version == 2 {
-            this.error_message = input.nullable_string(form)?;
-        }
-        this.leader_id = input.i32()?;
-        this.leader_epoch = input.i32()?;
-        this.high_watermark = input.i64()?;
-        this.current_voters = input.array(form, 13, |input| ReplicaState::decode(input, version))?;
-        this.observers = input.array(form, 13, |input| ReplicaState::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i32(self.partition_index);
-        out.i16(self.error_code);
-        if version == 2 {
-            out.nullable_string(self.error_message.as_deref(), form)?;
-        }
-        out.i32(self.leader_id);
-        out.i32(self.leader_epoch);
-        out.i64(self.high_watermark);
-        out.array(&self.current_voters, form, |out, value| value.encode(out, version))?;
-        out.array(&self.observers, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("errorCode", &self.error_code);
-        if version == 2 {
-            object.field("errorMessage", &self.error_message);
-        }
-        object.field("leaderId", &self.leader_id);
-        object.field("leaderEpoch", &self.leader_epoch);
-        object.field("highWatermark", &self.high_watermark);
-        object.field("currentVoters", &self.current_voters);
-        object.field("observers", &self.observers);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionData {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
-        let mut this = PartitionData::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.error_code = Arbitrary::arbitrary(random, version);
-        if version == 2 {
-            this.error_message = Arbitrary::arbitrary(random, version);
-        }
-        this.leader_id = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        this.high_watermark = Arbitrary::arbitrary(random, version);
-        this.current_voters = Arbitrary::arbitrary(random, version);
-        this.observers = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`DescribeQuorumResponse::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicData {
     pub topic_name: String,
@@ -239,6 +142,153 @@ impl Arbitrary for TopicData {
     }
 }
 
+/// What [`TopicData::partitions`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionData {
+    pub partition_index: i32,
+    pub error_code: i16,
+    /// Versions 2+. Default `Some(String::new())`.
+    pub error_message: Option<String>,
+    pub leader_id: i32,
+    pub leader_epoch: i32,
+    pub high_watermark: i64,
+    pub current_voters: Vec<ReplicaState>,
+    pub observers: Vec<ReplicaState>,
+}
+
+impl Default for PartitionData {
+    fn default() -> PartitionData {
+        PartitionData {
+            partition_index: 0,
+            error_code: 0,
+            error_message: Some(String::new()),
+            leader_id: 0,
+            leader_epoch: 0,
+            high_watermark: 0,
+            current_voters: Vec::new(),
+            observers: Vec::new(),
+        }
+    }
+}
+
+impl PartitionData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = PartitionData::default();
+        this.partition_index = input.i32()?;
+        this.error_code = input.i16()?;
+        if version >= 2 {
+            this.error_message = input.nullable_string(form)?;
+        }
+        this.leader_id = input.i32()?;
+        this.leader_epoch = input.i32()?;
+        this.high_watermark = input.i64()?;
+        this.current_voters = input.array(form, 13, |input| ReplicaState::decode(input, version))?;
+        this.observers = input.array(form, 13, |input| ReplicaState::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i32(self.partition_index);
+        out.i16(self.error_code);
+        if version >= 2 {
+            out.nullable_string(self.error_message.as_deref(), form)?;
+        }
+        out.i32(self.leader_id);
+        out.i32(self.leader_epoch);
+        out.i64(self.high_watermark);
+        out.array(&self.current_voters, form, |out, value| value.encode(out, version))?;
+        out.array(&self.observers, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("errorCode", &self.error_code);
+        if version >= 2 {
+            object.field("errorMessage", &self.error_message);
+        }
+        object.field("leaderId", &self.leader_id);
+        object.field("leaderEpoch", &self.leader_epoch);
+        object.field("highWatermark", &self.high_watermark);
+        object.field("currentVoters", &self.current_voters);
+        object.field("observers", &self.observers);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionData {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
+        let mut this = PartitionData::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.error_code = Arbitrary::arbitrary(random, version);
+        if version >= 2 {
+            this.error_message = Arbitrary::arbitrary(random, version);
+        }
+        this.leader_id = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
+        this.high_watermark = Arbitrary::arbitrary(random, version);
+        this.current_voters = Arbitrary::arbitrary(random, version);
+        this.observers = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DescribeQuorumResponse::nodes`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Node {
+    /// Versions 2+.
+    pub node_id: i32,
+    /// Versions 2+.
+    pub listeners: Vec<Listener>,
+}
+
+impl Node {
+    fn decode(input: &mut Decoder, version: i16) -> Result<Node, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = Node::default();
+        this.node_id = input.i32()?;
+        this.listeners = input.array(form, 1, |input| Listener::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i32(self.node_id);
+        out.array(&self.listeners, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for Node {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("nodeId", &self.node_id);
+        object.field("listeners", &self.listeners);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for Node {
+    fn arbitrary(random: &mut Random, version: i16) -> Node {
+        let mut this = Node::default();
+        this.node_id = Arbitrary::arbitrary(random, version);
+        this.listeners = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`Node::listeners`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Listener {
     /// Versions 2+.
@@ -291,52 +341,6 @@ impl Arbitrary for Listener {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Node {
-    /// Versions 2+.
-    pub node_id: i32,
-    /// Versions 2+.
-    pub listeners: Vec<Listener>,
-}
-
-impl Node {
-    fn decode(input: &mut Decoder, version: i16) -> Result<Node, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = Node::default();
-        this.node_id = input.i32()?;
-        this.listeners = input.array(form, 1, |input| Listener::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i32(self.node_id);
-        out.array(&self.listeners, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for Node {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("nodeId", &self.node_id);
-        object.field("listeners", &self.listeners);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for Node {
-    fn arbitrary(random: &mut Random, version: i16) -> Node {
-        let mut this = Node::default();
-        this.node_id = Arbitrary::arbitrary(random, version);
-        this.listeners = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaState {
     pub replica_id: i32,
@@ -365,7 +369,7 @@ impl ReplicaState {
     fn decode(input: &mut Decoder, version: i16) -> Result<ReplicaState, DecodeError> {
         let mut this = ReplicaState::default();
         this.replica_id = input.i32()?;
-        if version == 2 {
+        if version >= 2 {
             this.replica_directory_id = input.uuid()?;
         }
         this.log_end_offset = input.i64()?;
@@ -381,7 +385,7 @@ impl ReplicaState {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         out.i32(self.replica_id);
-        if version == 2 {
+        if version >= 2 {
             out.uuid(self.replica_directory_id);
         }
         out.i64(self.log_end_offset);
@@ -400,7 +404,7 @@ impl ToJson for ReplicaState {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
         object.field("replicaId", &self.replica_id);
-        if version == 2 {
+        if version >= 2 {
             object.field("replicaDirectoryId", &self.replica_directory_id);
         }
         object.field("logEndOffset", &self.log_end_offset);
@@ -419,7 +423,7 @@ impl Arbitrary for ReplicaState {
     fn arbitrary(random: &mut Random, version: i16) -> ReplicaState {
         let mut this = ReplicaState::default();
         this.replica_id = Arbitrary::arbitrary(random, version);
-        if version == 2 {
+        if version >= 2 {
             this.replica_directory_id = Arbitrary::arbitrary(random, version);
         }
         this.log_end_offset = Arbitrary::arbitrary(random, version);

@@ -54,56 +54,7 @@ impl Arbitrary for DescribeShareGroupOffsetsRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct DescribeShareGroupOffsetsRequestTopic {
-    pub topic_name: String,
-    pub partitions: Vec<i32>,
-}
-
-impl DescribeShareGroupOffsetsRequestTopic {
-    fn decode(
-        input: &mut Decoder,
-        _version: i16,
-    ) -> Result<DescribeShareGroupOffsetsRequestTopic, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = DescribeShareGroupOffsetsRequestTopic::default();
-        this.topic_name = input.string(form)?;
-        this.partitions = input.array(form, 4, |input| input.i32())?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.topic_name, form)?;
-        out.array(&self.partitions, form, |out, value| {
-            out.i32(*value);
-            Ok(())
-        })?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for DescribeShareGroupOffsetsRequestTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicName", &self.topic_name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribeShareGroupOffsetsRequestTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribeShareGroupOffsetsRequestTopic {
-        let mut this = DescribeShareGroupOffsetsRequestTopic::default();
-        this.topic_name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`DescribeShareGroupOffsetsRequest::groups`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeShareGroupOffsetsRequestGroup {
     pub group_id: String,
@@ -155,6 +106,57 @@ impl Arbitrary for DescribeShareGroupOffsetsRequestGroup {
         let mut this = DescribeShareGroupOffsetsRequestGroup::default();
         this.group_id = Arbitrary::arbitrary(random, version);
         this.topics = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DescribeShareGroupOffsetsRequestGroup::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct DescribeShareGroupOffsetsRequestTopic {
+    pub topic_name: String,
+    pub partitions: Vec<i32>,
+}
+
+impl DescribeShareGroupOffsetsRequestTopic {
+    fn decode(
+        input: &mut Decoder,
+        _version: i16,
+    ) -> Result<DescribeShareGroupOffsetsRequestTopic, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = DescribeShareGroupOffsetsRequestTopic::default();
+        this.topic_name = input.string(form)?;
+        this.partitions = input.array(form, 4, |input| input.i32())?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.topic_name, form)?;
+        out.array(&self.partitions, form, |out, value| {
+            out.i32(*value);
+            Ok(())
+        })?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for DescribeShareGroupOffsetsRequestTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicName", &self.topic_name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DescribeShareGroupOffsetsRequestTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribeShareGroupOffsetsRequestTopic {
+        let mut this = DescribeShareGroupOffsetsRequestTopic::default();
+        this.topic_name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

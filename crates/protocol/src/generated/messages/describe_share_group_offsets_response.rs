@@ -59,43 +59,25 @@ impl Arbitrary for DescribeShareGroupOffsetsResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct DescribeShareGroupOffsetsResponsePartition {
-    pub partition_index: i32,
-    pub start_offset: i64,
-    pub leader_epoch: i32,
-    /// Versions 1+. Default `-1`.
-    pub lag: i64,
+/// What [`DescribeShareGroupOffsetsResponse::groups`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct DescribeShareGroupOffsetsResponseGroup {
+    pub group_id: String,
+    pub topics: Vec<DescribeShareGroupOffsetsResponseTopic>,
     pub error_code: i16,
     pub error_message: Option<String>,
 }
 
-impl Default for DescribeShareGroupOffsetsResponsePartition {
-    fn default() -> DescribeShareGroupOffsetsResponsePartition {
-        DescribeShareGroupOffsetsResponsePartition {
-            partition_index: 0,
-            start_offset: 0,
-            leader_epoch: 0,
-            lag: -1,
-            error_code: 0,
-            error_message: None,
-        }
-    }
-}
-
-impl DescribeShareGroupOffsetsResponsePartition {
+impl DescribeShareGroupOffsetsResponseGroup {
     fn decode(
         input: &mut Decoder,
         version: i16,
-    ) -> Result<DescribeShareGroupOffsetsResponsePartition, DecodeError> {
+    ) -> Result<DescribeShareGroupOffsetsResponseGroup, DecodeError> {
         let form = Form::Flexible;
-        let mut this = DescribeShareGroupOffsetsResponsePartition::default();
-        this.partition_index = input.i32()?;
-        this.start_offset = input.i64()?;
-        this.leader_epoch = input.i32()?;
-        if version == 1 {
-            this.lag = input.i64()?;
-        }
+        let mut this = DescribeShareGroupOffsetsResponseGroup::default();
+        this.group_id = input.string(form)?;
+        this.topics =
+            input.array(form, 19, |input| DescribeShareGroupOffsetsResponseTopic::decode(input, version))?;
         this.error_code = input.i16()?;
         this.error_message = input.nullable_string(form)?;
         input.skip_tagged_fields()?;
@@ -104,12 +86,8 @@ impl DescribeShareGroupOffsetsResponsePartition {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::Flexible;
-        out.i32(self.partition_index);
-        out.i64(self.start_offset);
-        out.i32(self.leader_epoch);
-        if version == 1 {
-            out.i64(self.lag);
-        }
+        out.string(&self.group_id, form)?;
+        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
         out.i16(self.error_code);
         out.nullable_string(self.error_message.as_deref(), form)?;
         out.tagged_fields();
@@ -117,15 +95,11 @@ impl DescribeShareGroupOffsetsResponsePartition {
     }
 }
 
-impl ToJson for DescribeShareGroupOffsetsResponsePartition {
+impl ToJson for DescribeShareGroupOffsetsResponseGroup {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("startOffset", &self.start_offset);
-        object.field("leaderEpoch", &self.leader_epoch);
-        if version == 1 {
-            object.field("lag", &self.lag);
-        }
+        object.field("groupId", &self.group_id);
+        object.field("topics", &self.topics);
         object.field("errorCode", &self.error_code);
         object.field("errorMessage", &self.error_message);
         object.end();
@@ -133,21 +107,18 @@ impl ToJson for DescribeShareGroupOffsetsResponsePartition {
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribeShareGroupOffsetsResponsePartition {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribeShareGroupOffsetsResponsePartition {
-        let mut this = DescribeShareGroupOffsetsResponsePartition::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.start_offset = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        if version == 1 {
-            this.lag = Arbitrary::arbitrary(random, version);
-        }
+impl Arbitrary for DescribeShareGroupOffsetsResponseGroup {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribeShareGroupOffsetsResponseGroup {
+        let mut this = DescribeShareGroupOffsetsResponseGroup::default();
+        this.group_id = Arbitrary::arbitrary(random, version);
+        this.topics = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
         this.error_message = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`DescribeShareGroupOffsetsResponseGroup::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct DescribeShareGroupOffsetsResponseTopic {
     pub topic_name: String,
@@ -201,24 +172,44 @@ impl Arbitrary for DescribeShareGroupOffsetsResponseTopic {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct DescribeShareGroupOffsetsResponseGroup {
-    pub group_id: String,
-    pub topics: Vec<DescribeShareGroupOffsetsResponseTopic>,
+/// What [`DescribeShareGroupOffsetsResponseTopic::partitions`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DescribeShareGroupOffsetsResponsePartition {
+    pub partition_index: i32,
+    pub start_offset: i64,
+    pub leader_epoch: i32,
+    /// Versions 1+. Default `-1`.
+    pub lag: i64,
     pub error_code: i16,
     pub error_message: Option<String>,
 }
 
-impl DescribeShareGroupOffsetsResponseGroup {
+impl Default for DescribeShareGroupOffsetsResponsePartition {
+    fn default() -> DescribeShareGroupOffsetsResponsePartition {
+        DescribeShareGroupOffsetsResponsePartition {
+            partition_index: 0,
+            start_offset: 0,
+            leader_epoch: 0,
+            lag: -1,
+            error_code: 0,
+            error_message: None,
+        }
+    }
+}
+
+impl DescribeShareGroupOffsetsResponsePartition {
     fn decode(
         input: &mut Decoder,
         version: i16,
-    ) -> Result<DescribeShareGroupOffsetsResponseGroup, DecodeError> {
+    ) -> Result<DescribeShareGroupOffsetsResponsePartition, DecodeError> {
         let form = Form::Flexible;
-        let mut this = DescribeShareGroupOffsetsResponseGroup::default();
-        this.group_id = input.string(form)?;
-        this.topics =
-            input.array(form, 19, |input| DescribeShareGroupOffsetsResponseTopic::decode(input, version))?;
+        let mut this = DescribeShareGroupOffsetsResponsePartition::default();
+        this.partition_index = input.i32()?;
+        this.start_offset = input.i64()?;
+        this.leader_epoch = input.i32()?;
+        if version >= 1 {
+            this.lag = input.i64()?;
+        }
         this.error_code = input.i16()?;
         this.error_message = input.nullable_string(form)?;
         input.skip_tagged_fields()?;
@@ -227,8 +218,12 @@ impl DescribeShareGroupOffsetsResponseGroup {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::Flexible;
-        out.string(&self.group_id, form)?;
-        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
+        out.i32(self.partition_index);
+        out.i64(self.start_offset);
+        out.i32(self.leader_epoch);
+        if version >= 1 {
+            out.i64(self.lag);
+        }
         out.i16(self.error_code);
         out.nullable_string(self.error_message.as_deref(), form)?;
         out.tagged_fields();
@@ -236,11 +231,15 @@ impl DescribeShareGroupOffsetsResponseGroup {
     }
 }
 
-impl ToJson for DescribeShareGroupOffsetsResponseGroup {
+impl ToJson for DescribeShareGroupOffsetsResponsePartition {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("groupId", &self.group_id);
-        object.field("topics", &self.topics);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("startOffset", &self.start_offset);
+        object.field("leaderEpoch", &self.leader_epoch);
+        if version >= 1 {
+            object.field("lag", &self.lag);
+        }
         object.field("errorCode", &self.error_code);
         object.field("errorMessage", &self.error_message);
         object.end();
@@ -248,11 +247,15 @@ impl ToJson for DescribeShareGroupOffsetsResponseGroup {
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribeShareGroupOffsetsResponseGroup {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribeShareGroupOffsetsResponseGroup {
-        let mut this = DescribeShareGroupOffsetsResponseGroup::default();
-        this.group_id = Arbitrary::arbitrary(random, version);
-        this.topics = Arbitrary::arbitrary(random, version);
+impl Arbitrary for DescribeShareGroupOffsetsResponsePartition {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribeShareGroupOffsetsResponsePartition {
+        let mut this = DescribeShareGroupOffsetsResponsePartition::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.start_offset = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
+        if version >= 1 {
+            this.lag = Arbitrary::arbitrary(random, version);
+        }
         this.error_code = Arbitrary::arbitrary(random, version);
         this.error_message = Arbitrary::arbitrary(random, version);
         this

@@ -73,6 +73,7 @@ impl Arbitrary for DescribeTopicPartitionsRequest {
     }
 }
 
+/// What [`DescribeTopicPartitionsRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicRequest {
     pub name: String,
@@ -112,6 +113,7 @@ impl Arbitrary for TopicRequest {
     }
 }
 
+/// What [`DescribeTopicPartitionsRequest::cursor`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Cursor {
     pub topic_name: String,

@@ -67,6 +67,91 @@ impl Arbitrary for DescribeTopicPartitionsResponse {
     }
 }
 
+/// What [`DescribeTopicPartitionsResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DescribeTopicPartitionsResponseTopic {
+    pub error_code: i16,
+    /// Default `Some(String::new())`.
+    pub name: Option<String>,
+    pub topic_id: Uuid,
+    pub is_internal: bool,
+    pub partitions: Vec<DescribeTopicPartitionsResponsePartition>,
+    /// Default `i32::MIN`.
+    pub topic_authorized_operations: i32,
+}
+
+impl Default for DescribeTopicPartitionsResponseTopic {
+    fn default() -> DescribeTopicPartitionsResponseTopic {
+        DescribeTopicPartitionsResponseTopic {
+            error_code: 0,
+            name: Some(String::new()),
+            topic_id: Uuid::ZERO,
+            is_internal: false,
+            partitions: Vec::new(),
+            topic_authorized_operations: i32::MIN,
+        }
+    }
+}
+
+impl DescribeTopicPartitionsResponseTopic {
+    fn decode(
+        input: &mut Decoder,
+        version: i16,
+    ) -> Result<DescribeTopicPartitionsResponseTopic, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = DescribeTopicPartitionsResponseTopic::default();
+        this.error_code = input.i16()?;
+        this.name = input.nullable_string(form)?;
+        this.topic_id = input.uuid()?;
+        this.is_internal = input.bool()?;
+        this.partitions = input
+            .array(form, 20, |input| DescribeTopicPartitionsResponsePartition::decode(input, version))?;
+        this.topic_authorized_operations = input.i32()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i16(self.error_code);
+        out.nullable_string(self.name.as_deref(), form)?;
+        out.uuid(self.topic_id);
+        out.bool(self.is_internal);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.i32(self.topic_authorized_operations);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for DescribeTopicPartitionsResponseTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("errorCode", &self.error_code);
+        object.field("name", &self.name);
+        object.field("topicId", &self.topic_id);
+        object.field("isInternal", &self.is_internal);
+        object.field("partitions", &self.partitions);
+        object.field("topicAuthorizedOperations", &self.topic_authorized_operations);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DescribeTopicPartitionsResponseTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribeTopicPartitionsResponseTopic {
+        let mut this = DescribeTopicPartitionsResponseTopic::default();
+        this.error_code = Arbitrary::arbitrary(random, version);
+        this.name = Arbitrary::arbitrary(random, version);
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.is_internal = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this.topic_authorized_operations = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DescribeTopicPartitionsResponseTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeTopicPartitionsResponsePartition {
     pub error_code: i16,
@@ -181,89 +266,7 @@ impl Arbitrary for DescribeTopicPartitionsResponsePartition {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct DescribeTopicPartitionsResponseTopic {
-    pub error_code: i16,
-    /// Default `Some(String::new())`.
-    pub name: Option<String>,
-    pub topic_id: Uuid,
-    pub is_internal: bool,
-    pub partitions: Vec<DescribeTopicPartitionsResponsePartition>,
-    /// Default `i32::MIN`.
-    pub topic_authorized_operations: i32,
-}
-
-impl Default for DescribeTopicPartitionsResponseTopic {
-    fn default() -> DescribeTopicPartitionsResponseTopic {
-        DescribeTopicPartitionsResponseTopic {
-            error_code: 0,
-            name: Some(String::new()),
-            topic_id: Uuid::ZERO,
-            is_internal: false,
-            partitions: Vec::new(),
-            topic_authorized_operations: i32::MIN,
-        }
-    }
-}
-
-impl DescribeTopicPartitionsResponseTopic {
-    fn decode(
-        input: &mut Decoder,
-        version: i16,
-    ) -> Result<DescribeTopicPartitionsResponseTopic, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = DescribeTopicPartitionsResponseTopic::default();
-        this.error_code = input.i16()?;
-        this.name = input.nullable_string(form)?;
-        this.topic_id = input.uuid()?;
-        this.is_internal = input.bool()?;
-        this.partitions = input
-            .array(form, 20, |input| DescribeTopicPartitionsResponsePartition::decode(input, version))?;
-        this.topic_authorized_operations = input.i32()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i16(self.error_code);
-        out.nullable_string(self.name.as_deref(), form)?;
-        out.uuid(self.topic_id);
-        out.bool(self.is_internal);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.i32(self.topic_authorized_operations);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for DescribeTopicPartitionsResponseTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("errorCode", &self.error_code);
-        object.field("name", &self.name);
-        object.field("topicId", &self.topic_id);
-        object.field("isInternal", &self.is_internal);
-        object.field("partitions", &self.partitions);
-        object.field("topicAuthorizedOperations", &self.topic_authorized_operations);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribeTopicPartitionsResponseTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribeTopicPartitionsResponseTopic {
-        let mut this = DescribeTopicPartitionsResponseTopic::default();
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this.name = Arbitrary::arbitrary(random, version);
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.is_internal = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
-        this.topic_authorized_operations = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`DescribeTopicPartitionsResponse::next_cursor`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Cursor {
     pub topic_name: String,

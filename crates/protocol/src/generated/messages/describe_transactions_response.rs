@@ -58,53 +58,7 @@ impl Arbitrary for DescribeTransactionsResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TopicData {
-    pub topic: String,
-    pub partitions: Vec<i32>,
-}
-
-impl TopicData {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<TopicData, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = TopicData::default();
-        this.topic = input.string(form)?;
-        this.partitions = input.array(form, 4, |input| input.i32())?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.topic, form)?;
-        out.array(&self.partitions, form, |out, value| {
-            out.i32(*value);
-            Ok(())
-        })?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for TopicData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topic", &self.topic);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TopicData {
-    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
-        let mut this = TopicData::default();
-        this.topic = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`DescribeTransactionsResponse::transaction_states`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TransactionState {
     pub error_code: i16,
@@ -175,6 +129,54 @@ impl Arbitrary for TransactionState {
         this.producer_id = Arbitrary::arbitrary(random, version);
         this.producer_epoch = Arbitrary::arbitrary(random, version);
         this.topics = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TransactionState::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TopicData {
+    pub topic: String,
+    pub partitions: Vec<i32>,
+}
+
+impl TopicData {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<TopicData, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = TopicData::default();
+        this.topic = input.string(form)?;
+        this.partitions = input.array(form, 4, |input| input.i32())?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.topic, form)?;
+        out.array(&self.partitions, form, |out, value| {
+            out.i32(*value);
+            Ok(())
+        })?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for TopicData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topic", &self.topic);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for TopicData {
+    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
+        let mut this = TopicData::default();
+        this.topic = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

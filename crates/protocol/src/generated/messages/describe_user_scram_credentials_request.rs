@@ -60,6 +60,7 @@ impl Arbitrary for DescribeUserScramCredentialsRequest {
     }
 }
 
+/// What [`DescribeUserScramCredentialsRequest::users`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct UserName {
     pub name: String,

@@ -84,48 +84,7 @@ impl Arbitrary for DescribeUserScramCredentialsResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct CredentialInfo {
-    pub mechanism: i8,
-    pub iterations: i32,
-}
-
-impl CredentialInfo {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<CredentialInfo, DecodeError> {
-        let mut this = CredentialInfo::default();
-        this.mechanism = input.i8()?;
-        this.iterations = input.i32()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i8(self.mechanism);
-        out.i32(self.iterations);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for CredentialInfo {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("mechanism", &self.mechanism);
-        object.field("iterations", &self.iterations);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for CredentialInfo {
-    fn arbitrary(random: &mut Random, version: i16) -> CredentialInfo {
-        let mut this = CredentialInfo::default();
-        this.mechanism = Arbitrary::arbitrary(random, version);
-        this.iterations = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`DescribeUserScramCredentialsResponse::results`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeUserScramCredentialsResult {
     pub user: String,
@@ -188,6 +147,49 @@ impl Arbitrary for DescribeUserScramCredentialsResult {
         this.error_code = Arbitrary::arbitrary(random, version);
         this.error_message = Arbitrary::arbitrary(random, version);
         this.credential_infos = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DescribeUserScramCredentialsResult::credential_infos`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CredentialInfo {
+    pub mechanism: i8,
+    pub iterations: i32,
+}
+
+impl CredentialInfo {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<CredentialInfo, DecodeError> {
+        let mut this = CredentialInfo::default();
+        this.mechanism = input.i8()?;
+        this.iterations = input.i32()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i8(self.mechanism);
+        out.i32(self.iterations);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for CredentialInfo {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("mechanism", &self.mechanism);
+        object.field("iterations", &self.iterations);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for CredentialInfo {
+    fn arbitrary(random: &mut Random, version: i16) -> CredentialInfo {
+        let mut this = CredentialInfo::default();
+        this.mechanism = Arbitrary::arbitrary(random, version);
+        this.iterations = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -85,6 +85,7 @@ impl Arbitrary for ElectLeadersRequest {
     }
 }
 
+/// What [`ElectLeadersRequest::topic_partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicPartitions {
     pub topic: String,

@@ -77,6 +77,56 @@ impl Arbitrary for ElectLeadersResponse {
     }
 }
 
+/// What [`ElectLeadersResponse::replica_election_results`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ReplicaElectionResult {
+    pub topic: String,
+    pub partition_result: Vec<PartitionResult>,
+}
+
+impl ReplicaElectionResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<ReplicaElectionResult, DecodeError> {
+        let form = Form::flexible_if(version >= 2);
+        let mut this = ReplicaElectionResult::default();
+        this.topic = input.string(form)?;
+        this.partition_result = input.array(form, 8, |input| PartitionResult::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 2);
+        out.string(&self.topic, form)?;
+        out.array(&self.partition_result, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for ReplicaElectionResult {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topic", &self.topic);
+        object.field("partitionResult", &self.partition_result);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for ReplicaElectionResult {
+    fn arbitrary(random: &mut Random, version: i16) -> ReplicaElectionResult {
+        let mut this = ReplicaElectionResult::default();
+        this.topic = Arbitrary::arbitrary(random, version);
+        this.partition_result = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`ReplicaElectionResult::partition_result`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionResult {
     pub partition_id: i32,
@@ -133,54 +183,6 @@ impl Arbitrary for PartitionResult {
         this.partition_id = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
         this.error_message = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct ReplicaElectionResult {
-    pub topic: String,
-    pub partition_result: Vec<PartitionResult>,
-}
-
-impl ReplicaElectionResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<ReplicaElectionResult, DecodeError> {
-        let form = Form::flexible_if(version >= 2);
-        let mut this = ReplicaElectionResult::default();
-        this.topic = input.string(form)?;
-        this.partition_result = input.array(form, 8, |input| PartitionResult::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 2);
-        out.string(&self.topic, form)?;
-        out.array(&self.partition_result, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for ReplicaElectionResult {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topic", &self.topic);
-        object.field("partitionResult", &self.partition_result);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for ReplicaElectionResult {
-    fn arbitrary(random: &mut Random, version: i16) -> ReplicaElectionResult {
-        let mut this = ReplicaElectionResult::default();
-        this.topic = Arbitrary::arbitrary(random, version);
-        this.partition_result = Arbitrary::arbitrary(random, version);
         this
     }
 }

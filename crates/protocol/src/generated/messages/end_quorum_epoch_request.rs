@@ -27,7 +27,7 @@ impl Message for EndQuorumEpochRequest {
         let mut this = EndQuorumEpochRequest::default();
         this.cluster_id = input.nullable_string(form)?;
         this.topics = input.array(form, 3, |input| TopicData::decode(input, version))?;
-        if version == 1 {
+        if version >= 1 {
             this.leader_endpoints = input.array(form, 1, |input| LeaderEndpoint::decode(input, version))?;
         }
         if form.is_flexible() {
@@ -41,7 +41,7 @@ impl Message for EndQuorumEpochRequest {
         let form = Form::flexible_if(version >= 1);
         out.nullable_string(self.cluster_id.as_deref(), form)?;
         out.array(&self.topics, form, |out, value| value.encode(out, version))?;
-        if version == 1 {
+        if version >= 1 {
             out.array(&self.leader_endpoints, form, |out, value| value.encode(out, version))?;
         }
         if form.is_flexible() {
@@ -56,7 +56,7 @@ impl ToJson for EndQuorumEpochRequest {
         let mut object = Object::new(out, version);
         object.field("clusterId", &self.cluster_id);
         object.field("topics", &self.topics);
-        if version == 1 {
+        if version >= 1 {
             object.field("leaderEndpoints", &self.leader_endpoints);
         }
         object.end();
@@ -69,13 +69,148 @@ impl Arbitrary for EndQuorumEpochRequest {
         let mut this = EndQuorumEpochRequest::default();
         this.cluster_id = Arbitrary::arbitrary(random, version);
         this.topics = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.leader_endpoints = Arbitrary::arbitrary(random, version);
         }
         this
     }
 }
 
+/// What [`EndQuorumEpochRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TopicData {
+    pub topic_name: String,
+    pub partitions: Vec<PartitionData>,
+}
+
+impl TopicData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TopicData, DecodeError> {
+        let form = Form::flexible_if(version >= 1);
+        let mut this = TopicData::default();
+        this.topic_name = input.string(form)?;
+        this.partitions = input.array(form, 14, |input| PartitionData::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 1);
+        out.string(&self.topic_name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for TopicData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicName", &self.topic_name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for TopicData {
+    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
+        let mut this = TopicData::default();
+        this.topic_name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicData::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PartitionData {
+    pub partition_index: i32,
+    pub leader_id: i32,
+    pub leader_epoch: i32,
+    /// Versions 0.
+    pub preferred_successors: Vec<i32>,
+    /// Versions 1+.
+    pub preferred_candidates: Vec<ReplicaInfo>,
+}
+
+impl PartitionData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
+        let form = Form::flexible_if(version >= 1);
+        let mut this = PartitionData::default();
+        this.partition_index = input.i32()?;
+        this.leader_id = input.i32()?;
+        this.leader_epoch = input.i32()?;
+        if version == 0 {
+            this.preferred_successors = input.array(form, 4, |input| input.i32())?;
+        }
+        if version >= 1 {
+            this.preferred_candidates = input.array(form, 1, |input| ReplicaInfo::decode(input, version))?;
+        }
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 1);
+        out.i32(self.partition_index);
+        out.i32(self.leader_id);
+        out.i32(self.leader_epoch);
+        if version == 0 {
+            out.array(&self.preferred_successors, form, |out, value| {
+                out.i32(*value);
+                Ok(())
+            })?;
+        }
+        if version >= 1 {
+            out.array(&self.preferred_candidates, form, |out, value| value.encode(out, version))?;
+        }
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("leaderId", &self.leader_id);
+        object.field("leaderEpoch", &self.leader_epoch);
+        if version == 0 {
+            object.field("preferredSuccessors", &self.preferred_successors);
+        }
+        if version >= 1 {
+            object.field("preferredCandidates", &self.preferred_candidates);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionData {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
+        let mut this = PartitionData::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.leader_id = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
+        if version == 0 {
+            this.preferred_successors = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 1 {
+            this.preferred_candidates = Arbitrary::arbitrary(random, version);
+        }
+        this
+    }
+}
+
+/// What [`PartitionData::preferred_candidates`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ReplicaInfo {
     /// Versions 1+.
@@ -126,138 +261,7 @@ impl Arbitrary for ReplicaInfo {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionData {
-    pub partition_index: i32,
-    pub leader_id: i32,
-    pub leader_epoch: i32,
-    /// Versions 0.
-    pub preferred_successors: Vec<i32>,
-    /// Versions 1+.
-    pub preferred_candidates: Vec<ReplicaInfo>,
-}
-
-impl PartitionData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
-        let form = Form::flexible_if(version >= 1);
-        let mut this = PartitionData::default();
-        this.partition_index = input.i32()?;
-        this.leader_id = input.i32()?;
-        this.leader_epoch = input.i32()?;
-        if version == 0 {
-            this.preferred_successors = input.array(form, 4, |input| input.i32())?;
-        }
-        if version == 1 {
-            this.preferred_candidates = input.array(form, 1, |input| ReplicaInfo::decode(input, version))?;
-        }
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 1);
-        out.i32(self.partition_index);
-        out.i32(self.leader_id);
-        out.i32(self.leader_epoch);
-        if version == 0 {
-            out.array(&self.preferred_successors, form, |out, value| {
-                out.i32(*value);
-                Ok(())
-            })?;
-        }
-        if version == 1 {
-            out.array(&self.preferred_candidates, form, |out, value| value.encode(out, version))?;
-        }
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("leaderId", &self.leader_id);
-        object.field("leaderEpoch", &self.leader_epoch);
-        if version == 0 {
-            object.field("preferredSuccessors", &self.preferred_successors);
-        }
-        if version == 1 {
-            object.field("preferredCandidates", &self.preferred_candidates);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionData {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
-        let mut this = PartitionData::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.leader_id = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        if version == 0 {
-            this.preferred_successors = Arbitrary::arbitrary(random, version);
-        }
-        if version == 1 {
-            this.preferred_candidates = Arbitrary::arbitrary(random, version);
-        }
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TopicData {
-    pub topic_name: String,
-    pub partitions: Vec<PartitionData>,
-}
-
-impl TopicData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TopicData, DecodeError> {
-        let form = Form::flexible_if(version >= 1);
-        let mut this = TopicData::default();
-        this.topic_name = input.string(form)?;
-        this.partitions = input.array(form, 14, |input| PartitionData::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 1);
-        out.string(&self.topic_name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for TopicData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicName", &self.topic_name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TopicData {
-    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
-        let mut this = TopicData::default();
-        this.topic_name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`EndQuorumEpochRequest::leader_endpoints`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct LeaderEndpoint {
     /// Versions 1+.

@@ -65,7 +65,7 @@ impl ToJson for EndQuorumEpochResponse {
         let mut object = Object::new(out, version);
         object.field("errorCode", &self.error_code);
         object.field("topics", &self.topics);
-        if version == 1 && !self.node_endpoints.is_empty() {
+        if version >= 1 && !self.node_endpoints.is_empty() {
             object.field("nodeEndpoints", &self.node_endpoints);
         }
         object.end();
@@ -78,13 +78,63 @@ impl Arbitrary for EndQuorumEpochResponse {
         let mut this = EndQuorumEpochResponse::default();
         this.error_code = Arbitrary::arbitrary(random, version);
         this.topics = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.node_endpoints = Arbitrary::arbitrary(random, version);
         }
         this
     }
 }
 
+/// What [`EndQuorumEpochResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TopicData {
+    pub topic_name: String,
+    pub partitions: Vec<PartitionData>,
+}
+
+impl TopicData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TopicData, DecodeError> {
+        let form = Form::flexible_if(version >= 1);
+        let mut this = TopicData::default();
+        this.topic_name = input.string(form)?;
+        this.partitions = input.array(form, 14, |input| PartitionData::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 1);
+        out.string(&self.topic_name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for TopicData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicName", &self.topic_name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for TopicData {
+    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
+        let mut this = TopicData::default();
+        this.topic_name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicData::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionData {
     pub partition_index: i32,
@@ -143,54 +193,7 @@ impl Arbitrary for PartitionData {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TopicData {
-    pub topic_name: String,
-    pub partitions: Vec<PartitionData>,
-}
-
-impl TopicData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TopicData, DecodeError> {
-        let form = Form::flexible_if(version >= 1);
-        let mut this = TopicData::default();
-        this.topic_name = input.string(form)?;
-        this.partitions = input.array(form, 14, |input| PartitionData::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 1);
-        out.string(&self.topic_name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for TopicData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicName", &self.topic_name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TopicData {
-    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
-        let mut this = TopicData::default();
-        this.topic_name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`EndQuorumEpochResponse::node_endpoints`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct NodeEndpoint {
     /// Versions 1+.

@@ -35,10 +35,10 @@ impl Message for EndTxnResponse {
         let mut this = EndTxnResponse::default();
         this.throttle_time_ms = input.i32()?;
         this.error_code = input.i16()?;
-        if version == 5 {
+        if version >= 5 {
             this.producer_id = input.i64()?;
         }
-        if version == 5 {
+        if version >= 5 {
             this.producer_epoch = input.i16()?;
         }
         if form.is_flexible() {
@@ -52,10 +52,10 @@ impl Message for EndTxnResponse {
         let form = Form::flexible_if(version >= 3);
         out.i32(self.throttle_time_ms);
         out.i16(self.error_code);
-        if version == 5 {
+        if version >= 5 {
             out.i64(self.producer_id);
         }
-        if version == 5 {
+        if version >= 5 {
             out.i16(self.producer_epoch);
         }
         if form.is_flexible() {
@@ -70,10 +70,10 @@ impl ToJson for EndTxnResponse {
         let mut object = Object::new(out, version);
         object.field("throttleTimeMs", &self.throttle_time_ms);
         object.field("errorCode", &self.error_code);
-        if version == 5 {
+        if version >= 5 {
             object.field("producerId", &self.producer_id);
         }
-        if version == 5 {
+        if version >= 5 {
             object.field("producerEpoch", &self.producer_epoch);
         }
         object.end();
@@ -86,10 +86,10 @@ impl Arbitrary for EndTxnResponse {
         let mut this = EndTxnResponse::default();
         this.throttle_time_ms = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
-        if version == 5 {
+        if version >= 5 {
             this.producer_id = Arbitrary::arbitrary(random, version);
         }
-        if version == 5 {
+        if version >= 5 {
             this.producer_epoch = Arbitrary::arbitrary(random, version);
         }
         this

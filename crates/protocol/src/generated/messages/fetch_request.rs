@@ -203,6 +203,7 @@ impl Arbitrary for FetchRequest {
     }
 }
 
+/// What [`FetchRequest::replica_state`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaState {
     /// Versions 15+. Default `-1`.
@@ -259,151 +260,7 @@ impl Arbitrary for ReplicaState {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct FetchPartition {
-    pub partition: i32,
-    /// Versions 9+. Default `-1`.
-    pub current_leader_epoch: i32,
-    pub fetch_offset: i64,
-    /// Versions 12+. Default `-1`.
-    pub last_fetched_epoch: i32,
-    /// Versions 5+. Default `-1`.
-    pub log_start_offset: i64,
-    pub partition_max_bytes: i32,
-    /// Versions 17+. Tagged field 0.
-    pub replica_directory_id: Uuid,
-    /// Versions 18+. Tagged field 1. Default `i64::MAX`.
-    pub high_watermark: i64,
-}
-
-impl Default for FetchPartition {
-    fn default() -> FetchPartition {
-        FetchPartition {
-            partition: 0,
-            current_leader_epoch: -1,
-            fetch_offset: 0,
-            last_fetched_epoch: -1,
-            log_start_offset: -1,
-            partition_max_bytes: 0,
-            replica_directory_id: Uuid::ZERO,
-            high_watermark: i64::MAX,
-        }
-    }
-}
-
-impl FetchPartition {
-    fn decode(input: &mut Decoder, version: i16) -> Result<FetchPartition, DecodeError> {
-        let form = Form::flexible_if(version >= 12);
-        let mut this = FetchPartition::default();
-        this.partition = input.i32()?;
-        if version >= 9 {
-            this.current_leader_epoch = input.i32()?;
-        }
-        this.fetch_offset = input.i64()?;
-        if version >= 12 {
-            this.last_fetched_epoch = input.i32()?;
-        }
-        if version >= 5 {
-            this.log_start_offset = input.i64()?;
-        }
-        this.partition_max_bytes = input.i32()?;
-        if form.is_flexible() {
-            input.tagged_fields(|tag, input| {
-                match tag {
-                    0 if version >= 17 => this.replica_directory_id = input.uuid()?,
-                    1 if version == 18 => this.high_watermark = input.i64()?,
-                    _ => return Ok(Tag::Unknown),
-                }
-                Ok(Tag::Known)
-            })?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 12);
-        out.i32(self.partition);
-        if version >= 9 {
-            out.i32(self.current_leader_epoch);
-        }
-        out.i64(self.fetch_offset);
-        if version >= 12 {
-            out.i32(self.last_fetched_epoch);
-        }
-        if version >= 5 {
-            out.i64(self.log_start_offset);
-        }
-        out.i32(self.partition_max_bytes);
-        if form.is_flexible() {
-            let mut tags = out.tagged_fields();
-            if version >= 17 && self.replica_directory_id != Uuid::ZERO {
-                tags.field(0, |out| {
-                    out.uuid(self.replica_directory_id);
-                    Ok(())
-                })?;
-            }
-            if version == 18 && self.high_watermark != i64::MAX {
-                tags.field(1, |out| {
-                    out.i64(self.high_watermark);
-                    Ok(())
-                })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for FetchPartition {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partition", &self.partition);
-        if version >= 9 {
-            object.field("currentLeaderEpoch", &self.current_leader_epoch);
-        }
-        object.field("fetchOffset", &self.fetch_offset);
-        if version >= 12 {
-            object.field("lastFetchedEpoch", &self.last_fetched_epoch);
-        }
-        if version >= 5 {
-            object.field("logStartOffset", &self.log_start_offset);
-        }
-        object.field("partitionMaxBytes", &self.partition_max_bytes);
-        if version >= 17 && self.replica_directory_id != Uuid::ZERO {
-            object.field("replicaDirectoryId", &self.replica_directory_id);
-        }
-        if version == 18 && self.high_watermark != i64::MAX {
-            object.field("highWatermark", &self.high_watermark);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for FetchPartition {
-    fn arbitrary(random: &mut Random, version: i16) -> FetchPartition {
-        let mut this = FetchPartition::default();
-        this.partition = Arbitrary::arbitrary(random, version);
-        if version >= 9 {
-            this.current_leader_epoch = Arbitrary::arbitrary(random, version);
-        }
-        this.fetch_offset = Arbitrary::arbitrary(random, version);
-        if version >= 12 {
-            this.last_fetched_epoch = Arbitrary::arbitrary(random, version);
-        }
-        if version >= 5 {
-            this.log_start_offset = Arbitrary::arbitrary(random, version);
-        }
-        this.partition_max_bytes = Arbitrary::arbitrary(random, version);
-        if version >= 17 {
-            this.replica_directory_id = Arbitrary::arbitrary(random, version);
-        }
-        if version == 18 {
-            this.high_watermark = Arbitrary::arbitrary(random, version);
-        }
-        this
-    }
-}
-
+/// What [`FetchRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct FetchTopic {
     /// Versions 4–12.
@@ -475,6 +332,153 @@ impl Arbitrary for FetchTopic {
     }
 }
 
+/// What [`FetchTopic::partitions`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FetchPartition {
+    pub partition: i32,
+    /// Versions 9+. Default `-1`.
+    pub current_leader_epoch: i32,
+    pub fetch_offset: i64,
+    /// Versions 12+. Default `-1`.
+    pub last_fetched_epoch: i32,
+    /// Versions 5+. Default `-1`.
+    pub log_start_offset: i64,
+    pub partition_max_bytes: i32,
+    /// Versions 17+. Tagged field 0.
+    pub replica_directory_id: Uuid,
+    /// Versions 18+. Tagged field 1. Default `i64::MAX`.
+    pub high_watermark: i64,
+}
+
+impl Default for FetchPartition {
+    fn default() -> FetchPartition {
+        FetchPartition {
+            partition: 0,
+            current_leader_epoch: -1,
+            fetch_offset: 0,
+            last_fetched_epoch: -1,
+            log_start_offset: -1,
+            partition_max_bytes: 0,
+            replica_directory_id: Uuid::ZERO,
+            high_watermark: i64::MAX,
+        }
+    }
+}
+
+impl FetchPartition {
+    fn decode(input: &mut Decoder, version: i16) -> Result<FetchPartition, DecodeError> {
+        let form = Form::flexible_if(version >= 12);
+        let mut this = FetchPartition::default();
+        this.partition = input.i32()?;
+        if version >= 9 {
+            this.current_leader_epoch = input.i32()?;
+        }
+        this.fetch_offset = input.i64()?;
+        if version >= 12 {
+            this.last_fetched_epoch = input.i32()?;
+        }
+        if version >= 5 {
+            this.log_start_offset = input.i64()?;
+        }
+        this.partition_max_bytes = input.i32()?;
+        if form.is_flexible() {
+            input.tagged_fields(|tag, input| {
+                match tag {
+                    0 if version >= 17 => this.replica_directory_id = input.uuid()?,
+                    1 if version >= 18 => this.high_watermark = input.i64()?,
+                    _ => return Ok(Tag::Unknown),
+                }
+                Ok(Tag::Known)
+            })?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 12);
+        out.i32(self.partition);
+        if version >= 9 {
+            out.i32(self.current_leader_epoch);
+        }
+        out.i64(self.fetch_offset);
+        if version >= 12 {
+            out.i32(self.last_fetched_epoch);
+        }
+        if version >= 5 {
+            out.i64(self.log_start_offset);
+        }
+        out.i32(self.partition_max_bytes);
+        if form.is_flexible() {
+            let mut tags = out.tagged_fields();
+            if version >= 17 && self.replica_directory_id != Uuid::ZERO {
+                tags.field(0, |out| {
+                    out.uuid(self.replica_directory_id);
+                    Ok(())
+                })?;
+            }
+            if version >= 18 && self.high_watermark != i64::MAX {
+                tags.field(1, |out| {
+                    out.i64(self.high_watermark);
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for FetchPartition {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partition", &self.partition);
+        if version >= 9 {
+            object.field("currentLeaderEpoch", &self.current_leader_epoch);
+        }
+        object.field("fetchOffset", &self.fetch_offset);
+        if version >= 12 {
+            object.field("lastFetchedEpoch", &self.last_fetched_epoch);
+        }
+        if version >= 5 {
+            object.field("logStartOffset", &self.log_start_offset);
+        }
+        object.field("partitionMaxBytes", &self.partition_max_bytes);
+        if version >= 17 && self.replica_directory_id != Uuid::ZERO {
+            object.field("replicaDirectoryId", &self.replica_directory_id);
+        }
+        if version >= 18 && self.high_watermark != i64::MAX {
+            object.field("highWatermark", &self.high_watermark);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for FetchPartition {
+    fn arbitrary(random: &mut Random, version: i16) -> FetchPartition {
+        let mut this = FetchPartition::default();
+        this.partition = Arbitrary::arbitrary(random, version);
+        if version >= 9 {
+            this.current_leader_epoch = Arbitrary::arbitrary(random, version);
+        }
+        this.fetch_offset = Arbitrary::arbitrary(random, version);
+        if version >= 12 {
+            this.last_fetched_epoch = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 5 {
+            this.log_start_offset = Arbitrary::arbitrary(random, version);
+        }
+        this.partition_max_bytes = Arbitrary::arbitrary(random, version);
+        if version >= 17 {
+            this.replica_directory_id = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 18 {
+            this.high_watermark = Arbitrary::arbitrary(random, version);
+        }
+        this
+    }
+}
+
+/// What [`FetchRequest::forgotten_topics_data`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ForgottenTopic {
     /// Versions 7–12.

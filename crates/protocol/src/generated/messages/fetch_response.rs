@@ -113,186 +113,27 @@ impl Arbitrary for FetchResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct EpochEndOffset {
-    /// Versions 12+. Default `-1`.
-    pub epoch: i32,
-    /// Versions 12+. Default `-1`.
-    pub end_offset: i64,
-}
-
-impl Default for EpochEndOffset {
-    fn default() -> EpochEndOffset {
-        EpochEndOffset { epoch: -1, end_offset: -1 }
-    }
-}
-
-impl EpochEndOffset {
-    fn decode(input: &mut Decoder, version: i16) -> Result<EpochEndOffset, DecodeError> {
-        let form = Form::flexible_if(version >= 12);
-        let mut this = EpochEndOffset::default();
-        this.epoch = input.i32()?;
-        this.end_offset = input.i64()?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 12);
-        out.i32(self.epoch);
-        out.i64(self.end_offset);
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for EpochEndOffset {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("epoch", &self.epoch);
-        object.field("endOffset", &self.end_offset);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for EpochEndOffset {
-    fn arbitrary(random: &mut Random, version: i16) -> EpochEndOffset {
-        let mut this = EpochEndOffset::default();
-        this.epoch = Arbitrary::arbitrary(random, version);
-        this.end_offset = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct LeaderIdAndEpoch {
-    /// Versions 12+. Default `-1`.
-    pub leader_id: i32,
-    /// Versions 12+. Default `-1`.
-    pub leader_epoch: i32,
-}
-
-impl Default for LeaderIdAndEpoch {
-    fn default() -> LeaderIdAndEpoch {
-        LeaderIdAndEpoch { leader_id: -1, leader_epoch: -1 }
-    }
-}
-
-impl LeaderIdAndEpoch {
-    fn decode(input: &mut Decoder, version: i16) -> Result<LeaderIdAndEpoch, DecodeError> {
-        let form = Form::flexible_if(version >= 12);
-        let mut this = LeaderIdAndEpoch::default();
-        this.leader_id = input.i32()?;
-        this.leader_epoch = input.i32()?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 12);
-        out.i32(self.leader_id);
-        out.i32(self.leader_epoch);
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for LeaderIdAndEpoch {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("leaderId", &self.leader_id);
-        object.field("leaderEpoch", &self.leader_epoch);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for LeaderIdAndEpoch {
-    fn arbitrary(random: &mut Random, version: i16) -> LeaderIdAndEpoch {
-        let mut this = LeaderIdAndEpoch::default();
-        this.leader_id = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct SnapshotId {
-    /// Versions 12+. Default `-1`.
-    pub end_offset: i64,
-    /// Versions 12+. Default `-1`.
-    pub epoch: i32,
-}
-
-impl Default for SnapshotId {
-    fn default() -> SnapshotId {
-        SnapshotId { end_offset: -1, epoch: -1 }
-    }
-}
-
-impl SnapshotId {
-    fn decode(input: &mut Decoder, version: i16) -> Result<SnapshotId, DecodeError> {
-        let form = Form::flexible_if(version >= 12);
-        let mut this = SnapshotId::default();
-        this.end_offset = input.i64()?;
-        this.epoch = input.i32()?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 12);
-        out.i64(self.end_offset);
-        out.i32(self.epoch);
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for SnapshotId {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("endOffset", &self.end_offset);
-        object.field("epoch", &self.epoch);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for SnapshotId {
-    fn arbitrary(random: &mut Random, version: i16) -> SnapshotId {
-        let mut this = SnapshotId::default();
-        this.end_offset = Arbitrary::arbitrary(random, version);
-        this.epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`FetchResponse::responses`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct AbortedTransaction {
-    pub producer_id: i64,
-    pub first_offset: i64,
+pub struct FetchableTopicResponse {
+    /// Versions 4–12.
+    pub topic: String,
+    /// Versions 13+.
+    pub topic_id: Uuid,
+    pub partitions: Vec<PartitionData>,
 }
 
-impl AbortedTransaction {
-    fn decode(input: &mut Decoder, version: i16) -> Result<AbortedTransaction, DecodeError> {
+impl FetchableTopicResponse {
+    fn decode(input: &mut Decoder, version: i16) -> Result<FetchableTopicResponse, DecodeError> {
         let form = Form::flexible_if(version >= 12);
-        let mut this = AbortedTransaction::default();
-        this.producer_id = input.i64()?;
-        this.first_offset = input.i64()?;
+        let mut this = FetchableTopicResponse::default();
+        if version <= 12 {
+            this.topic = input.string(form)?;
+        }
+        if version >= 13 {
+            this.topic_id = input.uuid()?;
+        }
+        this.partitions = input.array(form, 30, |input| PartitionData::decode(input, version))?;
         if form.is_flexible() {
             input.skip_tagged_fields()?;
         }
@@ -301,8 +142,13 @@ impl AbortedTransaction {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::flexible_if(version >= 12);
-        out.i64(self.producer_id);
-        out.i64(self.first_offset);
+        if version <= 12 {
+            out.string(&self.topic, form)?;
+        }
+        if version >= 13 {
+            out.uuid(self.topic_id);
+        }
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
         if form.is_flexible() {
             out.tagged_fields();
         }
@@ -310,25 +156,36 @@ impl AbortedTransaction {
     }
 }
 
-impl ToJson for AbortedTransaction {
+impl ToJson for FetchableTopicResponse {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("producerId", &self.producer_id);
-        object.field("firstOffset", &self.first_offset);
+        if version <= 12 {
+            object.field("topic", &self.topic);
+        }
+        if version >= 13 {
+            object.field("topicId", &self.topic_id);
+        }
+        object.field("partitions", &self.partitions);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for AbortedTransaction {
-    fn arbitrary(random: &mut Random, version: i16) -> AbortedTransaction {
-        let mut this = AbortedTransaction::default();
-        this.producer_id = Arbitrary::arbitrary(random, version);
-        this.first_offset = Arbitrary::arbitrary(random, version);
+impl Arbitrary for FetchableTopicResponse {
+    fn arbitrary(random: &mut Random, version: i16) -> FetchableTopicResponse {
+        let mut this = FetchableTopicResponse::default();
+        if version <= 12 {
+            this.topic = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 13 {
+            this.topic_id = Arbitrary::arbitrary(random, version);
+        }
+        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`FetchableTopicResponse::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionData {
     pub partition_index: i32,
@@ -498,26 +355,27 @@ impl Arbitrary for PartitionData {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct FetchableTopicResponse {
-    /// Versions 4–12.
-    pub topic: String,
-    /// Versions 13+.
-    pub topic_id: Uuid,
-    pub partitions: Vec<PartitionData>,
+/// What [`PartitionData::diverging_epoch`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochEndOffset {
+    /// Versions 12+. Default `-1`.
+    pub epoch: i32,
+    /// Versions 12+. Default `-1`.
+    pub end_offset: i64,
 }
 
-impl FetchableTopicResponse {
-    fn decode(input: &mut Decoder, version: i16) -> Result<FetchableTopicResponse, DecodeError> {
+impl Default for EpochEndOffset {
+    fn default() -> EpochEndOffset {
+        EpochEndOffset { epoch: -1, end_offset: -1 }
+    }
+}
+
+impl EpochEndOffset {
+    fn decode(input: &mut Decoder, version: i16) -> Result<EpochEndOffset, DecodeError> {
         let form = Form::flexible_if(version >= 12);
-        let mut this = FetchableTopicResponse::default();
-        if version <= 12 {
-            this.topic = input.string(form)?;
-        }
-        if version >= 13 {
-            this.topic_id = input.uuid()?;
-        }
-        this.partitions = input.array(form, 30, |input| PartitionData::decode(input, version))?;
+        let mut this = EpochEndOffset::default();
+        this.epoch = input.i32()?;
+        this.end_offset = input.i64()?;
         if form.is_flexible() {
             input.skip_tagged_fields()?;
         }
@@ -526,13 +384,8 @@ impl FetchableTopicResponse {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::flexible_if(version >= 12);
-        if version <= 12 {
-            out.string(&self.topic, form)?;
-        }
-        if version >= 13 {
-            out.uuid(self.topic_id);
-        }
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.i32(self.epoch);
+        out.i64(self.end_offset);
         if form.is_flexible() {
             out.tagged_fields();
         }
@@ -540,35 +393,189 @@ impl FetchableTopicResponse {
     }
 }
 
-impl ToJson for FetchableTopicResponse {
+impl ToJson for EpochEndOffset {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        if version <= 12 {
-            object.field("topic", &self.topic);
-        }
-        if version >= 13 {
-            object.field("topicId", &self.topic_id);
-        }
-        object.field("partitions", &self.partitions);
+        object.field("epoch", &self.epoch);
+        object.field("endOffset", &self.end_offset);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for FetchableTopicResponse {
-    fn arbitrary(random: &mut Random, version: i16) -> FetchableTopicResponse {
-        let mut this = FetchableTopicResponse::default();
-        if version <= 12 {
-            this.topic = Arbitrary::arbitrary(random, version);
-        }
-        if version >= 13 {
-            this.topic_id = Arbitrary::arbitrary(random, version);
-        }
-        this.partitions = Arbitrary::arbitrary(random, version);
+impl Arbitrary for EpochEndOffset {
+    fn arbitrary(random: &mut Random, version: i16) -> EpochEndOffset {
+        let mut this = EpochEndOffset::default();
+        this.epoch = Arbitrary::arbitrary(random, version);
+        this.end_offset = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`PartitionData::current_leader`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaderIdAndEpoch {
+    /// Versions 12+. Default `-1`.
+    pub leader_id: i32,
+    /// Versions 12+. Default `-1`.
+    pub leader_epoch: i32,
+}
+
+impl Default for LeaderIdAndEpoch {
+    fn default() -> LeaderIdAndEpoch {
+        LeaderIdAndEpoch { leader_id: -1, leader_epoch: -1 }
+    }
+}
+
+impl LeaderIdAndEpoch {
+    fn decode(input: &mut Decoder, version: i16) -> Result<LeaderIdAndEpoch, DecodeError> {
+        let form = Form::flexible_if(version >= 12);
+        let mut this = LeaderIdAndEpoch::default();
+        this.leader_id = input.i32()?;
+        this.leader_epoch = input.i32()?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 12);
+        out.i32(self.leader_id);
+        out.i32(self.leader_epoch);
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for LeaderIdAndEpoch {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("leaderId", &self.leader_id);
+        object.field("leaderEpoch", &self.leader_epoch);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for LeaderIdAndEpoch {
+    fn arbitrary(random: &mut Random, version: i16) -> LeaderIdAndEpoch {
+        let mut this = LeaderIdAndEpoch::default();
+        this.leader_id = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`PartitionData::snapshot_id`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SnapshotId {
+    /// Versions 12+. Default `-1`.
+    pub end_offset: i64,
+    /// Versions 12+. Default `-1`.
+    pub epoch: i32,
+}
+
+impl Default for SnapshotId {
+    fn default() -> SnapshotId {
+        SnapshotId { end_offset: -1, epoch: -1 }
+    }
+}
+
+impl SnapshotId {
+    fn decode(input: &mut Decoder, version: i16) -> Result<SnapshotId, DecodeError> {
+        let form = Form::flexible_if(version >= 12);
+        let mut this = SnapshotId::default();
+        this.end_offset = input.i64()?;
+        this.epoch = input.i32()?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 12);
+        out.i64(self.end_offset);
+        out.i32(self.epoch);
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for SnapshotId {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("endOffset", &self.end_offset);
+        object.field("epoch", &self.epoch);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for SnapshotId {
+    fn arbitrary(random: &mut Random, version: i16) -> SnapshotId {
+        let mut this = SnapshotId::default();
+        this.end_offset = Arbitrary::arbitrary(random, version);
+        this.epoch = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`PartitionData::aborted_transactions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct AbortedTransaction {
+    pub producer_id: i64,
+    pub first_offset: i64,
+}
+
+impl AbortedTransaction {
+    fn decode(input: &mut Decoder, version: i16) -> Result<AbortedTransaction, DecodeError> {
+        let form = Form::flexible_if(version >= 12);
+        let mut this = AbortedTransaction::default();
+        this.producer_id = input.i64()?;
+        this.first_offset = input.i64()?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 12);
+        out.i64(self.producer_id);
+        out.i64(self.first_offset);
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for AbortedTransaction {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("producerId", &self.producer_id);
+        object.field("firstOffset", &self.first_offset);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for AbortedTransaction {
+    fn arbitrary(random: &mut Random, version: i16) -> AbortedTransaction {
+        let mut this = AbortedTransaction::default();
+        this.producer_id = Arbitrary::arbitrary(random, version);
+        this.first_offset = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`FetchResponse::node_endpoints`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct NodeEndpoint {
     /// Versions 16+.

@@ -90,121 +90,7 @@ impl Arbitrary for FetchSnapshotRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct SnapshotId {
-    pub end_offset: i64,
-    pub epoch: i32,
-}
-
-impl SnapshotId {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<SnapshotId, DecodeError> {
-        let mut this = SnapshotId::default();
-        this.end_offset = input.i64()?;
-        this.epoch = input.i32()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i64(self.end_offset);
-        out.i32(self.epoch);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for SnapshotId {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("endOffset", &self.end_offset);
-        object.field("epoch", &self.epoch);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for SnapshotId {
-    fn arbitrary(random: &mut Random, version: i16) -> SnapshotId {
-        let mut this = SnapshotId::default();
-        this.end_offset = Arbitrary::arbitrary(random, version);
-        this.epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionSnapshot {
-    pub partition: i32,
-    pub current_leader_epoch: i32,
-    pub snapshot_id: SnapshotId,
-    pub position: i64,
-    /// Versions 1+. Tagged field 0.
-    pub replica_directory_id: Uuid,
-}
-
-impl PartitionSnapshot {
-    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionSnapshot, DecodeError> {
-        let mut this = PartitionSnapshot::default();
-        this.partition = input.i32()?;
-        this.current_leader_epoch = input.i32()?;
-        this.snapshot_id = SnapshotId::decode(input, version)?;
-        this.position = input.i64()?;
-        input.tagged_fields(|tag, input| {
-            match tag {
-                0 if version == 1 => this.replica_directory_id = input.uuid()?,
-                _ => return Ok(Tag::Unknown),
-            }
-            Ok(Tag::Known)
-        })?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        out.i32(self.partition);
-        out.i32(self.current_leader_epoch);
-        self.snapshot_id.encode(out, version)?;
-        out.i64(self.position);
-        let mut tags = out.tagged_fields();
-        if version == 1 && self.replica_directory_id != Uuid::ZERO {
-            tags.field(0, |out| {
-                out.uuid(self.replica_directory_id);
-                Ok(())
-            })?;
-        }
-
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionSnapshot {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partition", &self.partition);
-        object.field("currentLeaderEpoch", &self.current_leader_epoch);
-        object.field("snapshotId", &self.snapshot_id);
-        object.field("position", &self.position);
-        if version == 1 && self.replica_directory_id != Uuid::ZERO {
-            object.field("replicaDirectoryId", &self.replica_directory_id);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionSnapshot {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionSnapshot {
-        let mut this = PartitionSnapshot::default();
-        this.partition = Arbitrary::arbitrary(random, version);
-        this.current_leader_epoch = Arbitrary::arbitrary(random, version);
-        this.snapshot_id = Arbitrary::arbitrary(random, version);
-        this.position = Arbitrary::arbitrary(random, version);
-        if version == 1 {
-            this.replica_directory_id = Arbitrary::arbitrary(random, version);
-        }
-        this
-    }
-}
-
+/// What [`FetchSnapshotRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicSnapshot {
     pub name: String,
@@ -245,6 +131,123 @@ impl Arbitrary for TopicSnapshot {
         let mut this = TopicSnapshot::default();
         this.name = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicSnapshot::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PartitionSnapshot {
+    pub partition: i32,
+    pub current_leader_epoch: i32,
+    pub snapshot_id: SnapshotId,
+    pub position: i64,
+    /// Versions 1+. Tagged field 0.
+    pub replica_directory_id: Uuid,
+}
+
+impl PartitionSnapshot {
+    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionSnapshot, DecodeError> {
+        let mut this = PartitionSnapshot::default();
+        this.partition = input.i32()?;
+        this.current_leader_epoch = input.i32()?;
+        this.snapshot_id = SnapshotId::decode(input, version)?;
+        this.position = input.i64()?;
+        input.tagged_fields(|tag, input| {
+            match tag {
+                0 if version >= 1 => this.replica_directory_id = input.uuid()?,
+                _ => return Ok(Tag::Unknown),
+            }
+            Ok(Tag::Known)
+        })?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        out.i32(self.partition);
+        out.i32(self.current_leader_epoch);
+        self.snapshot_id.encode(out, version)?;
+        out.i64(self.position);
+        let mut tags = out.tagged_fields();
+        if version >= 1 && self.replica_directory_id != Uuid::ZERO {
+            tags.field(0, |out| {
+                out.uuid(self.replica_directory_id);
+                Ok(())
+            })?;
+        }
+
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionSnapshot {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partition", &self.partition);
+        object.field("currentLeaderEpoch", &self.current_leader_epoch);
+        object.field("snapshotId", &self.snapshot_id);
+        object.field("position", &self.position);
+        if version >= 1 && self.replica_directory_id != Uuid::ZERO {
+            object.field("replicaDirectoryId", &self.replica_directory_id);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionSnapshot {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionSnapshot {
+        let mut this = PartitionSnapshot::default();
+        this.partition = Arbitrary::arbitrary(random, version);
+        this.current_leader_epoch = Arbitrary::arbitrary(random, version);
+        this.snapshot_id = Arbitrary::arbitrary(random, version);
+        this.position = Arbitrary::arbitrary(random, version);
+        if version >= 1 {
+            this.replica_directory_id = Arbitrary::arbitrary(random, version);
+        }
+        this
+    }
+}
+
+/// What [`PartitionSnapshot::snapshot_id`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct SnapshotId {
+    pub end_offset: i64,
+    pub epoch: i32,
+}
+
+impl SnapshotId {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<SnapshotId, DecodeError> {
+        let mut this = SnapshotId::default();
+        this.end_offset = input.i64()?;
+        this.epoch = input.i32()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i64(self.end_offset);
+        out.i32(self.epoch);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for SnapshotId {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("endOffset", &self.end_offset);
+        object.field("epoch", &self.epoch);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for SnapshotId {
+    fn arbitrary(random: &mut Random, version: i16) -> SnapshotId {
+        let mut this = SnapshotId::default();
+        this.end_offset = Arbitrary::arbitrary(random, version);
+        this.epoch = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -31,7 +31,7 @@ impl Message for FetchSnapshotResponse {
         this.topics = input.array(form, 3, |input| TopicSnapshot::decode(input, version))?;
         input.tagged_fields(|tag, input| {
             match tag {
-                0 if version == 1 => {
+                0 if version >= 1 => {
                     this.node_endpoints =
                         input.array(form, 1, |input| NodeEndpoint::decode(input, version))?
                 }
@@ -49,7 +49,7 @@ impl Message for FetchSnapshotResponse {
         out.i16(self.error_code);
         out.array(&self.topics, form, |out, value| value.encode(out, version))?;
         let mut tags = out.tagged_fields();
-        if version == 1 && !self.node_endpoints.is_empty() {
+        if version >= 1 && !self.node_endpoints.is_empty() {
             tags.field(0, |out| {
                 out.array(&self.node_endpoints, form, |out, value| value.encode(out, version))?;
                 Ok(())
@@ -66,7 +66,7 @@ impl ToJson for FetchSnapshotResponse {
         object.field("throttleTimeMs", &self.throttle_time_ms);
         object.field("errorCode", &self.error_code);
         object.field("topics", &self.topics);
-        if version == 1 && !self.node_endpoints.is_empty() {
+        if version >= 1 && !self.node_endpoints.is_empty() {
             object.field("nodeEndpoints", &self.node_endpoints);
         }
         object.end();
@@ -80,97 +80,59 @@ impl Arbitrary for FetchSnapshotResponse {
         this.throttle_time_ms = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
         this.topics = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.node_endpoints = Arbitrary::arbitrary(random, version);
         }
         this
     }
 }
 
+/// What [`FetchSnapshotResponse::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct SnapshotId {
-    pub end_offset: i64,
-    pub epoch: i32,
+pub struct TopicSnapshot {
+    pub name: String,
+    pub partitions: Vec<PartitionSnapshot>,
 }
 
-impl SnapshotId {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<SnapshotId, DecodeError> {
-        let mut this = SnapshotId::default();
-        this.end_offset = input.i64()?;
-        this.epoch = input.i32()?;
+impl TopicSnapshot {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TopicSnapshot, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = TopicSnapshot::default();
+        this.name = input.string(form)?;
+        this.partitions = input.array(form, 37, |input| PartitionSnapshot::decode(input, version))?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i64(self.end_offset);
-        out.i32(self.epoch);
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for SnapshotId {
+impl ToJson for TopicSnapshot {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("endOffset", &self.end_offset);
-        object.field("epoch", &self.epoch);
+        object.field("name", &self.name);
+        object.field("partitions", &self.partitions);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for SnapshotId {
-    fn arbitrary(random: &mut Random, version: i16) -> SnapshotId {
-        let mut this = SnapshotId::default();
-        this.end_offset = Arbitrary::arbitrary(random, version);
-        this.epoch = Arbitrary::arbitrary(random, version);
+impl Arbitrary for TopicSnapshot {
+    fn arbitrary(random: &mut Random, version: i16) -> TopicSnapshot {
+        let mut this = TopicSnapshot::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct LeaderIdAndEpoch {
-    pub leader_id: i32,
-    pub leader_epoch: i32,
-}
-
-impl LeaderIdAndEpoch {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<LeaderIdAndEpoch, DecodeError> {
-        let mut this = LeaderIdAndEpoch::default();
-        this.leader_id = input.i32()?;
-        this.leader_epoch = input.i32()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.leader_id);
-        out.i32(self.leader_epoch);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for LeaderIdAndEpoch {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("leaderId", &self.leader_id);
-        object.field("leaderEpoch", &self.leader_epoch);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for LeaderIdAndEpoch {
-    fn arbitrary(random: &mut Random, version: i16) -> LeaderIdAndEpoch {
-        let mut this = LeaderIdAndEpoch::default();
-        this.leader_id = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`TopicSnapshot::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionSnapshot {
     pub index: i32,
@@ -257,50 +219,93 @@ impl Arbitrary for PartitionSnapshot {
     }
 }
 
+/// What [`PartitionSnapshot::snapshot_id`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct TopicSnapshot {
-    pub name: String,
-    pub partitions: Vec<PartitionSnapshot>,
+pub struct SnapshotId {
+    pub end_offset: i64,
+    pub epoch: i32,
 }
 
-impl TopicSnapshot {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TopicSnapshot, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = TopicSnapshot::default();
-        this.name = input.string(form)?;
-        this.partitions = input.array(form, 37, |input| PartitionSnapshot::decode(input, version))?;
+impl SnapshotId {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<SnapshotId, DecodeError> {
+        let mut this = SnapshotId::default();
+        this.end_offset = input.i64()?;
+        this.epoch = input.i32()?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i64(self.end_offset);
+        out.i32(self.epoch);
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for TopicSnapshot {
+impl ToJson for SnapshotId {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("partitions", &self.partitions);
+        object.field("endOffset", &self.end_offset);
+        object.field("epoch", &self.epoch);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TopicSnapshot {
-    fn arbitrary(random: &mut Random, version: i16) -> TopicSnapshot {
-        let mut this = TopicSnapshot::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
+impl Arbitrary for SnapshotId {
+    fn arbitrary(random: &mut Random, version: i16) -> SnapshotId {
+        let mut this = SnapshotId::default();
+        this.end_offset = Arbitrary::arbitrary(random, version);
+        this.epoch = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`PartitionSnapshot::current_leader`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct LeaderIdAndEpoch {
+    pub leader_id: i32,
+    pub leader_epoch: i32,
+}
+
+impl LeaderIdAndEpoch {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<LeaderIdAndEpoch, DecodeError> {
+        let mut this = LeaderIdAndEpoch::default();
+        this.leader_id = input.i32()?;
+        this.leader_epoch = input.i32()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.leader_id);
+        out.i32(self.leader_epoch);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for LeaderIdAndEpoch {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("leaderId", &self.leader_id);
+        object.field("leaderEpoch", &self.leader_epoch);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for LeaderIdAndEpoch {
+    fn arbitrary(random: &mut Random, version: i16) -> LeaderIdAndEpoch {
+        let mut this = LeaderIdAndEpoch::default();
+        this.leader_id = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`FetchSnapshotResponse::node_endpoints`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct NodeEndpoint {
     /// Versions 1+.

@@ -164,6 +164,7 @@ impl Arbitrary for FindCoordinatorResponse {
     }
 }
 
+/// What [`FindCoordinatorResponse::coordinators`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coordinator {
     /// Versions 4+.

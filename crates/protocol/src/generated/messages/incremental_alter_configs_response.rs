@@ -63,6 +63,7 @@ impl Arbitrary for IncrementalAlterConfigsResponse {
     }
 }
 
+/// What [`IncrementalAlterConfigsResponse::responses`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterConfigsResourceResponse {
     pub error_code: i16,

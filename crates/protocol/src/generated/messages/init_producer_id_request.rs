@@ -53,10 +53,10 @@ impl Message for InitProducerIdRequest {
         if version >= 3 {
             this.producer_epoch = input.i16()?;
         }
-        if version == 6 {
+        if version >= 6 {
             this.enable_2pc = input.bool()?;
         }
-        if version == 6 {
+        if version >= 6 {
             this.keep_prepared_txn = input.bool()?;
         }
         if form.is_flexible() {
@@ -76,10 +76,10 @@ impl Message for InitProducerIdRequest {
         if version >= 3 {
             out.i16(self.producer_epoch);
         }
-        if version == 6 {
+        if version >= 6 {
             out.bool(self.enable_2pc);
         }
-        if version == 6 {
+        if version >= 6 {
             out.bool(self.keep_prepared_txn);
         }
         if form.is_flexible() {
@@ -100,10 +100,10 @@ impl ToJson for InitProducerIdRequest {
         if version >= 3 {
             object.field("producerEpoch", &self.producer_epoch);
         }
-        if version == 6 {
+        if version >= 6 {
             object.field("enable2Pc", &self.enable_2pc);
         }
-        if version == 6 {
+        if version >= 6 {
             object.field("keepPreparedTxn", &self.keep_prepared_txn);
         }
         object.end();
@@ -122,10 +122,10 @@ impl Arbitrary for InitProducerIdRequest {
         if version >= 3 {
             this.producer_epoch = Arbitrary::arbitrary(random, version);
         }
-        if version == 6 {
+        if version >= 6 {
             this.enable_2pc = Arbitrary::arbitrary(random, version);
         }
-        if version == 6 {
+        if version >= 6 {
             this.keep_prepared_txn = Arbitrary::arbitrary(random, version);
         }
         this

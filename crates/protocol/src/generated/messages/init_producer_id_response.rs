@@ -47,10 +47,10 @@ impl Message for InitProducerIdResponse {
         this.error_code = input.i16()?;
         this.producer_id = input.i64()?;
         this.producer_epoch = input.i16()?;
-        if version == 6 {
+        if version >= 6 {
             this.ongoing_txn_producer_id = input.i64()?;
         }
-        if version == 6 {
+        if version >= 6 {
             this.ongoing_txn_producer_epoch = input.i16()?;
         }
         if form.is_flexible() {
@@ -66,10 +66,10 @@ impl Message for InitProducerIdResponse {
         out.i16(self.error_code);
         out.i64(self.producer_id);
         out.i16(self.producer_epoch);
-        if version == 6 {
+        if version >= 6 {
             out.i64(self.ongoing_txn_producer_id);
         }
-        if version == 6 {
+        if version >= 6 {
             out.i16(self.ongoing_txn_producer_epoch);
         }
         if form.is_flexible() {
@@ -86,10 +86,10 @@ impl ToJson for InitProducerIdResponse {
         object.field("errorCode", &self.error_code);
         object.field("producerId", &self.producer_id);
         object.field("producerEpoch", &self.producer_epoch);
-        if version == 6 {
+        if version >= 6 {
             object.field("ongoingTxnProducerId", &self.ongoing_txn_producer_id);
         }
-        if version == 6 {
+        if version >= 6 {
             object.field("ongoingTxnProducerEpoch", &self.ongoing_txn_producer_epoch);
         }
         object.end();
@@ -104,10 +104,10 @@ impl Arbitrary for InitProducerIdResponse {
         this.error_code = Arbitrary::arbitrary(random, version);
         this.producer_id = Arbitrary::arbitrary(random, version);
         this.producer_epoch = Arbitrary::arbitrary(random, version);
-        if version == 6 {
+        if version >= 6 {
             this.ongoing_txn_producer_id = Arbitrary::arbitrary(random, version);
         }
-        if version == 6 {
+        if version >= 6 {
             this.ongoing_txn_producer_epoch = Arbitrary::arbitrary(random, version);
         }
         this

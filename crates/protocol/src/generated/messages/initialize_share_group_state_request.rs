@@ -58,6 +58,52 @@ impl Arbitrary for InitializeShareGroupStateRequest {
     }
 }
 
+/// What [`InitializeShareGroupStateRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct InitializeStateData {
+    pub topic_id: Uuid,
+    pub partitions: Vec<PartitionData>,
+}
+
+impl InitializeStateData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<InitializeStateData, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = InitializeStateData::default();
+        this.topic_id = input.uuid()?;
+        this.partitions = input.array(form, 17, |input| PartitionData::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for InitializeStateData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for InitializeStateData {
+    fn arbitrary(random: &mut Random, version: i16) -> InitializeStateData {
+        let mut this = InitializeStateData::default();
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`InitializeStateData::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionData {
     pub partition: i32,
@@ -101,50 +147,6 @@ impl Arbitrary for PartitionData {
         this.partition = Arbitrary::arbitrary(random, version);
         this.state_epoch = Arbitrary::arbitrary(random, version);
         this.start_offset = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct InitializeStateData {
-    pub topic_id: Uuid,
-    pub partitions: Vec<PartitionData>,
-}
-
-impl InitializeStateData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<InitializeStateData, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = InitializeStateData::default();
-        this.topic_id = input.uuid()?;
-        this.partitions = input.array(form, 17, |input| PartitionData::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for InitializeStateData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for InitializeStateData {
-    fn arbitrary(random: &mut Random, version: i16) -> InitializeStateData {
-        let mut this = InitializeStateData::default();
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -134,6 +134,7 @@ impl Arbitrary for JoinGroupRequest {
     }
 }
 
+/// What [`JoinGroupRequest::protocols`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct JoinGroupRequestProtocol {
     pub name: String,

@@ -62,7 +62,7 @@ impl Message for JoinGroupResponse {
         this.protocol_name =
             if version >= 7 { input.nullable_string(form)? } else { Some(input.string(form)?) };
         this.leader = input.string(form)?;
-        if version == 9 {
+        if version >= 9 {
             this.skip_assignment = input.bool()?;
         }
         this.member_id = input.string(form)?;
@@ -90,7 +90,7 @@ impl Message for JoinGroupResponse {
             out.string(required(self.protocol_name.as_deref(), "ProtocolName")?, form)?;
         }
         out.string(&self.leader, form)?;
-        if version == 9 {
+        if version >= 9 {
             out.bool(self.skip_assignment);
         }
         out.string(&self.member_id, form)?;
@@ -115,7 +115,7 @@ impl ToJson for JoinGroupResponse {
         }
         object.field("protocolName", &self.protocol_name);
         object.field("leader", &self.leader);
-        if version == 9 {
+        if version >= 9 {
             object.field("skipAssignment", &self.skip_assignment);
         }
         object.field("memberId", &self.member_id);
@@ -142,7 +142,7 @@ impl Arbitrary for JoinGroupResponse {
             Some(Arbitrary::arbitrary(random, version))
         };
         this.leader = Arbitrary::arbitrary(random, version);
-        if version == 9 {
+        if version >= 9 {
             this.skip_assignment = Arbitrary::arbitrary(random, version);
         }
         this.member_id = Arbitrary::arbitrary(random, version);
@@ -151,6 +151,7 @@ impl Arbitrary for JoinGroupResponse {
     }
 }
 
+/// What [`JoinGroupResponse::members`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct JoinGroupResponseMember {
     pub member_id: String,

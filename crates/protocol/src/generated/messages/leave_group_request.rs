@@ -85,6 +85,7 @@ impl Arbitrary for LeaveGroupRequest {
     }
 }
 
+/// What [`LeaveGroupRequest::members`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct MemberIdentity {
     /// Versions 3+.
@@ -101,7 +102,7 @@ impl MemberIdentity {
         let mut this = MemberIdentity::default();
         this.member_id = input.string(form)?;
         this.group_instance_id = input.nullable_string(form)?;
-        if version == 5 {
+        if version >= 5 {
             this.reason = input.nullable_string(form)?;
         }
         if form.is_flexible() {
@@ -114,7 +115,7 @@ impl MemberIdentity {
         let form = Form::flexible_if(version >= 4);
         out.string(&self.member_id, form)?;
         out.nullable_string(self.group_instance_id.as_deref(), form)?;
-        if version == 5 {
+        if version >= 5 {
             out.nullable_string(self.reason.as_deref(), form)?;
         }
         if form.is_flexible() {
@@ -129,7 +130,7 @@ impl ToJson for MemberIdentity {
         let mut object = Object::new(out, version);
         object.field("memberId", &self.member_id);
         object.field("groupInstanceId", &self.group_instance_id);
-        if version == 5 {
+        if version >= 5 {
             object.field("reason", &self.reason);
         }
         object.end();
@@ -142,7 +143,7 @@ impl Arbitrary for MemberIdentity {
         let mut this = MemberIdentity::default();
         this.member_id = Arbitrary::arbitrary(random, version);
         this.group_instance_id = Arbitrary::arbitrary(random, version);
-        if version == 5 {
+        if version >= 5 {
             this.reason = Arbitrary::arbitrary(random, version);
         }
         this

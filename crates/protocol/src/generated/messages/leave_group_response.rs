@@ -85,6 +85,7 @@ impl Arbitrary for LeaveGroupResponse {
     }
 }
 
+/// What [`LeaveGroupResponse::members`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemberResponse {
     /// Versions 3+.

@@ -23,7 +23,7 @@ impl Message for ListConfigResourcesRequest {
         check_decode::<ListConfigResourcesRequest>(input, version)?;
         let form = Form::Flexible;
         let mut this = ListConfigResourcesRequest::default();
-        if version == 1 {
+        if version >= 1 {
             this.resource_types = input.array(form, 1, |input| input.i8())?;
         }
         input.skip_tagged_fields()?;
@@ -33,7 +33,7 @@ impl Message for ListConfigResourcesRequest {
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         check_encode::<ListConfigResourcesRequest>(version)?;
         let form = Form::Flexible;
-        if version == 1 {
+        if version >= 1 {
             out.array(&self.resource_types, form, |out, value| {
                 out.i8(*value);
                 Ok(())
@@ -47,7 +47,7 @@ impl Message for ListConfigResourcesRequest {
 impl ToJson for ListConfigResourcesRequest {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        if version == 1 {
+        if version >= 1 {
             object.field("resourceTypes", &self.resource_types);
         }
         object.end();
@@ -58,7 +58,7 @@ impl ToJson for ListConfigResourcesRequest {
 impl Arbitrary for ListConfigResourcesRequest {
     fn arbitrary(random: &mut Random, version: i16) -> ListConfigResourcesRequest {
         let mut this = ListConfigResourcesRequest::default();
-        if version == 1 {
+        if version >= 1 {
             this.resource_types = Arbitrary::arbitrary(random, version);
         }
         this

@@ -63,6 +63,7 @@ impl Arbitrary for ListConfigResourcesResponse {
     }
 }
 
+/// What [`ListConfigResourcesResponse::config_resources`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigResource {
     pub resource_name: String,
@@ -81,7 +82,7 @@ impl ConfigResource {
         let form = Form::Flexible;
         let mut this = ConfigResource::default();
         this.resource_name = input.string(form)?;
-        if version == 1 {
+        if version >= 1 {
             this.resource_type = input.i8()?;
         }
         input.skip_tagged_fields()?;
@@ -91,7 +92,7 @@ impl ConfigResource {
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::Flexible;
         out.string(&self.resource_name, form)?;
-        if version == 1 {
+        if version >= 1 {
             out.i8(self.resource_type);
         }
         out.tagged_fields();
@@ -103,7 +104,7 @@ impl ToJson for ConfigResource {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
         object.field("resourceName", &self.resource_name);
-        if version == 1 {
+        if version >= 1 {
             object.field("resourceType", &self.resource_type);
         }
         object.end();
@@ -115,7 +116,7 @@ impl Arbitrary for ConfigResource {
     fn arbitrary(random: &mut Random, version: i16) -> ConfigResource {
         let mut this = ConfigResource::default();
         this.resource_name = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.resource_type = Arbitrary::arbitrary(random, version);
         }
         this

@@ -28,7 +28,7 @@ impl Message for ListGroupsRequest {
         if version >= 4 {
             this.states_filter = input.array(form, 1, |input| input.string(form))?;
         }
-        if version == 5 {
+        if version >= 5 {
             this.types_filter = input.array(form, 1, |input| input.string(form))?;
         }
         if form.is_flexible() {
@@ -43,7 +43,7 @@ impl Message for ListGroupsRequest {
         if version >= 4 {
             out.array(&self.states_filter, form, |out, value| out.string(value, form))?;
         }
-        if version == 5 {
+        if version >= 5 {
             out.array(&self.types_filter, form, |out, value| out.string(value, form))?;
         }
         if form.is_flexible() {
@@ -59,7 +59,7 @@ impl ToJson for ListGroupsRequest {
         if version >= 4 {
             object.field("statesFilter", &self.states_filter);
         }
-        if version == 5 {
+        if version >= 5 {
             object.field("typesFilter", &self.types_filter);
         }
         object.end();
@@ -73,7 +73,7 @@ impl Arbitrary for ListGroupsRequest {
         if version >= 4 {
             this.states_filter = Arbitrary::arbitrary(random, version);
         }
-        if version == 5 {
+        if version >= 5 {
             this.types_filter = Arbitrary::arbitrary(random, version);
         }
         this

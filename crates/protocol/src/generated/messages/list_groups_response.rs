@@ -76,6 +76,7 @@ impl Arbitrary for ListGroupsResponse {
     }
 }
 
+/// What [`ListGroupsResponse::groups`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ListedGroup {
     pub group_id: String,
@@ -95,7 +96,7 @@ impl ListedGroup {
         if version >= 4 {
             this.group_state = input.string(form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             this.group_type = input.string(form)?;
         }
         if form.is_flexible() {
@@ -111,7 +112,7 @@ impl ListedGroup {
         if version >= 4 {
             out.string(&self.group_state, form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             out.string(&self.group_type, form)?;
         }
         if form.is_flexible() {
@@ -129,7 +130,7 @@ impl ToJson for ListedGroup {
         if version >= 4 {
             object.field("groupState", &self.group_state);
         }
-        if version == 5 {
+        if version >= 5 {
             object.field("groupType", &self.group_type);
         }
         object.end();
@@ -145,7 +146,7 @@ impl Arbitrary for ListedGroup {
         if version >= 4 {
             this.group_state = Arbitrary::arbitrary(random, version);
         }
-        if version == 5 {
+        if version >= 5 {
             this.group_type = Arbitrary::arbitrary(random, version);
         }
         this

@@ -90,6 +90,56 @@ impl Arbitrary for ListOffsetsRequest {
     }
 }
 
+/// What [`ListOffsetsRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ListOffsetsTopic {
+    pub name: String,
+    pub partitions: Vec<ListOffsetsPartition>,
+}
+
+impl ListOffsetsTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<ListOffsetsTopic, DecodeError> {
+        let form = Form::flexible_if(version >= 6);
+        let mut this = ListOffsetsTopic::default();
+        this.name = input.string(form)?;
+        this.partitions = input.array(form, 12, |input| ListOffsetsPartition::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 6);
+        out.string(&self.name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for ListOffsetsTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for ListOffsetsTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> ListOffsetsTopic {
+        let mut this = ListOffsetsTopic::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`ListOffsetsTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListOffsetsPartition {
     pub partition_index: i32,
@@ -154,54 +204,6 @@ impl Arbitrary for ListOffsetsPartition {
             this.current_leader_epoch = Arbitrary::arbitrary(random, version);
         }
         this.timestamp = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct ListOffsetsTopic {
-    pub name: String,
-    pub partitions: Vec<ListOffsetsPartition>,
-}
-
-impl ListOffsetsTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<ListOffsetsTopic, DecodeError> {
-        let form = Form::flexible_if(version >= 6);
-        let mut this = ListOffsetsTopic::default();
-        this.name = input.string(form)?;
-        this.partitions = input.array(form, 12, |input| ListOffsetsPartition::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 6);
-        out.string(&self.name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for ListOffsetsTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for ListOffsetsTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> ListOffsetsTopic {
-        let mut this = ListOffsetsTopic::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

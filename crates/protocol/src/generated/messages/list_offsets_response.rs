@@ -71,6 +71,57 @@ impl Arbitrary for ListOffsetsResponse {
     }
 }
 
+/// What [`ListOffsetsResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ListOffsetsTopicResponse {
+    pub name: String,
+    pub partitions: Vec<ListOffsetsPartitionResponse>,
+}
+
+impl ListOffsetsTopicResponse {
+    fn decode(input: &mut Decoder, version: i16) -> Result<ListOffsetsTopicResponse, DecodeError> {
+        let form = Form::flexible_if(version >= 6);
+        let mut this = ListOffsetsTopicResponse::default();
+        this.name = input.string(form)?;
+        this.partitions =
+            input.array(form, 22, |input| ListOffsetsPartitionResponse::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 6);
+        out.string(&self.name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for ListOffsetsTopicResponse {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for ListOffsetsTopicResponse {
+    fn arbitrary(random: &mut Random, version: i16) -> ListOffsetsTopicResponse {
+        let mut this = ListOffsetsTopicResponse::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`ListOffsetsTopicResponse::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListOffsetsPartitionResponse {
     pub partition_index: i32,
@@ -153,55 +204,6 @@ impl Arbitrary for ListOffsetsPartitionResponse {
         if version >= 4 {
             this.leader_epoch = Arbitrary::arbitrary(random, version);
         }
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct ListOffsetsTopicResponse {
-    pub name: String,
-    pub partitions: Vec<ListOffsetsPartitionResponse>,
-}
-
-impl ListOffsetsTopicResponse {
-    fn decode(input: &mut Decoder, version: i16) -> Result<ListOffsetsTopicResponse, DecodeError> {
-        let form = Form::flexible_if(version >= 6);
-        let mut this = ListOffsetsTopicResponse::default();
-        this.name = input.string(form)?;
-        this.partitions =
-            input.array(form, 22, |input| ListOffsetsPartitionResponse::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 6);
-        out.string(&self.name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for ListOffsetsTopicResponse {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for ListOffsetsTopicResponse {
-    fn arbitrary(random: &mut Random, version: i16) -> ListOffsetsTopicResponse {
-        let mut this = ListOffsetsTopicResponse::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

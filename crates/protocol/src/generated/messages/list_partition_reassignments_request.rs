@@ -66,6 +66,7 @@ impl Arbitrary for ListPartitionReassignmentsRequest {
     }
 }
 
+/// What [`ListPartitionReassignmentsRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ListPartitionReassignmentsTopics {
     pub name: String,

@@ -80,6 +80,53 @@ impl Arbitrary for ListPartitionReassignmentsResponse {
     }
 }
 
+/// What [`ListPartitionReassignmentsResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OngoingTopicReassignment {
+    pub name: String,
+    pub partitions: Vec<OngoingPartitionReassignment>,
+}
+
+impl OngoingTopicReassignment {
+    fn decode(input: &mut Decoder, version: i16) -> Result<OngoingTopicReassignment, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = OngoingTopicReassignment::default();
+        this.name = input.string(form)?;
+        this.partitions =
+            input.array(form, 8, |input| OngoingPartitionReassignment::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for OngoingTopicReassignment {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for OngoingTopicReassignment {
+    fn arbitrary(random: &mut Random, version: i16) -> OngoingTopicReassignment {
+        let mut this = OngoingTopicReassignment::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`OngoingTopicReassignment::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct OngoingPartitionReassignment {
     pub partition_index: i32,
@@ -139,51 +186,6 @@ impl Arbitrary for OngoingPartitionReassignment {
         this.replicas = Arbitrary::arbitrary(random, version);
         this.adding_replicas = Arbitrary::arbitrary(random, version);
         this.removing_replicas = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct OngoingTopicReassignment {
-    pub name: String,
-    pub partitions: Vec<OngoingPartitionReassignment>,
-}
-
-impl OngoingTopicReassignment {
-    fn decode(input: &mut Decoder, version: i16) -> Result<OngoingTopicReassignment, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = OngoingTopicReassignment::default();
-        this.name = input.string(form)?;
-        this.partitions =
-            input.array(form, 8, |input| OngoingPartitionReassignment::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for OngoingTopicReassignment {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OngoingTopicReassignment {
-    fn arbitrary(random: &mut Random, version: i16) -> OngoingTopicReassignment {
-        let mut this = OngoingTopicReassignment::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -43,7 +43,7 @@ impl Message for ListTransactionsRequest {
         if version >= 1 {
             this.duration_filter = input.i64()?;
         }
-        if version == 2 {
+        if version >= 2 {
             this.transactional_id_pattern = input.nullable_string(form)?;
         }
         input.skip_tagged_fields()?;
@@ -61,7 +61,7 @@ impl Message for ListTransactionsRequest {
         if version >= 1 {
             out.i64(self.duration_filter);
         }
-        if version == 2 {
+        if version >= 2 {
             out.nullable_string(self.transactional_id_pattern.as_deref(), form)?;
         }
         out.tagged_fields();
@@ -77,7 +77,7 @@ impl ToJson for ListTransactionsRequest {
         if version >= 1 {
             object.field("durationFilter", &self.duration_filter);
         }
-        if version == 2 {
+        if version >= 2 {
             object.field("transactionalIdPattern", &self.transactional_id_pattern);
         }
         object.end();
@@ -93,7 +93,7 @@ impl Arbitrary for ListTransactionsRequest {
         if version >= 1 {
             this.duration_filter = Arbitrary::arbitrary(random, version);
         }
-        if version == 2 {
+        if version >= 2 {
             this.transactional_id_pattern = Arbitrary::arbitrary(random, version);
         }
         this

@@ -68,6 +68,7 @@ impl Arbitrary for ListTransactionsResponse {
     }
 }
 
+/// What [`ListTransactionsResponse::transaction_states`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TransactionState {
     pub transactional_id: String,

@@ -125,6 +125,7 @@ impl Arbitrary for MetadataRequest {
     }
 }
 
+/// What [`MetadataRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataRequestTopic {
     /// Versions 10+.

@@ -61,7 +61,7 @@ impl Message for MetadataResponse {
         if (8..=10).contains(&version) {
             this.cluster_authorized_operations = input.i32()?;
         }
-        if version == 13 {
+        if version >= 13 {
             this.error_code = input.i16()?;
         }
         if form.is_flexible() {
@@ -87,7 +87,7 @@ impl Message for MetadataResponse {
         if (8..=10).contains(&version) {
             out.i32(self.cluster_authorized_operations);
         }
-        if version == 13 {
+        if version >= 13 {
             out.i16(self.error_code);
         }
         if form.is_flexible() {
@@ -114,7 +114,7 @@ impl ToJson for MetadataResponse {
         if (8..=10).contains(&version) {
             object.field("clusterAuthorizedOperations", &self.cluster_authorized_operations);
         }
-        if version == 13 {
+        if version >= 13 {
             object.field("errorCode", &self.error_code);
         }
         object.end();
@@ -139,13 +139,14 @@ impl Arbitrary for MetadataResponse {
         if (8..=10).contains(&version) {
             this.cluster_authorized_operations = Arbitrary::arbitrary(random, version);
         }
-        if version == 13 {
+        if version >= 13 {
             this.error_code = Arbitrary::arbitrary(random, version);
         }
         this
     }
 }
 
+/// What [`MetadataResponse::brokers`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct MetadataResponseBroker {
     pub node_id: i32,
@@ -213,120 +214,7 @@ impl Arbitrary for MetadataResponseBroker {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct MetadataResponsePartition {
-    pub error_code: i16,
-    pub partition_index: i32,
-    pub leader_id: i32,
-    /// Versions 7+. Default `-1`.
-    pub leader_epoch: i32,
-    pub replica_nodes: Vec<i32>,
-    pub isr_nodes: Vec<i32>,
-    /// Versions 5+.
-    pub offline_replicas: Vec<i32>,
-}
-
-impl Default for MetadataResponsePartition {
-    fn default() -> MetadataResponsePartition {
-        MetadataResponsePartition {
-            error_code: 0,
-            partition_index: 0,
-            leader_id: 0,
-            leader_epoch: -1,
-            replica_nodes: Vec::new(),
-            isr_nodes: Vec::new(),
-            offline_replicas: Vec::new(),
-        }
-    }
-}
-
-impl MetadataResponsePartition {
-    fn decode(input: &mut Decoder, version: i16) -> Result<MetadataResponsePartition, DecodeError> {
-        let form = Form::flexible_if(version >= 9);
-        let mut this = MetadataResponsePartition::default();
-        this.error_code = input.i16()?;
-        this.partition_index = input.i32()?;
-        this.leader_id = input.i32()?;
-        if version >= 7 {
-            this.leader_epoch = input.i32()?;
-        }
-        this.replica_nodes = input.array(form, 4, |input| input.i32())?;
-        this.isr_nodes = input.array(form, 4, |input| input.i32())?;
-        if version >= 5 {
-            this.offline_replicas = input.array(form, 4, |input| input.i32())?;
-        }
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 9);
-        out.i16(self.error_code);
-        out.i32(self.partition_index);
-        out.i32(self.leader_id);
-        if version >= 7 {
-            out.i32(self.leader_epoch);
-        }
-        out.array(&self.replica_nodes, form, |out, value| {
-            out.i32(*value);
-            Ok(())
-        })?;
-        out.array(&self.isr_nodes, form, |out, value| {
-            out.i32(*value);
-            Ok(())
-        })?;
-        if version >= 5 {
-            out.array(&self.offline_replicas, form, |out, value| {
-                out.i32(*value);
-                Ok(())
-            })?;
-        }
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for MetadataResponsePartition {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("errorCode", &self.error_code);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("leaderId", &self.leader_id);
-        if version >= 7 {
-            object.field("leaderEpoch", &self.leader_epoch);
-        }
-        object.field("replicaNodes", &self.replica_nodes);
-        object.field("isrNodes", &self.isr_nodes);
-        if version >= 5 {
-            object.field("offlineReplicas", &self.offline_replicas);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for MetadataResponsePartition {
-    fn arbitrary(random: &mut Random, version: i16) -> MetadataResponsePartition {
-        let mut this = MetadataResponsePartition::default();
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.leader_id = Arbitrary::arbitrary(random, version);
-        if version >= 7 {
-            this.leader_epoch = Arbitrary::arbitrary(random, version);
-        }
-        this.replica_nodes = Arbitrary::arbitrary(random, version);
-        this.isr_nodes = Arbitrary::arbitrary(random, version);
-        if version >= 5 {
-            this.offline_replicas = Arbitrary::arbitrary(random, version);
-        }
-        this
-    }
-}
-
+/// What [`MetadataResponse::topics`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataResponseTopic {
     pub error_code: i16,
@@ -439,6 +327,121 @@ impl Arbitrary for MetadataResponseTopic {
         this.partitions = Arbitrary::arbitrary(random, version);
         if version >= 8 {
             this.topic_authorized_operations = Arbitrary::arbitrary(random, version);
+        }
+        this
+    }
+}
+
+/// What [`MetadataResponseTopic::partitions`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetadataResponsePartition {
+    pub error_code: i16,
+    pub partition_index: i32,
+    pub leader_id: i32,
+    /// Versions 7+. Default `-1`.
+    pub leader_epoch: i32,
+    pub replica_nodes: Vec<i32>,
+    pub isr_nodes: Vec<i32>,
+    /// Versions 5+.
+    pub offline_replicas: Vec<i32>,
+}
+
+impl Default for MetadataResponsePartition {
+    fn default() -> MetadataResponsePartition {
+        MetadataResponsePartition {
+            error_code: 0,
+            partition_index: 0,
+            leader_id: 0,
+            leader_epoch: -1,
+            replica_nodes: Vec::new(),
+            isr_nodes: Vec::new(),
+            offline_replicas: Vec::new(),
+        }
+    }
+}
+
+impl MetadataResponsePartition {
+    fn decode(input: &mut Decoder, version: i16) -> Result<MetadataResponsePartition, DecodeError> {
+        let form = Form::flexible_if(version >= 9);
+        let mut this = MetadataResponsePartition::default();
+        this.error_code = input.i16()?;
+        this.partition_index = input.i32()?;
+        this.leader_id = input.i32()?;
+        if version >= 7 {
+            this.leader_epoch = input.i32()?;
+        }
+        this.replica_nodes = input.array(form, 4, |input| input.i32())?;
+        this.isr_nodes = input.array(form, 4, |input| input.i32())?;
+        if version >= 5 {
+            this.offline_replicas = input.array(form, 4, |input| input.i32())?;
+        }
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 9);
+        out.i16(self.error_code);
+        out.i32(self.partition_index);
+        out.i32(self.leader_id);
+        if version >= 7 {
+            out.i32(self.leader_epoch);
+        }
+        out.array(&self.replica_nodes, form, |out, value| {
+            out.i32(*value);
+            Ok(())
+        })?;
+        out.array(&self.isr_nodes, form, |out, value| {
+            out.i32(*value);
+            Ok(())
+        })?;
+        if version >= 5 {
+            out.array(&self.offline_replicas, form, |out, value| {
+                out.i32(*value);
+                Ok(())
+            })?;
+        }
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for MetadataResponsePartition {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("errorCode", &self.error_code);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("leaderId", &self.leader_id);
+        if version >= 7 {
+            object.field("leaderEpoch", &self.leader_epoch);
+        }
+        object.field("replicaNodes", &self.replica_nodes);
+        object.field("isrNodes", &self.isr_nodes);
+        if version >= 5 {
+            object.field("offlineReplicas", &self.offline_replicas);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for MetadataResponsePartition {
+    fn arbitrary(random: &mut Random, version: i16) -> MetadataResponsePartition {
+        let mut this = MetadataResponsePartition::default();
+        this.error_code = Arbitrary::arbitrary(random, version);
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.leader_id = Arbitrary::arbitrary(random, version);
+        if version >= 7 {
+            this.leader_epoch = Arbitrary::arbitrary(random, version);
+        }
+        this.replica_nodes = Arbitrary::arbitrary(random, version);
+        this.isr_nodes = Arbitrary::arbitrary(random, version);
+        if version >= 5 {
+            this.offline_replicas = Arbitrary::arbitrary(random, version);
         }
         this
     }

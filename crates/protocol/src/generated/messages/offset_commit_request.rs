@@ -114,6 +114,80 @@ impl Arbitrary for OffsetCommitRequest {
     }
 }
 
+/// What [`OffsetCommitRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OffsetCommitRequestTopic {
+    /// Versions 2–9.
+    pub name: String,
+    /// Versions 10+.
+    pub topic_id: Uuid,
+    pub partitions: Vec<OffsetCommitRequestPartition>,
+}
+
+impl OffsetCommitRequestTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetCommitRequestTopic, DecodeError> {
+        let form = Form::flexible_if(version >= 8);
+        let mut this = OffsetCommitRequestTopic::default();
+        if version <= 9 {
+            this.name = input.string(form)?;
+        }
+        if version >= 10 {
+            this.topic_id = input.uuid()?;
+        }
+        this.partitions =
+            input.array(form, 14, |input| OffsetCommitRequestPartition::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 8);
+        if version <= 9 {
+            out.string(&self.name, form)?;
+        }
+        if version >= 10 {
+            out.uuid(self.topic_id);
+        }
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for OffsetCommitRequestTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        if version <= 9 {
+            object.field("name", &self.name);
+        }
+        if version >= 10 {
+            object.field("topicId", &self.topic_id);
+        }
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for OffsetCommitRequestTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> OffsetCommitRequestTopic {
+        let mut this = OffsetCommitRequestTopic::default();
+        if version <= 9 {
+            this.name = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 10 {
+            this.topic_id = Arbitrary::arbitrary(random, version);
+        }
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`OffsetCommitRequestTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetCommitRequestPartition {
     pub partition_index: i32,
@@ -189,78 +263,6 @@ impl Arbitrary for OffsetCommitRequestPartition {
             this.committed_leader_epoch = Arbitrary::arbitrary(random, version);
         }
         this.committed_metadata = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct OffsetCommitRequestTopic {
-    /// Versions 2–9.
-    pub name: String,
-    /// Versions 10+.
-    pub topic_id: Uuid,
-    pub partitions: Vec<OffsetCommitRequestPartition>,
-}
-
-impl OffsetCommitRequestTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetCommitRequestTopic, DecodeError> {
-        let form = Form::flexible_if(version >= 8);
-        let mut this = OffsetCommitRequestTopic::default();
-        if version <= 9 {
-            this.name = input.string(form)?;
-        }
-        if version == 10 {
-            this.topic_id = input.uuid()?;
-        }
-        this.partitions =
-            input.array(form, 14, |input| OffsetCommitRequestPartition::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 8);
-        if version <= 9 {
-            out.string(&self.name, form)?;
-        }
-        if version == 10 {
-            out.uuid(self.topic_id);
-        }
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for OffsetCommitRequestTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        if version <= 9 {
-            object.field("name", &self.name);
-        }
-        if version == 10 {
-            object.field("topicId", &self.topic_id);
-        }
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OffsetCommitRequestTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> OffsetCommitRequestTopic {
-        let mut this = OffsetCommitRequestTopic::default();
-        if version <= 9 {
-            this.name = Arbitrary::arbitrary(random, version);
-        }
-        if version == 10 {
-            this.topic_id = Arbitrary::arbitrary(random, version);
-        }
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -71,6 +71,80 @@ impl Arbitrary for OffsetCommitResponse {
     }
 }
 
+/// What [`OffsetCommitResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OffsetCommitResponseTopic {
+    /// Versions 2–9.
+    pub name: String,
+    /// Versions 10+.
+    pub topic_id: Uuid,
+    pub partitions: Vec<OffsetCommitResponsePartition>,
+}
+
+impl OffsetCommitResponseTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetCommitResponseTopic, DecodeError> {
+        let form = Form::flexible_if(version >= 8);
+        let mut this = OffsetCommitResponseTopic::default();
+        if version <= 9 {
+            this.name = input.string(form)?;
+        }
+        if version >= 10 {
+            this.topic_id = input.uuid()?;
+        }
+        this.partitions =
+            input.array(form, 6, |input| OffsetCommitResponsePartition::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 8);
+        if version <= 9 {
+            out.string(&self.name, form)?;
+        }
+        if version >= 10 {
+            out.uuid(self.topic_id);
+        }
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for OffsetCommitResponseTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        if version <= 9 {
+            object.field("name", &self.name);
+        }
+        if version >= 10 {
+            object.field("topicId", &self.topic_id);
+        }
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for OffsetCommitResponseTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> OffsetCommitResponseTopic {
+        let mut this = OffsetCommitResponseTopic::default();
+        if version <= 9 {
+            this.name = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 10 {
+            this.topic_id = Arbitrary::arbitrary(random, version);
+        }
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`OffsetCommitResponseTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct OffsetCommitResponsePartition {
     pub partition_index: i32,
@@ -115,78 +189,6 @@ impl Arbitrary for OffsetCommitResponsePartition {
         let mut this = OffsetCommitResponsePartition::default();
         this.partition_index = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct OffsetCommitResponseTopic {
-    /// Versions 2–9.
-    pub name: String,
-    /// Versions 10+.
-    pub topic_id: Uuid,
-    pub partitions: Vec<OffsetCommitResponsePartition>,
-}
-
-impl OffsetCommitResponseTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetCommitResponseTopic, DecodeError> {
-        let form = Form::flexible_if(version >= 8);
-        let mut this = OffsetCommitResponseTopic::default();
-        if version <= 9 {
-            this.name = input.string(form)?;
-        }
-        if version == 10 {
-            this.topic_id = input.uuid()?;
-        }
-        this.partitions =
-            input.array(form, 6, |input| OffsetCommitResponsePartition::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 8);
-        if version <= 9 {
-            out.string(&self.name, form)?;
-        }
-        if version == 10 {
-            out.uuid(self.topic_id);
-        }
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for OffsetCommitResponseTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        if version <= 9 {
-            object.field("name", &self.name);
-        }
-        if version == 10 {
-            object.field("topicId", &self.topic_id);
-        }
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OffsetCommitResponseTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> OffsetCommitResponseTopic {
-        let mut this = OffsetCommitResponseTopic::default();
-        if version <= 9 {
-            this.name = Arbitrary::arbitrary(random, version);
-        }
-        if version == 10 {
-            this.topic_id = Arbitrary::arbitrary(random, version);
-        }
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

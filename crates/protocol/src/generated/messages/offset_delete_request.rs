@@ -56,41 +56,7 @@ impl Arbitrary for OffsetDeleteRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct OffsetDeleteRequestPartition {
-    pub partition_index: i32,
-}
-
-impl OffsetDeleteRequestPartition {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<OffsetDeleteRequestPartition, DecodeError> {
-        let mut this = OffsetDeleteRequestPartition::default();
-        this.partition_index = input.i32()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.partition_index);
-        Ok(())
-    }
-}
-
-impl ToJson for OffsetDeleteRequestPartition {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OffsetDeleteRequestPartition {
-    fn arbitrary(random: &mut Random, version: i16) -> OffsetDeleteRequestPartition {
-        let mut this = OffsetDeleteRequestPartition::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`OffsetDeleteRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct OffsetDeleteRequestTopic {
     pub name: String,
@@ -130,6 +96,42 @@ impl Arbitrary for OffsetDeleteRequestTopic {
         let mut this = OffsetDeleteRequestTopic::default();
         this.name = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`OffsetDeleteRequestTopic::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OffsetDeleteRequestPartition {
+    pub partition_index: i32,
+}
+
+impl OffsetDeleteRequestPartition {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<OffsetDeleteRequestPartition, DecodeError> {
+        let mut this = OffsetDeleteRequestPartition::default();
+        this.partition_index = input.i32()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.partition_index);
+        Ok(())
+    }
+}
+
+impl ToJson for OffsetDeleteRequestPartition {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for OffsetDeleteRequestPartition {
+    fn arbitrary(random: &mut Random, version: i16) -> OffsetDeleteRequestPartition {
+        let mut this = OffsetDeleteRequestPartition::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
         this
     }
 }

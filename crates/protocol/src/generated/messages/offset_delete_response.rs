@@ -61,46 +61,7 @@ impl Arbitrary for OffsetDeleteResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct OffsetDeleteResponsePartition {
-    pub partition_index: i32,
-    pub error_code: i16,
-}
-
-impl OffsetDeleteResponsePartition {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<OffsetDeleteResponsePartition, DecodeError> {
-        let mut this = OffsetDeleteResponsePartition::default();
-        this.partition_index = input.i32()?;
-        this.error_code = input.i16()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.partition_index);
-        out.i16(self.error_code);
-        Ok(())
-    }
-}
-
-impl ToJson for OffsetDeleteResponsePartition {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("errorCode", &self.error_code);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OffsetDeleteResponsePartition {
-    fn arbitrary(random: &mut Random, version: i16) -> OffsetDeleteResponsePartition {
-        let mut this = OffsetDeleteResponsePartition::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`OffsetDeleteResponse::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct OffsetDeleteResponseTopic {
     pub name: String,
@@ -140,6 +101,47 @@ impl Arbitrary for OffsetDeleteResponseTopic {
         let mut this = OffsetDeleteResponseTopic::default();
         this.name = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`OffsetDeleteResponseTopic::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OffsetDeleteResponsePartition {
+    pub partition_index: i32,
+    pub error_code: i16,
+}
+
+impl OffsetDeleteResponsePartition {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<OffsetDeleteResponsePartition, DecodeError> {
+        let mut this = OffsetDeleteResponsePartition::default();
+        this.partition_index = input.i32()?;
+        this.error_code = input.i16()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.partition_index);
+        out.i16(self.error_code);
+        Ok(())
+    }
+}
+
+impl ToJson for OffsetDeleteResponsePartition {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("errorCode", &self.error_code);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for OffsetDeleteResponsePartition {
+    fn arbitrary(random: &mut Random, version: i16) -> OffsetDeleteResponsePartition {
+        let mut this = OffsetDeleteResponsePartition::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.error_code = Arbitrary::arbitrary(random, version);
         this
     }
 }

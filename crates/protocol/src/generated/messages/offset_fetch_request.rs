@@ -133,6 +133,7 @@ impl Arbitrary for OffsetFetchRequest {
     }
 }
 
+/// What [`OffsetFetchRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct OffsetFetchRequestTopic {
     /// Versions 1–7.
@@ -186,81 +187,7 @@ impl Arbitrary for OffsetFetchRequestTopic {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct OffsetFetchRequestTopics {
-    /// Versions 8–9.
-    pub name: String,
-    /// Versions 10+.
-    pub topic_id: Uuid,
-    /// Versions 8+.
-    pub partition_indexes: Vec<i32>,
-}
-
-impl OffsetFetchRequestTopics {
-    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetFetchRequestTopics, DecodeError> {
-        let form = Form::flexible_if(version >= 6);
-        let mut this = OffsetFetchRequestTopics::default();
-        if version <= 9 {
-            this.name = input.string(form)?;
-        }
-        if version == 10 {
-            this.topic_id = input.uuid()?;
-        }
-        this.partition_indexes = input.array(form, 4, |input| input.i32())?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 6);
-        if version <= 9 {
-            out.string(&self.name, form)?;
-        }
-        if version == 10 {
-            out.uuid(self.topic_id);
-        }
-        out.array(&self.partition_indexes, form, |out, value| {
-            out.i32(*value);
-            Ok(())
-        })?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for OffsetFetchRequestTopics {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        if version <= 9 {
-            object.field("name", &self.name);
-        }
-        if version == 10 {
-            object.field("topicId", &self.topic_id);
-        }
-        object.field("partitionIndexes", &self.partition_indexes);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OffsetFetchRequestTopics {
-    fn arbitrary(random: &mut Random, version: i16) -> OffsetFetchRequestTopics {
-        let mut this = OffsetFetchRequestTopics::default();
-        if version <= 9 {
-            this.name = Arbitrary::arbitrary(random, version);
-        }
-        if version == 10 {
-            this.topic_id = Arbitrary::arbitrary(random, version);
-        }
-        this.partition_indexes = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`OffsetFetchRequest::groups`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetFetchRequestGroup {
     /// Versions 8+.
@@ -347,6 +274,82 @@ impl Arbitrary for OffsetFetchRequestGroup {
             this.member_epoch = Arbitrary::arbitrary(random, version);
         }
         this.topics = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`OffsetFetchRequestGroup::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OffsetFetchRequestTopics {
+    /// Versions 8–9.
+    pub name: String,
+    /// Versions 10+.
+    pub topic_id: Uuid,
+    /// Versions 8+.
+    pub partition_indexes: Vec<i32>,
+}
+
+impl OffsetFetchRequestTopics {
+    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetFetchRequestTopics, DecodeError> {
+        let form = Form::flexible_if(version >= 6);
+        let mut this = OffsetFetchRequestTopics::default();
+        if version <= 9 {
+            this.name = input.string(form)?;
+        }
+        if version >= 10 {
+            this.topic_id = input.uuid()?;
+        }
+        this.partition_indexes = input.array(form, 4, |input| input.i32())?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 6);
+        if version <= 9 {
+            out.string(&self.name, form)?;
+        }
+        if version >= 10 {
+            out.uuid(self.topic_id);
+        }
+        out.array(&self.partition_indexes, form, |out, value| {
+            out.i32(*value);
+            Ok(())
+        })?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for OffsetFetchRequestTopics {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        if version <= 9 {
+            object.field("name", &self.name);
+        }
+        if version >= 10 {
+            object.field("topicId", &self.topic_id);
+        }
+        object.field("partitionIndexes", &self.partition_indexes);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for OffsetFetchRequestTopics {
+    fn arbitrary(random: &mut Random, version: i16) -> OffsetFetchRequestTopics {
+        let mut this = OffsetFetchRequestTopics::default();
+        if version <= 9 {
+            this.name = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 10 {
+            this.topic_id = Arbitrary::arbitrary(random, version);
+        }
+        this.partition_indexes = Arbitrary::arbitrary(random, version);
         this
     }
 }

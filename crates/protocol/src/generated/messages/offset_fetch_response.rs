@@ -108,6 +108,59 @@ impl Arbitrary for OffsetFetchResponse {
     }
 }
 
+/// What [`OffsetFetchResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OffsetFetchResponseTopic {
+    /// Versions 1–7.
+    pub name: String,
+    /// Versions 1–7.
+    pub partitions: Vec<OffsetFetchResponsePartition>,
+}
+
+impl OffsetFetchResponseTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetFetchResponseTopic, DecodeError> {
+        let form = Form::flexible_if(version >= 6);
+        let mut this = OffsetFetchResponseTopic::default();
+        this.name = input.string(form)?;
+        this.partitions =
+            input.array(form, 1, |input| OffsetFetchResponsePartition::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 6);
+        out.string(&self.name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for OffsetFetchResponseTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for OffsetFetchResponseTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> OffsetFetchResponseTopic {
+        let mut this = OffsetFetchResponseTopic::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`OffsetFetchResponseTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetFetchResponsePartition {
     /// Versions 1–7.
@@ -196,21 +249,24 @@ impl Arbitrary for OffsetFetchResponsePartition {
     }
 }
 
+/// What [`OffsetFetchResponse::groups`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct OffsetFetchResponseTopic {
-    /// Versions 1–7.
-    pub name: String,
-    /// Versions 1–7.
-    pub partitions: Vec<OffsetFetchResponsePartition>,
+pub struct OffsetFetchResponseGroup {
+    /// Versions 8+.
+    pub group_id: String,
+    /// Versions 8+.
+    pub topics: Vec<OffsetFetchResponseTopics>,
+    /// Versions 8+.
+    pub error_code: i16,
 }
 
-impl OffsetFetchResponseTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetFetchResponseTopic, DecodeError> {
+impl OffsetFetchResponseGroup {
+    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetFetchResponseGroup, DecodeError> {
         let form = Form::flexible_if(version >= 6);
-        let mut this = OffsetFetchResponseTopic::default();
-        this.name = input.string(form)?;
-        this.partitions =
-            input.array(form, 1, |input| OffsetFetchResponsePartition::decode(input, version))?;
+        let mut this = OffsetFetchResponseGroup::default();
+        this.group_id = input.string(form)?;
+        this.topics = input.array(form, 1, |input| OffsetFetchResponseTopics::decode(input, version))?;
+        this.error_code = input.i16()?;
         if form.is_flexible() {
             input.skip_tagged_fields()?;
         }
@@ -219,7 +275,74 @@ impl OffsetFetchResponseTopic {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::flexible_if(version >= 6);
-        out.string(&self.name, form)?;
+        out.string(&self.group_id, form)?;
+        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
+        out.i16(self.error_code);
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for OffsetFetchResponseGroup {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("groupId", &self.group_id);
+        object.field("topics", &self.topics);
+        object.field("errorCode", &self.error_code);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for OffsetFetchResponseGroup {
+    fn arbitrary(random: &mut Random, version: i16) -> OffsetFetchResponseGroup {
+        let mut this = OffsetFetchResponseGroup::default();
+        this.group_id = Arbitrary::arbitrary(random, version);
+        this.topics = Arbitrary::arbitrary(random, version);
+        this.error_code = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`OffsetFetchResponseGroup::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OffsetFetchResponseTopics {
+    /// Versions 8–9.
+    pub name: String,
+    /// Versions 10+.
+    pub topic_id: Uuid,
+    /// Versions 8+.
+    pub partitions: Vec<OffsetFetchResponsePartitions>,
+}
+
+impl OffsetFetchResponseTopics {
+    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetFetchResponseTopics, DecodeError> {
+        let form = Form::flexible_if(version >= 6);
+        let mut this = OffsetFetchResponseTopics::default();
+        if version <= 9 {
+            this.name = input.string(form)?;
+        }
+        if version >= 10 {
+            this.topic_id = input.uuid()?;
+        }
+        this.partitions =
+            input.array(form, 1, |input| OffsetFetchResponsePartitions::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 6);
+        if version <= 9 {
+            out.string(&self.name, form)?;
+        }
+        if version >= 10 {
+            out.uuid(self.topic_id);
+        }
         out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
         if form.is_flexible() {
             out.tagged_fields();
@@ -228,25 +351,36 @@ impl OffsetFetchResponseTopic {
     }
 }
 
-impl ToJson for OffsetFetchResponseTopic {
+impl ToJson for OffsetFetchResponseTopics {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("name", &self.name);
+        if version <= 9 {
+            object.field("name", &self.name);
+        }
+        if version >= 10 {
+            object.field("topicId", &self.topic_id);
+        }
         object.field("partitions", &self.partitions);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OffsetFetchResponseTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> OffsetFetchResponseTopic {
-        let mut this = OffsetFetchResponseTopic::default();
-        this.name = Arbitrary::arbitrary(random, version);
+impl Arbitrary for OffsetFetchResponseTopics {
+    fn arbitrary(random: &mut Random, version: i16) -> OffsetFetchResponseTopics {
+        let mut this = OffsetFetchResponseTopics::default();
+        if version <= 9 {
+            this.name = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 10 {
+            this.topic_id = Arbitrary::arbitrary(random, version);
+        }
         this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`OffsetFetchResponseTopics::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetFetchResponsePartitions {
     /// Versions 8+.
@@ -322,135 +456,6 @@ impl Arbitrary for OffsetFetchResponsePartitions {
         this.committed_offset = Arbitrary::arbitrary(random, version);
         this.committed_leader_epoch = Arbitrary::arbitrary(random, version);
         this.metadata = Arbitrary::arbitrary(random, version);
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct OffsetFetchResponseTopics {
-    /// Versions 8–9.
-    pub name: String,
-    /// Versions 10+.
-    pub topic_id: Uuid,
-    /// Versions 8+.
-    pub partitions: Vec<OffsetFetchResponsePartitions>,
-}
-
-impl OffsetFetchResponseTopics {
-    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetFetchResponseTopics, DecodeError> {
-        let form = Form::flexible_if(version >= 6);
-        let mut this = OffsetFetchResponseTopics::default();
-        if version <= 9 {
-            this.name = input.string(form)?;
-        }
-        if version == 10 {
-            this.topic_id = input.uuid()?;
-        }
-        this.partitions =
-            input.array(form, 1, |input| OffsetFetchResponsePartitions::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 6);
-        if version <= 9 {
-            out.string(&self.name, form)?;
-        }
-        if version == 10 {
-            out.uuid(self.topic_id);
-        }
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for OffsetFetchResponseTopics {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        if version <= 9 {
-            object.field("name", &self.name);
-        }
-        if version == 10 {
-            object.field("topicId", &self.topic_id);
-        }
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OffsetFetchResponseTopics {
-    fn arbitrary(random: &mut Random, version: i16) -> OffsetFetchResponseTopics {
-        let mut this = OffsetFetchResponseTopics::default();
-        if version <= 9 {
-            this.name = Arbitrary::arbitrary(random, version);
-        }
-        if version == 10 {
-            this.topic_id = Arbitrary::arbitrary(random, version);
-        }
-        this.partitions = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct OffsetFetchResponseGroup {
-    /// Versions 8+.
-    pub group_id: String,
-    /// Versions 8+.
-    pub topics: Vec<OffsetFetchResponseTopics>,
-    /// Versions 8+.
-    pub error_code: i16,
-}
-
-impl OffsetFetchResponseGroup {
-    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetFetchResponseGroup, DecodeError> {
-        let form = Form::flexible_if(version >= 6);
-        let mut this = OffsetFetchResponseGroup::default();
-        this.group_id = input.string(form)?;
-        this.topics = input.array(form, 1, |input| OffsetFetchResponseTopics::decode(input, version))?;
-        this.error_code = input.i16()?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 6);
-        out.string(&self.group_id, form)?;
-        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
-        out.i16(self.error_code);
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for OffsetFetchResponseGroup {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("groupId", &self.group_id);
-        object.field("topics", &self.topics);
-        object.field("errorCode", &self.error_code);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OffsetFetchResponseGroup {
-    fn arbitrary(random: &mut Random, version: i16) -> OffsetFetchResponseGroup {
-        let mut this = OffsetFetchResponseGroup::default();
-        this.group_id = Arbitrary::arbitrary(random, version);
-        this.topics = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
         this
     }

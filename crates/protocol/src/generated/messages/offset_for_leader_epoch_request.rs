@@ -77,6 +77,56 @@ impl Arbitrary for OffsetForLeaderEpochRequest {
     }
 }
 
+/// What [`OffsetForLeaderEpochRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OffsetForLeaderTopic {
+    pub topic: String,
+    pub partitions: Vec<OffsetForLeaderPartition>,
+}
+
+impl OffsetForLeaderTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetForLeaderTopic, DecodeError> {
+        let form = Form::flexible_if(version >= 4);
+        let mut this = OffsetForLeaderTopic::default();
+        this.topic = input.string(form)?;
+        this.partitions = input.array(form, 12, |input| OffsetForLeaderPartition::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 4);
+        out.string(&self.topic, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for OffsetForLeaderTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topic", &self.topic);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for OffsetForLeaderTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> OffsetForLeaderTopic {
+        let mut this = OffsetForLeaderTopic::default();
+        this.topic = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`OffsetForLeaderTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OffsetForLeaderPartition {
     pub partition: i32,
@@ -133,54 +183,6 @@ impl Arbitrary for OffsetForLeaderPartition {
         this.partition = Arbitrary::arbitrary(random, version);
         this.current_leader_epoch = Arbitrary::arbitrary(random, version);
         this.leader_epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct OffsetForLeaderTopic {
-    pub topic: String,
-    pub partitions: Vec<OffsetForLeaderPartition>,
-}
-
-impl OffsetForLeaderTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetForLeaderTopic, DecodeError> {
-        let form = Form::flexible_if(version >= 4);
-        let mut this = OffsetForLeaderTopic::default();
-        this.topic = input.string(form)?;
-        this.partitions = input.array(form, 12, |input| OffsetForLeaderPartition::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 4);
-        out.string(&self.topic, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for OffsetForLeaderTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topic", &self.topic);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OffsetForLeaderTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> OffsetForLeaderTopic {
-        let mut this = OffsetForLeaderTopic::default();
-        this.topic = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

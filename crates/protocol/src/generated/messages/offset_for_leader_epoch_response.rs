@@ -62,6 +62,56 @@ impl Arbitrary for OffsetForLeaderEpochResponse {
     }
 }
 
+/// What [`OffsetForLeaderEpochResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct OffsetForLeaderTopicResult {
+    pub topic: String,
+    pub partitions: Vec<EpochEndOffset>,
+}
+
+impl OffsetForLeaderTopicResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetForLeaderTopicResult, DecodeError> {
+        let form = Form::flexible_if(version >= 4);
+        let mut this = OffsetForLeaderTopicResult::default();
+        this.topic = input.string(form)?;
+        this.partitions = input.array(form, 18, |input| EpochEndOffset::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 4);
+        out.string(&self.topic, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for OffsetForLeaderTopicResult {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topic", &self.topic);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for OffsetForLeaderTopicResult {
+    fn arbitrary(random: &mut Random, version: i16) -> OffsetForLeaderTopicResult {
+        let mut this = OffsetForLeaderTopicResult::default();
+        this.topic = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`OffsetForLeaderTopicResult::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpochEndOffset {
     pub error_code: i16,
@@ -124,54 +174,6 @@ impl Arbitrary for EpochEndOffset {
         this.partition = Arbitrary::arbitrary(random, version);
         this.leader_epoch = Arbitrary::arbitrary(random, version);
         this.end_offset = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct OffsetForLeaderTopicResult {
-    pub topic: String,
-    pub partitions: Vec<EpochEndOffset>,
-}
-
-impl OffsetForLeaderTopicResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<OffsetForLeaderTopicResult, DecodeError> {
-        let form = Form::flexible_if(version >= 4);
-        let mut this = OffsetForLeaderTopicResult::default();
-        this.topic = input.string(form)?;
-        this.partitions = input.array(form, 18, |input| EpochEndOffset::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 4);
-        out.string(&self.topic, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for OffsetForLeaderTopicResult {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topic", &self.topic);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for OffsetForLeaderTopicResult {
-    fn arbitrary(random: &mut Random, version: i16) -> OffsetForLeaderTopicResult {
-        let mut this = OffsetForLeaderTopicResult::default();
-        this.topic = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -72,6 +72,79 @@ impl Arbitrary for ProduceRequest {
     }
 }
 
+/// What [`ProduceRequest::topic_data`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TopicProduceData {
+    /// Versions 3–12.
+    pub name: String,
+    /// Versions 13+.
+    pub topic_id: Uuid,
+    pub partition_data: Vec<PartitionProduceData>,
+}
+
+impl TopicProduceData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TopicProduceData, DecodeError> {
+        let form = Form::flexible_if(version >= 9);
+        let mut this = TopicProduceData::default();
+        if version <= 12 {
+            this.name = input.string(form)?;
+        }
+        if version >= 13 {
+            this.topic_id = input.uuid()?;
+        }
+        this.partition_data = input.array(form, 6, |input| PartitionProduceData::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 9);
+        if version <= 12 {
+            out.string(&self.name, form)?;
+        }
+        if version >= 13 {
+            out.uuid(self.topic_id);
+        }
+        out.array(&self.partition_data, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for TopicProduceData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        if version <= 12 {
+            object.field("name", &self.name);
+        }
+        if version >= 13 {
+            object.field("topicId", &self.topic_id);
+        }
+        object.field("partitionData", &self.partition_data);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for TopicProduceData {
+    fn arbitrary(random: &mut Random, version: i16) -> TopicProduceData {
+        let mut this = TopicProduceData::default();
+        if version <= 12 {
+            this.name = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 13 {
+            this.topic_id = Arbitrary::arbitrary(random, version);
+        }
+        this.partition_data = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicProduceData::partition_data`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionProduceData {
     pub index: i32,
@@ -116,77 +189,6 @@ impl Arbitrary for PartitionProduceData {
         let mut this = PartitionProduceData::default();
         this.index = Arbitrary::arbitrary(random, version);
         this.records = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TopicProduceData {
-    /// Versions 3–12.
-    pub name: String,
-    /// Versions 13+.
-    pub topic_id: Uuid,
-    pub partition_data: Vec<PartitionProduceData>,
-}
-
-impl TopicProduceData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TopicProduceData, DecodeError> {
-        let form = Form::flexible_if(version >= 9);
-        let mut this = TopicProduceData::default();
-        if version <= 12 {
-            this.name = input.string(form)?;
-        }
-        if version == 13 {
-            this.topic_id = input.uuid()?;
-        }
-        this.partition_data = input.array(form, 6, |input| PartitionProduceData::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 9);
-        if version <= 12 {
-            out.string(&self.name, form)?;
-        }
-        if version == 13 {
-            out.uuid(self.topic_id);
-        }
-        out.array(&self.partition_data, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for TopicProduceData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        if version <= 12 {
-            object.field("name", &self.name);
-        }
-        if version == 13 {
-            object.field("topicId", &self.topic_id);
-        }
-        object.field("partitionData", &self.partition_data);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TopicProduceData {
-    fn arbitrary(random: &mut Random, version: i16) -> TopicProduceData {
-        let mut this = TopicProduceData::default();
-        if version <= 12 {
-            this.name = Arbitrary::arbitrary(random, version);
-        }
-        if version == 13 {
-            this.topic_id = Arbitrary::arbitrary(random, version);
-        }
-        this.partition_data = Arbitrary::arbitrary(random, version);
         this
     }
 }

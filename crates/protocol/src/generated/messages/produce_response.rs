@@ -85,20 +85,28 @@ impl Arbitrary for ProduceResponse {
     }
 }
 
+/// What [`ProduceResponse::responses`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct BatchIndexAndErrorMessage {
-    /// Versions 8+.
-    pub batch_index: i32,
-    /// Versions 8+.
-    pub batch_index_error_message: Option<String>,
+pub struct TopicProduceResponse {
+    /// Versions 3–12.
+    pub name: String,
+    /// Versions 13+.
+    pub topic_id: Uuid,
+    pub partition_responses: Vec<PartitionProduceResponse>,
 }
 
-impl BatchIndexAndErrorMessage {
-    fn decode(input: &mut Decoder, version: i16) -> Result<BatchIndexAndErrorMessage, DecodeError> {
+impl TopicProduceResponse {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TopicProduceResponse, DecodeError> {
         let form = Form::flexible_if(version >= 9);
-        let mut this = BatchIndexAndErrorMessage::default();
-        this.batch_index = input.i32()?;
-        this.batch_index_error_message = input.nullable_string(form)?;
+        let mut this = TopicProduceResponse::default();
+        if version <= 12 {
+            this.name = input.string(form)?;
+        }
+        if version >= 13 {
+            this.topic_id = input.uuid()?;
+        }
+        this.partition_responses =
+            input.array(form, 22, |input| PartitionProduceResponse::decode(input, version))?;
         if form.is_flexible() {
             input.skip_tagged_fields()?;
         }
@@ -107,8 +115,13 @@ impl BatchIndexAndErrorMessage {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::flexible_if(version >= 9);
-        out.i32(self.batch_index);
-        out.nullable_string(self.batch_index_error_message.as_deref(), form)?;
+        if version <= 12 {
+            out.string(&self.name, form)?;
+        }
+        if version >= 13 {
+            out.uuid(self.topic_id);
+        }
+        out.array(&self.partition_responses, form, |out, value| value.encode(out, version))?;
         if form.is_flexible() {
             out.tagged_fields();
         }
@@ -116,81 +129,36 @@ impl BatchIndexAndErrorMessage {
     }
 }
 
-impl ToJson for BatchIndexAndErrorMessage {
+impl ToJson for TopicProduceResponse {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("batchIndex", &self.batch_index);
-        object.field("batchIndexErrorMessage", &self.batch_index_error_message);
+        if version <= 12 {
+            object.field("name", &self.name);
+        }
+        if version >= 13 {
+            object.field("topicId", &self.topic_id);
+        }
+        object.field("partitionResponses", &self.partition_responses);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for BatchIndexAndErrorMessage {
-    fn arbitrary(random: &mut Random, version: i16) -> BatchIndexAndErrorMessage {
-        let mut this = BatchIndexAndErrorMessage::default();
-        this.batch_index = Arbitrary::arbitrary(random, version);
-        this.batch_index_error_message = Arbitrary::arbitrary(random, version);
+impl Arbitrary for TopicProduceResponse {
+    fn arbitrary(random: &mut Random, version: i16) -> TopicProduceResponse {
+        let mut this = TopicProduceResponse::default();
+        if version <= 12 {
+            this.name = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 13 {
+            this.topic_id = Arbitrary::arbitrary(random, version);
+        }
+        this.partition_responses = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct LeaderIdAndEpoch {
-    /// Versions 10+. Default `-1`.
-    pub leader_id: i32,
-    /// Versions 10+. Default `-1`.
-    pub leader_epoch: i32,
-}
-
-impl Default for LeaderIdAndEpoch {
-    fn default() -> LeaderIdAndEpoch {
-        LeaderIdAndEpoch { leader_id: -1, leader_epoch: -1 }
-    }
-}
-
-impl LeaderIdAndEpoch {
-    fn decode(input: &mut Decoder, version: i16) -> Result<LeaderIdAndEpoch, DecodeError> {
-        let form = Form::flexible_if(version >= 9);
-        let mut this = LeaderIdAndEpoch::default();
-        this.leader_id = input.i32()?;
-        this.leader_epoch = input.i32()?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 9);
-        out.i32(self.leader_id);
-        out.i32(self.leader_epoch);
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for LeaderIdAndEpoch {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("leaderId", &self.leader_id);
-        object.field("leaderEpoch", &self.leader_epoch);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for LeaderIdAndEpoch {
-    fn arbitrary(random: &mut Random, version: i16) -> LeaderIdAndEpoch {
-        let mut this = LeaderIdAndEpoch::default();
-        this.leader_id = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`TopicProduceResponse::partition_responses`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionProduceResponse {
     pub index: i32,
@@ -328,27 +296,21 @@ impl Arbitrary for PartitionProduceResponse {
     }
 }
 
+/// What [`PartitionProduceResponse::record_errors`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct TopicProduceResponse {
-    /// Versions 3–12.
-    pub name: String,
-    /// Versions 13+.
-    pub topic_id: Uuid,
-    pub partition_responses: Vec<PartitionProduceResponse>,
+pub struct BatchIndexAndErrorMessage {
+    /// Versions 8+.
+    pub batch_index: i32,
+    /// Versions 8+.
+    pub batch_index_error_message: Option<String>,
 }
 
-impl TopicProduceResponse {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TopicProduceResponse, DecodeError> {
+impl BatchIndexAndErrorMessage {
+    fn decode(input: &mut Decoder, version: i16) -> Result<BatchIndexAndErrorMessage, DecodeError> {
         let form = Form::flexible_if(version >= 9);
-        let mut this = TopicProduceResponse::default();
-        if version <= 12 {
-            this.name = input.string(form)?;
-        }
-        if version == 13 {
-            this.topic_id = input.uuid()?;
-        }
-        this.partition_responses =
-            input.array(form, 22, |input| PartitionProduceResponse::decode(input, version))?;
+        let mut this = BatchIndexAndErrorMessage::default();
+        this.batch_index = input.i32()?;
+        this.batch_index_error_message = input.nullable_string(form)?;
         if form.is_flexible() {
             input.skip_tagged_fields()?;
         }
@@ -357,13 +319,8 @@ impl TopicProduceResponse {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::flexible_if(version >= 9);
-        if version <= 12 {
-            out.string(&self.name, form)?;
-        }
-        if version == 13 {
-            out.uuid(self.topic_id);
-        }
-        out.array(&self.partition_responses, form, |out, value| value.encode(out, version))?;
+        out.i32(self.batch_index);
+        out.nullable_string(self.batch_index_error_message.as_deref(), form)?;
         if form.is_flexible() {
             out.tagged_fields();
         }
@@ -371,35 +328,83 @@ impl TopicProduceResponse {
     }
 }
 
-impl ToJson for TopicProduceResponse {
+impl ToJson for BatchIndexAndErrorMessage {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        if version <= 12 {
-            object.field("name", &self.name);
-        }
-        if version == 13 {
-            object.field("topicId", &self.topic_id);
-        }
-        object.field("partitionResponses", &self.partition_responses);
+        object.field("batchIndex", &self.batch_index);
+        object.field("batchIndexErrorMessage", &self.batch_index_error_message);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TopicProduceResponse {
-    fn arbitrary(random: &mut Random, version: i16) -> TopicProduceResponse {
-        let mut this = TopicProduceResponse::default();
-        if version <= 12 {
-            this.name = Arbitrary::arbitrary(random, version);
-        }
-        if version == 13 {
-            this.topic_id = Arbitrary::arbitrary(random, version);
-        }
-        this.partition_responses = Arbitrary::arbitrary(random, version);
+impl Arbitrary for BatchIndexAndErrorMessage {
+    fn arbitrary(random: &mut Random, version: i16) -> BatchIndexAndErrorMessage {
+        let mut this = BatchIndexAndErrorMessage::default();
+        this.batch_index = Arbitrary::arbitrary(random, version);
+        this.batch_index_error_message = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`PartitionProduceResponse::current_leader`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaderIdAndEpoch {
+    /// Versions 10+. Default `-1`.
+    pub leader_id: i32,
+    /// Versions 10+. Default `-1`.
+    pub leader_epoch: i32,
+}
+
+impl Default for LeaderIdAndEpoch {
+    fn default() -> LeaderIdAndEpoch {
+        LeaderIdAndEpoch { leader_id: -1, leader_epoch: -1 }
+    }
+}
+
+impl LeaderIdAndEpoch {
+    fn decode(input: &mut Decoder, version: i16) -> Result<LeaderIdAndEpoch, DecodeError> {
+        let form = Form::flexible_if(version >= 9);
+        let mut this = LeaderIdAndEpoch::default();
+        this.leader_id = input.i32()?;
+        this.leader_epoch = input.i32()?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 9);
+        out.i32(self.leader_id);
+        out.i32(self.leader_epoch);
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for LeaderIdAndEpoch {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("leaderId", &self.leader_id);
+        object.field("leaderEpoch", &self.leader_epoch);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for LeaderIdAndEpoch {
+    fn arbitrary(random: &mut Random, version: i16) -> LeaderIdAndEpoch {
+        let mut this = LeaderIdAndEpoch::default();
+        this.leader_id = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`ProduceResponse::node_endpoints`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct NodeEndpoint {
     /// Versions 10+.

@@ -53,58 +53,52 @@ impl Arbitrary for ReadShareGroupStateResponse {
     }
 }
 
+/// What [`ReadShareGroupStateResponse::results`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct StateBatch {
-    pub first_offset: i64,
-    pub last_offset: i64,
-    pub delivery_state: i8,
-    pub delivery_count: i16,
+pub struct ReadStateResult {
+    pub topic_id: Uuid,
+    pub partitions: Vec<PartitionResult>,
 }
 
-impl StateBatch {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<StateBatch, DecodeError> {
-        let mut this = StateBatch::default();
-        this.first_offset = input.i64()?;
-        this.last_offset = input.i64()?;
-        this.delivery_state = input.i8()?;
-        this.delivery_count = input.i16()?;
+impl ReadStateResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<ReadStateResult, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = ReadStateResult::default();
+        this.topic_id = input.uuid()?;
+        this.partitions = input.array(form, 21, |input| PartitionResult::decode(input, version))?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i64(self.first_offset);
-        out.i64(self.last_offset);
-        out.i8(self.delivery_state);
-        out.i16(self.delivery_count);
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for StateBatch {
+impl ToJson for ReadStateResult {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("firstOffset", &self.first_offset);
-        object.field("lastOffset", &self.last_offset);
-        object.field("deliveryState", &self.delivery_state);
-        object.field("deliveryCount", &self.delivery_count);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for StateBatch {
-    fn arbitrary(random: &mut Random, version: i16) -> StateBatch {
-        let mut this = StateBatch::default();
-        this.first_offset = Arbitrary::arbitrary(random, version);
-        this.last_offset = Arbitrary::arbitrary(random, version);
-        this.delivery_state = Arbitrary::arbitrary(random, version);
-        this.delivery_count = Arbitrary::arbitrary(random, version);
+impl Arbitrary for ReadStateResult {
+    fn arbitrary(random: &mut Random, version: i16) -> ReadStateResult {
+        let mut this = ReadStateResult::default();
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`ReadStateResult::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionResult {
     pub partition: i32,
@@ -169,46 +163,55 @@ impl Arbitrary for PartitionResult {
     }
 }
 
+/// What [`PartitionResult::state_batches`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct ReadStateResult {
-    pub topic_id: Uuid,
-    pub partitions: Vec<PartitionResult>,
+pub struct StateBatch {
+    pub first_offset: i64,
+    pub last_offset: i64,
+    pub delivery_state: i8,
+    pub delivery_count: i16,
 }
 
-impl ReadStateResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<ReadStateResult, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = ReadStateResult::default();
-        this.topic_id = input.uuid()?;
-        this.partitions = input.array(form, 21, |input| PartitionResult::decode(input, version))?;
+impl StateBatch {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<StateBatch, DecodeError> {
+        let mut this = StateBatch::default();
+        this.first_offset = input.i64()?;
+        this.last_offset = input.i64()?;
+        this.delivery_state = input.i8()?;
+        this.delivery_count = input.i16()?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i64(self.first_offset);
+        out.i64(self.last_offset);
+        out.i8(self.delivery_state);
+        out.i16(self.delivery_count);
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for ReadStateResult {
+impl ToJson for StateBatch {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
+        object.field("firstOffset", &self.first_offset);
+        object.field("lastOffset", &self.last_offset);
+        object.field("deliveryState", &self.delivery_state);
+        object.field("deliveryCount", &self.delivery_count);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for ReadStateResult {
-    fn arbitrary(random: &mut Random, version: i16) -> ReadStateResult {
-        let mut this = ReadStateResult::default();
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
+impl Arbitrary for StateBatch {
+    fn arbitrary(random: &mut Random, version: i16) -> StateBatch {
+        let mut this = StateBatch::default();
+        this.first_offset = Arbitrary::arbitrary(random, version);
+        this.last_offset = Arbitrary::arbitrary(random, version);
+        this.delivery_state = Arbitrary::arbitrary(random, version);
+        this.delivery_count = Arbitrary::arbitrary(random, version);
         this
     }
 }

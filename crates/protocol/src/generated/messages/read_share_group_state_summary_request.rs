@@ -58,48 +58,7 @@ impl Arbitrary for ReadShareGroupStateSummaryRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionData {
-    pub partition: i32,
-    pub leader_epoch: i32,
-}
-
-impl PartitionData {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<PartitionData, DecodeError> {
-        let mut this = PartitionData::default();
-        this.partition = input.i32()?;
-        this.leader_epoch = input.i32()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.partition);
-        out.i32(self.leader_epoch);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partition", &self.partition);
-        object.field("leaderEpoch", &self.leader_epoch);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionData {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
-        let mut this = PartitionData::default();
-        this.partition = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`ReadShareGroupStateSummaryRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ReadStateSummaryData {
     pub topic_id: Uuid,
@@ -140,6 +99,49 @@ impl Arbitrary for ReadStateSummaryData {
         let mut this = ReadStateSummaryData::default();
         this.topic_id = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`ReadStateSummaryData::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PartitionData {
+    pub partition: i32,
+    pub leader_epoch: i32,
+}
+
+impl PartitionData {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<PartitionData, DecodeError> {
+        let mut this = PartitionData::default();
+        this.partition = input.i32()?;
+        this.leader_epoch = input.i32()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.partition);
+        out.i32(self.leader_epoch);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partition", &self.partition);
+        object.field("leaderEpoch", &self.leader_epoch);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionData {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
+        let mut this = PartitionData::default();
+        this.partition = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
         this
     }
 }

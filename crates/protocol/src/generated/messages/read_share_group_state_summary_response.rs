@@ -53,98 +53,7 @@ impl Arbitrary for ReadShareGroupStateSummaryResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct PartitionResult {
-    pub partition: i32,
-    pub error_code: i16,
-    pub error_message: Option<String>,
-    pub state_epoch: i32,
-    pub leader_epoch: i32,
-    pub start_offset: i64,
-    /// Versions 1+. Default `-1`.
-    pub delivery_complete_count: i32,
-}
-
-impl Default for PartitionResult {
-    fn default() -> PartitionResult {
-        PartitionResult {
-            partition: 0,
-            error_code: 0,
-            error_message: None,
-            state_epoch: 0,
-            leader_epoch: 0,
-            start_offset: 0,
-            delivery_complete_count: -1,
-        }
-    }
-}
-
-impl PartitionResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionResult, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = PartitionResult::default();
-        this.partition = input.i32()?;
-        this.error_code = input.i16()?;
-        this.error_message = input.nullable_string(form)?;
-        this.state_epoch = input.i32()?;
-        this.leader_epoch = input.i32()?;
-        this.start_offset = input.i64()?;
-        if version == 1 {
-            this.delivery_complete_count = input.i32()?;
-        }
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i32(self.partition);
-        out.i16(self.error_code);
-        out.nullable_string(self.error_message.as_deref(), form)?;
-        out.i32(self.state_epoch);
-        out.i32(self.leader_epoch);
-        out.i64(self.start_offset);
-        if version == 1 {
-            out.i32(self.delivery_complete_count);
-        }
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionResult {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partition", &self.partition);
-        object.field("errorCode", &self.error_code);
-        object.field("errorMessage", &self.error_message);
-        object.field("stateEpoch", &self.state_epoch);
-        object.field("leaderEpoch", &self.leader_epoch);
-        object.field("startOffset", &self.start_offset);
-        if version == 1 {
-            object.field("deliveryCompleteCount", &self.delivery_complete_count);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionResult {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionResult {
-        let mut this = PartitionResult::default();
-        this.partition = Arbitrary::arbitrary(random, version);
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this.error_message = Arbitrary::arbitrary(random, version);
-        this.state_epoch = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        this.start_offset = Arbitrary::arbitrary(random, version);
-        if version == 1 {
-            this.delivery_complete_count = Arbitrary::arbitrary(random, version);
-        }
-        this
-    }
-}
-
+/// What [`ReadShareGroupStateSummaryResponse::results`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ReadStateSummaryResult {
     pub topic_id: Uuid,
@@ -185,6 +94,99 @@ impl Arbitrary for ReadStateSummaryResult {
         let mut this = ReadStateSummaryResult::default();
         this.topic_id = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`ReadStateSummaryResult::partitions`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionResult {
+    pub partition: i32,
+    pub error_code: i16,
+    pub error_message: Option<String>,
+    pub state_epoch: i32,
+    pub leader_epoch: i32,
+    pub start_offset: i64,
+    /// Versions 1+. Default `-1`.
+    pub delivery_complete_count: i32,
+}
+
+impl Default for PartitionResult {
+    fn default() -> PartitionResult {
+        PartitionResult {
+            partition: 0,
+            error_code: 0,
+            error_message: None,
+            state_epoch: 0,
+            leader_epoch: 0,
+            start_offset: 0,
+            delivery_complete_count: -1,
+        }
+    }
+}
+
+impl PartitionResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionResult, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = PartitionResult::default();
+        this.partition = input.i32()?;
+        this.error_code = input.i16()?;
+        this.error_message = input.nullable_string(form)?;
+        this.state_epoch = input.i32()?;
+        this.leader_epoch = input.i32()?;
+        this.start_offset = input.i64()?;
+        if version >= 1 {
+            this.delivery_complete_count = input.i32()?;
+        }
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i32(self.partition);
+        out.i16(self.error_code);
+        out.nullable_string(self.error_message.as_deref(), form)?;
+        out.i32(self.state_epoch);
+        out.i32(self.leader_epoch);
+        out.i64(self.start_offset);
+        if version >= 1 {
+            out.i32(self.delivery_complete_count);
+        }
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionResult {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partition", &self.partition);
+        object.field("errorCode", &self.error_code);
+        object.field("errorMessage", &self.error_message);
+        object.field("stateEpoch", &self.state_epoch);
+        object.field("leaderEpoch", &self.leader_epoch);
+        object.field("startOffset", &self.start_offset);
+        if version >= 1 {
+            object.field("deliveryCompleteCount", &self.delivery_complete_count);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionResult {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionResult {
+        let mut this = PartitionResult::default();
+        this.partition = Arbitrary::arbitrary(random, version);
+        this.error_code = Arbitrary::arbitrary(random, version);
+        this.error_message = Arbitrary::arbitrary(random, version);
+        this.state_epoch = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
+        this.start_offset = Arbitrary::arbitrary(random, version);
+        if version >= 1 {
+            this.delivery_complete_count = Arbitrary::arbitrary(random, version);
+        }
         this
     }
 }

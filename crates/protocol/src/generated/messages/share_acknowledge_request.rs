@@ -43,7 +43,7 @@ impl Message for ShareAcknowledgeRequest {
         this.group_id = input.nullable_string(form)?;
         this.member_id = input.nullable_string(form)?;
         this.share_session_epoch = input.i32()?;
-        if version == 2 {
+        if version >= 2 {
             this.is_renew_ack = input.bool()?;
         }
         this.topics = input.array(form, 18, |input| AcknowledgeTopic::decode(input, version))?;
@@ -57,7 +57,7 @@ impl Message for ShareAcknowledgeRequest {
         out.nullable_string(self.group_id.as_deref(), form)?;
         out.nullable_string(self.member_id.as_deref(), form)?;
         out.i32(self.share_session_epoch);
-        if version == 2 {
+        if version >= 2 {
             out.bool(self.is_renew_ack);
         }
         out.array(&self.topics, form, |out, value| value.encode(out, version))?;
@@ -72,7 +72,7 @@ impl ToJson for ShareAcknowledgeRequest {
         object.field("groupId", &self.group_id);
         object.field("memberId", &self.member_id);
         object.field("shareSessionEpoch", &self.share_session_epoch);
-        if version == 2 {
+        if version >= 2 {
             object.field("isRenewAck", &self.is_renew_ack);
         }
         object.field("topics", &self.topics);
@@ -87,7 +87,7 @@ impl Arbitrary for ShareAcknowledgeRequest {
         this.group_id = Arbitrary::arbitrary(random, version);
         this.member_id = Arbitrary::arbitrary(random, version);
         this.share_session_epoch = Arbitrary::arbitrary(random, version);
-        if version == 2 {
+        if version >= 2 {
             this.is_renew_ack = Arbitrary::arbitrary(random, version);
         }
         this.topics = Arbitrary::arbitrary(random, version);
@@ -95,6 +95,98 @@ impl Arbitrary for ShareAcknowledgeRequest {
     }
 }
 
+/// What [`ShareAcknowledgeRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct AcknowledgeTopic {
+    pub topic_id: Uuid,
+    pub partitions: Vec<AcknowledgePartition>,
+}
+
+impl AcknowledgeTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<AcknowledgeTopic, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = AcknowledgeTopic::default();
+        this.topic_id = input.uuid()?;
+        this.partitions = input.array(form, 6, |input| AcknowledgePartition::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for AcknowledgeTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for AcknowledgeTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> AcknowledgeTopic {
+        let mut this = AcknowledgeTopic::default();
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`AcknowledgeTopic::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct AcknowledgePartition {
+    pub partition_index: i32,
+    pub acknowledgement_batches: Vec<AcknowledgementBatch>,
+}
+
+impl AcknowledgePartition {
+    fn decode(input: &mut Decoder, version: i16) -> Result<AcknowledgePartition, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = AcknowledgePartition::default();
+        this.partition_index = input.i32()?;
+        this.acknowledgement_batches =
+            input.array(form, 18, |input| AcknowledgementBatch::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i32(self.partition_index);
+        out.array(&self.acknowledgement_batches, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for AcknowledgePartition {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("acknowledgementBatches", &self.acknowledgement_batches);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for AcknowledgePartition {
+    fn arbitrary(random: &mut Random, version: i16) -> AcknowledgePartition {
+        let mut this = AcknowledgePartition::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.acknowledgement_batches = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`AcknowledgePartition::acknowledgement_batches`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct AcknowledgementBatch {
     pub first_offset: i64,
@@ -143,95 +235,6 @@ impl Arbitrary for AcknowledgementBatch {
         this.first_offset = Arbitrary::arbitrary(random, version);
         this.last_offset = Arbitrary::arbitrary(random, version);
         this.acknowledge_types = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct AcknowledgePartition {
-    pub partition_index: i32,
-    pub acknowledgement_batches: Vec<AcknowledgementBatch>,
-}
-
-impl AcknowledgePartition {
-    fn decode(input: &mut Decoder, version: i16) -> Result<AcknowledgePartition, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = AcknowledgePartition::default();
-        this.partition_index = input.i32()?;
-        this.acknowledgement_batches =
-            input.array(form, 18, |input| AcknowledgementBatch::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i32(self.partition_index);
-        out.array(&self.acknowledgement_batches, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for AcknowledgePartition {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("acknowledgementBatches", &self.acknowledgement_batches);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for AcknowledgePartition {
-    fn arbitrary(random: &mut Random, version: i16) -> AcknowledgePartition {
-        let mut this = AcknowledgePartition::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.acknowledgement_batches = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct AcknowledgeTopic {
-    pub topic_id: Uuid,
-    pub partitions: Vec<AcknowledgePartition>,
-}
-
-impl AcknowledgeTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<AcknowledgeTopic, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = AcknowledgeTopic::default();
-        this.topic_id = input.uuid()?;
-        this.partitions = input.array(form, 6, |input| AcknowledgePartition::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for AcknowledgeTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for AcknowledgeTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> AcknowledgeTopic {
-        let mut this = AcknowledgeTopic::default();
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -31,7 +31,7 @@ impl Message for ShareAcknowledgeResponse {
         this.throttle_time_ms = input.i32()?;
         this.error_code = input.i16()?;
         this.error_message = input.nullable_string(form)?;
-        if version == 2 {
+        if version >= 2 {
             this.acquisition_lock_timeout_ms = input.i32()?;
         }
         this.responses =
@@ -47,7 +47,7 @@ impl Message for ShareAcknowledgeResponse {
         out.i32(self.throttle_time_ms);
         out.i16(self.error_code);
         out.nullable_string(self.error_message.as_deref(), form)?;
-        if version == 2 {
+        if version >= 2 {
             out.i32(self.acquisition_lock_timeout_ms);
         }
         out.array(&self.responses, form, |out, value| value.encode(out, version))?;
@@ -63,7 +63,7 @@ impl ToJson for ShareAcknowledgeResponse {
         object.field("throttleTimeMs", &self.throttle_time_ms);
         object.field("errorCode", &self.error_code);
         object.field("errorMessage", &self.error_message);
-        if version == 2 {
+        if version >= 2 {
             object.field("acquisitionLockTimeoutMs", &self.acquisition_lock_timeout_ms);
         }
         object.field("responses", &self.responses);
@@ -79,7 +79,7 @@ impl Arbitrary for ShareAcknowledgeResponse {
         this.throttle_time_ms = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
         this.error_message = Arbitrary::arbitrary(random, version);
-        if version == 2 {
+        if version >= 2 {
             this.acquisition_lock_timeout_ms = Arbitrary::arbitrary(random, version);
         }
         this.responses = Arbitrary::arbitrary(random, version);
@@ -88,48 +88,52 @@ impl Arbitrary for ShareAcknowledgeResponse {
     }
 }
 
+/// What [`ShareAcknowledgeResponse::responses`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct LeaderIdAndEpoch {
-    pub leader_id: i32,
-    pub leader_epoch: i32,
+pub struct ShareAcknowledgeTopicResponse {
+    pub topic_id: Uuid,
+    pub partitions: Vec<PartitionData>,
 }
 
-impl LeaderIdAndEpoch {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<LeaderIdAndEpoch, DecodeError> {
-        let mut this = LeaderIdAndEpoch::default();
-        this.leader_id = input.i32()?;
-        this.leader_epoch = input.i32()?;
+impl ShareAcknowledgeTopicResponse {
+    fn decode(input: &mut Decoder, version: i16) -> Result<ShareAcknowledgeTopicResponse, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = ShareAcknowledgeTopicResponse::default();
+        this.topic_id = input.uuid()?;
+        this.partitions = input.array(form, 17, |input| PartitionData::decode(input, version))?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.leader_id);
-        out.i32(self.leader_epoch);
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for LeaderIdAndEpoch {
+impl ToJson for ShareAcknowledgeTopicResponse {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("leaderId", &self.leader_id);
-        object.field("leaderEpoch", &self.leader_epoch);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for LeaderIdAndEpoch {
-    fn arbitrary(random: &mut Random, version: i16) -> LeaderIdAndEpoch {
-        let mut this = LeaderIdAndEpoch::default();
-        this.leader_id = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
+impl Arbitrary for ShareAcknowledgeTopicResponse {
+    fn arbitrary(random: &mut Random, version: i16) -> ShareAcknowledgeTopicResponse {
+        let mut this = ShareAcknowledgeTopicResponse::default();
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`ShareAcknowledgeTopicResponse::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionData {
     pub partition_index: i32,
@@ -184,50 +188,50 @@ impl Arbitrary for PartitionData {
     }
 }
 
+/// What [`PartitionData::current_leader`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct ShareAcknowledgeTopicResponse {
-    pub topic_id: Uuid,
-    pub partitions: Vec<PartitionData>,
+pub struct LeaderIdAndEpoch {
+    pub leader_id: i32,
+    pub leader_epoch: i32,
 }
 
-impl ShareAcknowledgeTopicResponse {
-    fn decode(input: &mut Decoder, version: i16) -> Result<ShareAcknowledgeTopicResponse, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = ShareAcknowledgeTopicResponse::default();
-        this.topic_id = input.uuid()?;
-        this.partitions = input.array(form, 17, |input| PartitionData::decode(input, version))?;
+impl LeaderIdAndEpoch {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<LeaderIdAndEpoch, DecodeError> {
+        let mut this = LeaderIdAndEpoch::default();
+        this.leader_id = input.i32()?;
+        this.leader_epoch = input.i32()?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.leader_id);
+        out.i32(self.leader_epoch);
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for ShareAcknowledgeTopicResponse {
+impl ToJson for LeaderIdAndEpoch {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
+        object.field("leaderId", &self.leader_id);
+        object.field("leaderEpoch", &self.leader_epoch);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for ShareAcknowledgeTopicResponse {
-    fn arbitrary(random: &mut Random, version: i16) -> ShareAcknowledgeTopicResponse {
-        let mut this = ShareAcknowledgeTopicResponse::default();
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
+impl Arbitrary for LeaderIdAndEpoch {
+    fn arbitrary(random: &mut Random, version: i16) -> LeaderIdAndEpoch {
+        let mut this = LeaderIdAndEpoch::default();
+        this.leader_id = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`ShareAcknowledgeResponse::node_endpoints`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct NodeEndpoint {
     pub node_id: i32,

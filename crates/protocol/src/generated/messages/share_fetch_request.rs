@@ -64,10 +64,10 @@ impl Message for ShareFetchRequest {
         this.max_bytes = input.i32()?;
         this.max_records = input.i32()?;
         this.batch_size = input.i32()?;
-        if version == 2 {
+        if version >= 2 {
             this.share_acquire_mode = input.i8()?;
         }
-        if version == 2 {
+        if version >= 2 {
             this.is_renew_ack = input.bool()?;
         }
         this.topics = input.array(form, 18, |input| FetchTopic::decode(input, version))?;
@@ -87,10 +87,10 @@ impl Message for ShareFetchRequest {
         out.i32(self.max_bytes);
         out.i32(self.max_records);
         out.i32(self.batch_size);
-        if version == 2 {
+        if version >= 2 {
             out.i8(self.share_acquire_mode);
         }
-        if version == 2 {
+        if version >= 2 {
             out.bool(self.is_renew_ack);
         }
         out.array(&self.topics, form, |out, value| value.encode(out, version))?;
@@ -111,10 +111,10 @@ impl ToJson for ShareFetchRequest {
         object.field("maxBytes", &self.max_bytes);
         object.field("maxRecords", &self.max_records);
         object.field("batchSize", &self.batch_size);
-        if version == 2 {
+        if version >= 2 {
             object.field("shareAcquireMode", &self.share_acquire_mode);
         }
-        if version == 2 {
+        if version >= 2 {
             object.field("isRenewAck", &self.is_renew_ack);
         }
         object.field("topics", &self.topics);
@@ -135,10 +135,10 @@ impl Arbitrary for ShareFetchRequest {
         this.max_bytes = Arbitrary::arbitrary(random, version);
         this.max_records = Arbitrary::arbitrary(random, version);
         this.batch_size = Arbitrary::arbitrary(random, version);
-        if version == 2 {
+        if version >= 2 {
             this.share_acquire_mode = Arbitrary::arbitrary(random, version);
         }
-        if version == 2 {
+        if version >= 2 {
             this.is_renew_ack = Arbitrary::arbitrary(random, version);
         }
         this.topics = Arbitrary::arbitrary(random, version);
@@ -147,6 +147,98 @@ impl Arbitrary for ShareFetchRequest {
     }
 }
 
+/// What [`ShareFetchRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct FetchTopic {
+    pub topic_id: Uuid,
+    pub partitions: Vec<FetchPartition>,
+}
+
+impl FetchTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<FetchTopic, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = FetchTopic::default();
+        this.topic_id = input.uuid()?;
+        this.partitions = input.array(form, 6, |input| FetchPartition::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for FetchTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for FetchTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> FetchTopic {
+        let mut this = FetchTopic::default();
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`FetchTopic::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct FetchPartition {
+    pub partition_index: i32,
+    pub acknowledgement_batches: Vec<AcknowledgementBatch>,
+}
+
+impl FetchPartition {
+    fn decode(input: &mut Decoder, version: i16) -> Result<FetchPartition, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = FetchPartition::default();
+        this.partition_index = input.i32()?;
+        this.acknowledgement_batches =
+            input.array(form, 18, |input| AcknowledgementBatch::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i32(self.partition_index);
+        out.array(&self.acknowledgement_batches, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for FetchPartition {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("acknowledgementBatches", &self.acknowledgement_batches);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for FetchPartition {
+    fn arbitrary(random: &mut Random, version: i16) -> FetchPartition {
+        let mut this = FetchPartition::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.acknowledgement_batches = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`FetchPartition::acknowledgement_batches`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct AcknowledgementBatch {
     pub first_offset: i64,
@@ -199,95 +291,7 @@ impl Arbitrary for AcknowledgementBatch {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct FetchPartition {
-    pub partition_index: i32,
-    pub acknowledgement_batches: Vec<AcknowledgementBatch>,
-}
-
-impl FetchPartition {
-    fn decode(input: &mut Decoder, version: i16) -> Result<FetchPartition, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = FetchPartition::default();
-        this.partition_index = input.i32()?;
-        this.acknowledgement_batches =
-            input.array(form, 18, |input| AcknowledgementBatch::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i32(self.partition_index);
-        out.array(&self.acknowledgement_batches, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for FetchPartition {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("acknowledgementBatches", &self.acknowledgement_batches);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for FetchPartition {
-    fn arbitrary(random: &mut Random, version: i16) -> FetchPartition {
-        let mut this = FetchPartition::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.acknowledgement_batches = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct FetchTopic {
-    pub topic_id: Uuid,
-    pub partitions: Vec<FetchPartition>,
-}
-
-impl FetchTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<FetchTopic, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = FetchTopic::default();
-        this.topic_id = input.uuid()?;
-        this.partitions = input.array(form, 6, |input| FetchPartition::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for FetchTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for FetchTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> FetchTopic {
-        let mut this = FetchTopic::default();
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`ShareFetchRequest::forgotten_topics_data`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ForgottenTopic {
     pub topic_id: Uuid,

@@ -79,95 +79,52 @@ impl Arbitrary for ShareFetchResponse {
     }
 }
 
+/// What [`ShareFetchResponse::responses`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct LeaderIdAndEpoch {
-    pub leader_id: i32,
-    pub leader_epoch: i32,
+pub struct ShareFetchableTopicResponse {
+    pub topic_id: Uuid,
+    pub partitions: Vec<PartitionData>,
 }
 
-impl LeaderIdAndEpoch {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<LeaderIdAndEpoch, DecodeError> {
-        let mut this = LeaderIdAndEpoch::default();
-        this.leader_id = input.i32()?;
-        this.leader_epoch = input.i32()?;
+impl ShareFetchableTopicResponse {
+    fn decode(input: &mut Decoder, version: i16) -> Result<ShareFetchableTopicResponse, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = ShareFetchableTopicResponse::default();
+        this.topic_id = input.uuid()?;
+        this.partitions = input.array(form, 22, |input| PartitionData::decode(input, version))?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.leader_id);
-        out.i32(self.leader_epoch);
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for LeaderIdAndEpoch {
+impl ToJson for ShareFetchableTopicResponse {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("leaderId", &self.leader_id);
-        object.field("leaderEpoch", &self.leader_epoch);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for LeaderIdAndEpoch {
-    fn arbitrary(random: &mut Random, version: i16) -> LeaderIdAndEpoch {
-        let mut this = LeaderIdAndEpoch::default();
-        this.leader_id = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
+impl Arbitrary for ShareFetchableTopicResponse {
+    fn arbitrary(random: &mut Random, version: i16) -> ShareFetchableTopicResponse {
+        let mut this = ShareFetchableTopicResponse::default();
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct AcquiredRecords {
-    pub first_offset: i64,
-    pub last_offset: i64,
-    pub delivery_count: i16,
-}
-
-impl AcquiredRecords {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<AcquiredRecords, DecodeError> {
-        let mut this = AcquiredRecords::default();
-        this.first_offset = input.i64()?;
-        this.last_offset = input.i64()?;
-        this.delivery_count = input.i16()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i64(self.first_offset);
-        out.i64(self.last_offset);
-        out.i16(self.delivery_count);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for AcquiredRecords {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("firstOffset", &self.first_offset);
-        object.field("lastOffset", &self.last_offset);
-        object.field("deliveryCount", &self.delivery_count);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for AcquiredRecords {
-    fn arbitrary(random: &mut Random, version: i16) -> AcquiredRecords {
-        let mut this = AcquiredRecords::default();
-        this.first_offset = Arbitrary::arbitrary(random, version);
-        this.last_offset = Arbitrary::arbitrary(random, version);
-        this.delivery_count = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`ShareFetchableTopicResponse::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionData {
     pub partition_index: i32,
@@ -242,50 +199,98 @@ impl Arbitrary for PartitionData {
     }
 }
 
+/// What [`PartitionData::current_leader`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct ShareFetchableTopicResponse {
-    pub topic_id: Uuid,
-    pub partitions: Vec<PartitionData>,
+pub struct LeaderIdAndEpoch {
+    pub leader_id: i32,
+    pub leader_epoch: i32,
 }
 
-impl ShareFetchableTopicResponse {
-    fn decode(input: &mut Decoder, version: i16) -> Result<ShareFetchableTopicResponse, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = ShareFetchableTopicResponse::default();
-        this.topic_id = input.uuid()?;
-        this.partitions = input.array(form, 22, |input| PartitionData::decode(input, version))?;
+impl LeaderIdAndEpoch {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<LeaderIdAndEpoch, DecodeError> {
+        let mut this = LeaderIdAndEpoch::default();
+        this.leader_id = input.i32()?;
+        this.leader_epoch = input.i32()?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.leader_id);
+        out.i32(self.leader_epoch);
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for ShareFetchableTopicResponse {
+impl ToJson for LeaderIdAndEpoch {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
+        object.field("leaderId", &self.leader_id);
+        object.field("leaderEpoch", &self.leader_epoch);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for ShareFetchableTopicResponse {
-    fn arbitrary(random: &mut Random, version: i16) -> ShareFetchableTopicResponse {
-        let mut this = ShareFetchableTopicResponse::default();
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
+impl Arbitrary for LeaderIdAndEpoch {
+    fn arbitrary(random: &mut Random, version: i16) -> LeaderIdAndEpoch {
+        let mut this = LeaderIdAndEpoch::default();
+        this.leader_id = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`PartitionData::acquired_records`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct AcquiredRecords {
+    pub first_offset: i64,
+    pub last_offset: i64,
+    pub delivery_count: i16,
+}
+
+impl AcquiredRecords {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<AcquiredRecords, DecodeError> {
+        let mut this = AcquiredRecords::default();
+        this.first_offset = input.i64()?;
+        this.last_offset = input.i64()?;
+        this.delivery_count = input.i16()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i64(self.first_offset);
+        out.i64(self.last_offset);
+        out.i16(self.delivery_count);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for AcquiredRecords {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("firstOffset", &self.first_offset);
+        object.field("lastOffset", &self.last_offset);
+        object.field("deliveryCount", &self.delivery_count);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for AcquiredRecords {
+    fn arbitrary(random: &mut Random, version: i16) -> AcquiredRecords {
+        let mut this = AcquiredRecords::default();
+        this.first_offset = Arbitrary::arbitrary(random, version);
+        this.last_offset = Arbitrary::arbitrary(random, version);
+        this.delivery_count = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`ShareFetchResponse::node_endpoints`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct NodeEndpoint {
     pub node_id: i32,

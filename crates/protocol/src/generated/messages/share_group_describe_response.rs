@@ -58,75 +58,7 @@ impl Arbitrary for ShareGroupDescribeResponse {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Member {
-    pub member_id: String,
-    pub rack_id: Option<String>,
-    pub member_epoch: i32,
-    pub client_id: String,
-    pub client_host: String,
-    pub subscribed_topic_names: Vec<String>,
-    pub assignment: Assignment,
-}
-
-impl Member {
-    fn decode(input: &mut Decoder, version: i16) -> Result<Member, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = Member::default();
-        this.member_id = input.string(form)?;
-        this.rack_id = input.nullable_string(form)?;
-        this.member_epoch = input.i32()?;
-        this.client_id = input.string(form)?;
-        this.client_host = input.string(form)?;
-        this.subscribed_topic_names = input.array(form, 1, |input| input.string(form))?;
-        this.assignment = Assignment::decode(input, version)?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.member_id, form)?;
-        out.nullable_string(self.rack_id.as_deref(), form)?;
-        out.i32(self.member_epoch);
-        out.string(&self.client_id, form)?;
-        out.string(&self.client_host, form)?;
-        out.array(&self.subscribed_topic_names, form, |out, value| out.string(value, form))?;
-        self.assignment.encode(out, version)?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for Member {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("memberId", &self.member_id);
-        object.field("rackId", &self.rack_id);
-        object.field("memberEpoch", &self.member_epoch);
-        object.field("clientId", &self.client_id);
-        object.field("clientHost", &self.client_host);
-        object.field("subscribedTopicNames", &self.subscribed_topic_names);
-        object.field("assignment", &self.assignment);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for Member {
-    fn arbitrary(random: &mut Random, version: i16) -> Member {
-        let mut this = Member::default();
-        this.member_id = Arbitrary::arbitrary(random, version);
-        this.rack_id = Arbitrary::arbitrary(random, version);
-        this.member_epoch = Arbitrary::arbitrary(random, version);
-        this.client_id = Arbitrary::arbitrary(random, version);
-        this.client_host = Arbitrary::arbitrary(random, version);
-        this.subscribed_topic_names = Arbitrary::arbitrary(random, version);
-        this.assignment = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`ShareGroupDescribeResponse::groups`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribedGroup {
     pub error_code: i16,
@@ -219,6 +151,76 @@ impl Arbitrary for DescribedGroup {
         this.assignor_name = Arbitrary::arbitrary(random, version);
         this.members = Arbitrary::arbitrary(random, version);
         this.authorized_operations = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`DescribedGroup::members`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Member {
+    pub member_id: String,
+    pub rack_id: Option<String>,
+    pub member_epoch: i32,
+    pub client_id: String,
+    pub client_host: String,
+    pub subscribed_topic_names: Vec<String>,
+    pub assignment: Assignment,
+}
+
+impl Member {
+    fn decode(input: &mut Decoder, version: i16) -> Result<Member, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = Member::default();
+        this.member_id = input.string(form)?;
+        this.rack_id = input.nullable_string(form)?;
+        this.member_epoch = input.i32()?;
+        this.client_id = input.string(form)?;
+        this.client_host = input.string(form)?;
+        this.subscribed_topic_names = input.array(form, 1, |input| input.string(form))?;
+        this.assignment = Assignment::decode(input, version)?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.member_id, form)?;
+        out.nullable_string(self.rack_id.as_deref(), form)?;
+        out.i32(self.member_epoch);
+        out.string(&self.client_id, form)?;
+        out.string(&self.client_host, form)?;
+        out.array(&self.subscribed_topic_names, form, |out, value| out.string(value, form))?;
+        self.assignment.encode(out, version)?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for Member {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("memberId", &self.member_id);
+        object.field("rackId", &self.rack_id);
+        object.field("memberEpoch", &self.member_epoch);
+        object.field("clientId", &self.client_id);
+        object.field("clientHost", &self.client_host);
+        object.field("subscribedTopicNames", &self.subscribed_topic_names);
+        object.field("assignment", &self.assignment);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for Member {
+    fn arbitrary(random: &mut Random, version: i16) -> Member {
+        let mut this = Member::default();
+        this.member_id = Arbitrary::arbitrary(random, version);
+        this.rack_id = Arbitrary::arbitrary(random, version);
+        this.member_epoch = Arbitrary::arbitrary(random, version);
+        this.client_id = Arbitrary::arbitrary(random, version);
+        this.client_host = Arbitrary::arbitrary(random, version);
+        this.subscribed_topic_names = Arbitrary::arbitrary(random, version);
+        this.assignment = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -86,6 +86,7 @@ impl Arbitrary for ShareGroupHeartbeatResponse {
     }
 }
 
+/// What [`ShareGroupHeartbeatResponse::assignment`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Assignment {
     pub topic_partitions: Vec<TopicPartitions>,

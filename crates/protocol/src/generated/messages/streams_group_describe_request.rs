@@ -27,7 +27,7 @@ impl Message for StreamsGroupDescribeRequest {
         let mut this = StreamsGroupDescribeRequest::default();
         this.group_ids = input.array(form, 1, |input| input.string(form))?;
         this.include_authorized_operations = input.bool()?;
-        if version == 1 {
+        if version >= 1 {
             this.include_topology_description = input.bool()?;
         }
         input.skip_tagged_fields()?;
@@ -39,7 +39,7 @@ impl Message for StreamsGroupDescribeRequest {
         let form = Form::Flexible;
         out.array(&self.group_ids, form, |out, value| out.string(value, form))?;
         out.bool(self.include_authorized_operations);
-        if version == 1 {
+        if version >= 1 {
             out.bool(self.include_topology_description);
         }
         out.tagged_fields();
@@ -52,7 +52,7 @@ impl ToJson for StreamsGroupDescribeRequest {
         let mut object = Object::new(out, version);
         object.field("groupIds", &self.group_ids);
         object.field("includeAuthorizedOperations", &self.include_authorized_operations);
-        if version == 1 {
+        if version >= 1 {
             object.field("includeTopologyDescription", &self.include_topology_description);
         }
         object.end();
@@ -65,7 +65,7 @@ impl Arbitrary for StreamsGroupDescribeRequest {
         let mut this = StreamsGroupDescribeRequest::default();
         this.group_ids = Arbitrary::arbitrary(random, version);
         this.include_authorized_operations = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.include_topology_description = Arbitrary::arbitrary(random, version);
         }
         this

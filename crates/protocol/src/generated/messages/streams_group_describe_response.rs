@@ -58,6 +58,201 @@ impl Arbitrary for StreamsGroupDescribeResponse {
     }
 }
 
+/// What [`StreamsGroupDescribeResponse::groups`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DescribedGroup {
+    pub error_code: i16,
+    pub error_message: Option<String>,
+    pub group_id: String,
+    pub group_state: String,
+    pub group_epoch: i32,
+    pub assignment_epoch: i32,
+    pub topology: Option<Topology>,
+    pub members: Vec<Member>,
+    /// Default `i32::MIN`.
+    pub authorized_operations: i32,
+    /// Versions 1+.
+    pub topology_description: Option<TopologyDescription>,
+    /// Versions 1+.
+    pub topology_description_status: i8,
+    /// Versions 1+.
+    pub assignor_name: Option<String>,
+}
+
+impl Default for DescribedGroup {
+    fn default() -> DescribedGroup {
+        DescribedGroup {
+            error_code: 0,
+            error_message: None,
+            group_id: String::new(),
+            group_state: String::new(),
+            group_epoch: 0,
+            assignment_epoch: 0,
+            topology: None,
+            members: Vec::new(),
+            authorized_operations: i32::MIN,
+            topology_description: None,
+            topology_description_status: 0,
+            assignor_name: None,
+        }
+    }
+}
+
+impl DescribedGroup {
+    fn decode(input: &mut Decoder, version: i16) -> Result<DescribedGroup, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = DescribedGroup::default();
+        this.error_code = input.i16()?;
+        this.error_message = input.nullable_string(form)?;
+        this.group_id = input.string(form)?;
+        this.group_state = input.string(form)?;
+        this.group_epoch = input.i32()?;
+        this.assignment_epoch = input.i32()?;
+        this.topology = if input.is_present()? { Some(Topology::decode(input, version)?) } else { None };
+        this.members = input.array(form, 28, |input| Member::decode(input, version))?;
+        this.authorized_operations = input.i32()?;
+        if version >= 1 {
+            this.topology_description =
+                if input.is_present()? { Some(TopologyDescription::decode(input, version)?) } else { None };
+        }
+        if version >= 1 {
+            this.topology_description_status = input.i8()?;
+        }
+        if version >= 1 {
+            this.assignor_name = input.nullable_string(form)?;
+        }
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i16(self.error_code);
+        out.nullable_string(self.error_message.as_deref(), form)?;
+        out.string(&self.group_id, form)?;
+        out.string(&self.group_state, form)?;
+        out.i32(self.group_epoch);
+        out.i32(self.assignment_epoch);
+        out.is_present(self.topology.is_some());
+        if let Some(value) = &self.topology {
+            value.encode(out, version)?;
+        }
+        out.array(&self.members, form, |out, value| value.encode(out, version))?;
+        out.i32(self.authorized_operations);
+        if version >= 1 {
+            out.is_present(self.topology_description.is_some());
+            if let Some(value) = &self.topology_description {
+                value.encode(out, version)?;
+            }
+        }
+        if version >= 1 {
+            out.i8(self.topology_description_status);
+        }
+        if version >= 1 {
+            out.nullable_string(self.assignor_name.as_deref(), form)?;
+        }
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for DescribedGroup {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("errorCode", &self.error_code);
+        object.field("errorMessage", &self.error_message);
+        object.field("groupId", &self.group_id);
+        object.field("groupState", &self.group_state);
+        object.field("groupEpoch", &self.group_epoch);
+        object.field("assignmentEpoch", &self.assignment_epoch);
+        object.field("topology", &self.topology);
+        object.field("members", &self.members);
+        object.field("authorizedOperations", &self.authorized_operations);
+        if version >= 1 {
+            object.field("topologyDescription", &self.topology_description);
+        }
+        if version >= 1 {
+            object.field("topologyDescriptionStatus", &self.topology_description_status);
+        }
+        if version >= 1 {
+            object.field("assignorName", &self.assignor_name);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for DescribedGroup {
+    fn arbitrary(random: &mut Random, version: i16) -> DescribedGroup {
+        let mut this = DescribedGroup::default();
+        this.error_code = Arbitrary::arbitrary(random, version);
+        this.error_message = Arbitrary::arbitrary(random, version);
+        this.group_id = Arbitrary::arbitrary(random, version);
+        this.group_state = Arbitrary::arbitrary(random, version);
+        this.group_epoch = Arbitrary::arbitrary(random, version);
+        this.assignment_epoch = Arbitrary::arbitrary(random, version);
+        this.topology = Arbitrary::arbitrary(random, version);
+        this.members = Arbitrary::arbitrary(random, version);
+        this.authorized_operations = Arbitrary::arbitrary(random, version);
+        if version >= 1 {
+            this.topology_description = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 1 {
+            this.topology_description_status = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 1 {
+            this.assignor_name = Arbitrary::arbitrary(random, version);
+        }
+        this
+    }
+}
+
+/// What [`DescribedGroup::topology`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Topology {
+    pub epoch: i32,
+    pub subtopologies: Option<Vec<Subtopology>>,
+}
+
+impl Topology {
+    fn decode(input: &mut Decoder, version: i16) -> Result<Topology, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = Topology::default();
+        this.epoch = input.i32()?;
+        this.subtopologies = input.nullable_array(form, 6, |input| Subtopology::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i32(self.epoch);
+        out.nullable_array(self.subtopologies.as_deref(), form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for Topology {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("epoch", &self.epoch);
+        object.field("subtopologies", &self.subtopologies);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for Topology {
+    fn arbitrary(random: &mut Random, version: i16) -> Topology {
+        let mut this = Topology::default();
+        this.epoch = Arbitrary::arbitrary(random, version);
+        this.subtopologies = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`Topology::subtopologies`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Subtopology {
     pub subtopology_id: String,
@@ -117,50 +312,7 @@ impl Arbitrary for Subtopology {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Topology {
-    pub epoch: i32,
-    pub subtopologies: Option<Vec<Subtopology>>,
-}
-
-impl Topology {
-    fn decode(input: &mut Decoder, version: i16) -> Result<Topology, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = Topology::default();
-        this.epoch = input.i32()?;
-        this.subtopologies = input.nullable_array(form, 6, |input| Subtopology::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i32(self.epoch);
-        out.nullable_array(self.subtopologies.as_deref(), form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for Topology {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("epoch", &self.epoch);
-        object.field("subtopologies", &self.subtopologies);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for Topology {
-    fn arbitrary(random: &mut Random, version: i16) -> Topology {
-        let mut this = Topology::default();
-        this.epoch = Arbitrary::arbitrary(random, version);
-        this.subtopologies = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`DescribedGroup::members`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Member {
     pub member_id: String,
@@ -269,154 +421,6 @@ impl Arbitrary for Member {
         this.assignment = Arbitrary::arbitrary(random, version);
         this.target_assignment = Arbitrary::arbitrary(random, version);
         this.is_classic = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct DescribedGroup {
-    pub error_code: i16,
-    pub error_message: Option<String>,
-    pub group_id: String,
-    pub group_state: String,
-    pub group_epoch: i32,
-    pub assignment_epoch: i32,
-    pub topology: Option<Topology>,
-    pub members: Vec<Member>,
-    /// Default `i32::MIN`.
-    pub authorized_operations: i32,
-    /// Versions 1+.
-    pub topology_description: Option<TopologyDescription>,
-    /// Versions 1+.
-    pub topology_description_status: i8,
-    /// Versions 1+.
-    pub assignor_name: Option<String>,
-}
-
-impl Default for DescribedGroup {
-    fn default() -> DescribedGroup {
-        DescribedGroup {
-            error_code: 0,
-            error_message: None,
-            group_id: String::new(),
-            group_state: String::new(),
-            group_epoch: 0,
-            assignment_epoch: 0,
-            topology: None,
-            members: Vec::new(),
-            authorized_operations: i32::MIN,
-            topology_description: None,
-            topology_description_status: 0,
-            assignor_name: None,
-        }
-    }
-}
-
-impl DescribedGroup {
-    fn decode(input: &mut Decoder, version: i16) -> Result<DescribedGroup, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = DescribedGroup::default();
-        this.error_code = input.i16()?;
-        this.error_message = input.nullable_string(form)?;
-        this.group_id = input.string(form)?;
-        this.group_state = input.string(form)?;
-        this.group_epoch = input.i32()?;
-        this.assignment_epoch = input.i32()?;
-        this.topology = if input.is_present()? { Some(Topology::decode(input, version)?) } else { None };
-        this.members = input.array(form, 28, |input| Member::decode(input, version))?;
-        this.authorized_operations = input.i32()?;
-        if version == 1 {
-            this.topology_description =
-                if input.is_present()? { Some(TopologyDescription::decode(input, version)?) } else { None };
-        }
-        if version == 1 {
-            this.topology_description_status = input.i8()?;
-        }
-        if version == 1 {
-            this.assignor_name = input.nullable_string(form)?;
-        }
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i16(self.error_code);
-        out.nullable_string(self.error_message.as_deref(), form)?;
-        out.string(&self.group_id, form)?;
-        out.string(&self.group_state, form)?;
-        out.i32(self.group_epoch);
-        out.i32(self.assignment_epoch);
-        out.is_present(self.topology.is_some());
-        if let Some(value) = &self.topology {
-            value.encode(out, version)?;
-        }
-        out.array(&self.members, form, |out, value| value.encode(out, version))?;
-        out.i32(self.authorized_operations);
-        if version == 1 {
-            out.is_present(self.topology_description.is_some());
-            if let Some(value) = &self.topology_description {
-                value.encode(out, version)?;
-            }
-        }
-        if version == 1 {
-            out.i8(self.topology_description_status);
-        }
-        if version == 1 {
-            out.nullable_string(self.assignor_name.as_deref(), form)?;
-        }
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for DescribedGroup {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("errorCode", &self.error_code);
-        object.field("errorMessage", &self.error_message);
-        object.field("groupId", &self.group_id);
-        object.field("groupState", &self.group_state);
-        object.field("groupEpoch", &self.group_epoch);
-        object.field("assignmentEpoch", &self.assignment_epoch);
-        object.field("topology", &self.topology);
-        object.field("members", &self.members);
-        object.field("authorizedOperations", &self.authorized_operations);
-        if version == 1 {
-            object.field("topologyDescription", &self.topology_description);
-        }
-        if version == 1 {
-            object.field("topologyDescriptionStatus", &self.topology_description_status);
-        }
-        if version == 1 {
-            object.field("assignorName", &self.assignor_name);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for DescribedGroup {
-    fn arbitrary(random: &mut Random, version: i16) -> DescribedGroup {
-        let mut this = DescribedGroup::default();
-        this.error_code = Arbitrary::arbitrary(random, version);
-        this.error_message = Arbitrary::arbitrary(random, version);
-        this.group_id = Arbitrary::arbitrary(random, version);
-        this.group_state = Arbitrary::arbitrary(random, version);
-        this.group_epoch = Arbitrary::arbitrary(random, version);
-        this.assignment_epoch = Arbitrary::arbitrary(random, version);
-        this.topology = Arbitrary::arbitrary(random, version);
-        this.members = Arbitrary::arbitrary(random, version);
-        this.authorized_operations = Arbitrary::arbitrary(random, version);
-        if version == 1 {
-            this.topology_description = Arbitrary::arbitrary(random, version);
-        }
-        if version == 1 {
-            this.topology_description_status = Arbitrary::arbitrary(random, version);
-        }
-        if version == 1 {
-            this.assignor_name = Arbitrary::arbitrary(random, version);
-        }
         this
     }
 }
@@ -720,11 +724,11 @@ impl TopologyDescription {
     fn decode(input: &mut Decoder, version: i16) -> Result<TopologyDescription, DecodeError> {
         let form = Form::Flexible;
         let mut this = TopologyDescription::default();
-        if version == 1 {
+        if version >= 1 {
             this.subtopologies =
                 input.array(form, 1, |input| TopologyDescriptionSubtopology::decode(input, version))?;
         }
-        if version == 1 {
+        if version >= 1 {
             this.global_stores =
                 input.array(form, 1, |input| TopologyDescriptionGlobalStore::decode(input, version))?;
         }
@@ -734,10 +738,10 @@ impl TopologyDescription {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::Flexible;
-        if version == 1 {
+        if version >= 1 {
             out.array(&self.subtopologies, form, |out, value| value.encode(out, version))?;
         }
-        if version == 1 {
+        if version >= 1 {
             out.array(&self.global_stores, form, |out, value| value.encode(out, version))?;
         }
         out.tagged_fields();
@@ -748,10 +752,10 @@ impl TopologyDescription {
 impl ToJson for TopologyDescription {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        if version == 1 {
+        if version >= 1 {
             object.field("subtopologies", &self.subtopologies);
         }
-        if version == 1 {
+        if version >= 1 {
             object.field("globalStores", &self.global_stores);
         }
         object.end();
@@ -762,10 +766,10 @@ impl ToJson for TopologyDescription {
 impl Arbitrary for TopologyDescription {
     fn arbitrary(random: &mut Random, version: i16) -> TopologyDescription {
         let mut this = TopologyDescription::default();
-        if version == 1 {
+        if version >= 1 {
             this.subtopologies = Arbitrary::arbitrary(random, version);
         }
-        if version == 1 {
+        if version >= 1 {
             this.global_stores = Arbitrary::arbitrary(random, version);
         }
         this
@@ -784,10 +788,10 @@ impl TopologyDescriptionSubtopology {
     fn decode(input: &mut Decoder, version: i16) -> Result<TopologyDescriptionSubtopology, DecodeError> {
         let form = Form::Flexible;
         let mut this = TopologyDescriptionSubtopology::default();
-        if version == 1 {
+        if version >= 1 {
             this.subtopology_id = input.string(form)?;
         }
-        if version == 1 {
+        if version >= 1 {
             this.nodes = input.array(form, 1, |input| TopologyDescriptionNode::decode(input, version))?;
         }
         input.skip_tagged_fields()?;
@@ -796,10 +800,10 @@ impl TopologyDescriptionSubtopology {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::Flexible;
-        if version == 1 {
+        if version >= 1 {
             out.string(&self.subtopology_id, form)?;
         }
-        if version == 1 {
+        if version >= 1 {
             out.array(&self.nodes, form, |out, value| value.encode(out, version))?;
         }
         out.tagged_fields();
@@ -810,10 +814,10 @@ impl TopologyDescriptionSubtopology {
 impl ToJson for TopologyDescriptionSubtopology {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        if version == 1 {
+        if version >= 1 {
             object.field("subtopologyId", &self.subtopology_id);
         }
-        if version == 1 {
+        if version >= 1 {
             object.field("nodes", &self.nodes);
         }
         object.end();
@@ -824,10 +828,10 @@ impl ToJson for TopologyDescriptionSubtopology {
 impl Arbitrary for TopologyDescriptionSubtopology {
     fn arbitrary(random: &mut Random, version: i16) -> TopologyDescriptionSubtopology {
         let mut this = TopologyDescriptionSubtopology::default();
-        if version == 1 {
+        if version >= 1 {
             this.subtopology_id = Arbitrary::arbitrary(random, version);
         }
-        if version == 1 {
+        if version >= 1 {
             this.nodes = Arbitrary::arbitrary(random, version);
         }
         this
@@ -854,22 +858,22 @@ impl TopologyDescriptionNode {
     fn decode(input: &mut Decoder, version: i16) -> Result<TopologyDescriptionNode, DecodeError> {
         let form = Form::Flexible;
         let mut this = TopologyDescriptionNode::default();
-        if version == 1 {
+        if version >= 1 {
             this.name = input.string(form)?;
         }
-        if version == 1 {
+        if version >= 1 {
             this.node_type = input.i8()?;
         }
-        if version == 1 {
+        if version >= 1 {
             this.source_topics = input.array(form, 1, |input| input.string(form))?;
         }
-        if version == 1 {
+        if version >= 1 {
             this.sink_topic = input.nullable_string(form)?;
         }
-        if version == 1 {
+        if version >= 1 {
             this.stores = input.array(form, 1, |input| input.string(form))?;
         }
-        if version == 1 {
+        if version >= 1 {
             this.successors = input.array(form, 1, |input| input.string(form))?;
         }
         input.skip_tagged_fields()?;
@@ -878,22 +882,22 @@ impl TopologyDescriptionNode {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::Flexible;
-        if version == 1 {
+        if version >= 1 {
             out.string(&self.name, form)?;
         }
-        if version == 1 {
+        if version >= 1 {
             out.i8(self.node_type);
         }
-        if version == 1 {
+        if version >= 1 {
             out.array(&self.source_topics, form, |out, value| out.string(value, form))?;
         }
-        if version == 1 {
+        if version >= 1 {
             out.nullable_string(self.sink_topic.as_deref(), form)?;
         }
-        if version == 1 {
+        if version >= 1 {
             out.array(&self.stores, form, |out, value| out.string(value, form))?;
         }
-        if version == 1 {
+        if version >= 1 {
             out.array(&self.successors, form, |out, value| out.string(value, form))?;
         }
         out.tagged_fields();
@@ -904,22 +908,22 @@ impl TopologyDescriptionNode {
 impl ToJson for TopologyDescriptionNode {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        if version == 1 {
+        if version >= 1 {
             object.field("name", &self.name);
         }
-        if version == 1 {
+        if version >= 1 {
             object.field("nodeType", &self.node_type);
         }
-        if version == 1 {
+        if version >= 1 {
             object.field("sourceTopics", &self.source_topics);
         }
-        if version == 1 {
+        if version >= 1 {
             object.field("sinkTopic", &self.sink_topic);
         }
-        if version == 1 {
+        if version >= 1 {
             object.field("stores", &self.stores);
         }
-        if version == 1 {
+        if version >= 1 {
             object.field("successors", &self.successors);
         }
         object.end();
@@ -930,22 +934,22 @@ impl ToJson for TopologyDescriptionNode {
 impl Arbitrary for TopologyDescriptionNode {
     fn arbitrary(random: &mut Random, version: i16) -> TopologyDescriptionNode {
         let mut this = TopologyDescriptionNode::default();
-        if version == 1 {
+        if version >= 1 {
             this.name = Arbitrary::arbitrary(random, version);
         }
-        if version == 1 {
+        if version >= 1 {
             this.node_type = Arbitrary::arbitrary(random, version);
         }
-        if version == 1 {
+        if version >= 1 {
             this.source_topics = Arbitrary::arbitrary(random, version);
         }
-        if version == 1 {
+        if version >= 1 {
             this.sink_topic = Arbitrary::arbitrary(random, version);
         }
-        if version == 1 {
+        if version >= 1 {
             this.stores = Arbitrary::arbitrary(random, version);
         }
-        if version == 1 {
+        if version >= 1 {
             this.successors = Arbitrary::arbitrary(random, version);
         }
         this
@@ -963,10 +967,10 @@ pub struct TopologyDescriptionGlobalStore {
 impl TopologyDescriptionGlobalStore {
     fn decode(input: &mut Decoder, version: i16) -> Result<TopologyDescriptionGlobalStore, DecodeError> {
         let mut this = TopologyDescriptionGlobalStore::default();
-        if version == 1 {
+        if version >= 1 {
             this.source = TopologyDescriptionNode::decode(input, version)?;
         }
-        if version == 1 {
+        if version >= 1 {
             this.processor = TopologyDescriptionNode::decode(input, version)?;
         }
         input.skip_tagged_fields()?;
@@ -974,10 +978,10 @@ impl TopologyDescriptionGlobalStore {
     }
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        if version == 1 {
+        if version >= 1 {
             self.source.encode(out, version)?;
         }
-        if version == 1 {
+        if version >= 1 {
             self.processor.encode(out, version)?;
         }
         out.tagged_fields();
@@ -988,10 +992,10 @@ impl TopologyDescriptionGlobalStore {
 impl ToJson for TopologyDescriptionGlobalStore {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        if version == 1 {
+        if version >= 1 {
             object.field("source", &self.source);
         }
-        if version == 1 {
+        if version >= 1 {
             object.field("processor", &self.processor);
         }
         object.end();
@@ -1002,10 +1006,10 @@ impl ToJson for TopologyDescriptionGlobalStore {
 impl Arbitrary for TopologyDescriptionGlobalStore {
     fn arbitrary(random: &mut Random, version: i16) -> TopologyDescriptionGlobalStore {
         let mut this = TopologyDescriptionGlobalStore::default();
-        if version == 1 {
+        if version >= 1 {
             this.source = Arbitrary::arbitrary(random, version);
         }
-        if version == 1 {
+        if version >= 1 {
             this.processor = Arbitrary::arbitrary(random, version);
         }
         this

@@ -164,64 +164,52 @@ impl Arbitrary for StreamsGroupHeartbeatRequest {
     }
 }
 
+/// What [`StreamsGroupHeartbeatRequest::topology`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct CopartitionGroup {
-    pub source_topics: Vec<i16>,
-    pub source_topic_regex: Vec<i16>,
-    pub repartition_source_topics: Vec<i16>,
+pub struct Topology {
+    pub epoch: i32,
+    pub subtopologies: Vec<Subtopology>,
 }
 
-impl CopartitionGroup {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<CopartitionGroup, DecodeError> {
+impl Topology {
+    fn decode(input: &mut Decoder, version: i16) -> Result<Topology, DecodeError> {
         let form = Form::Flexible;
-        let mut this = CopartitionGroup::default();
-        this.source_topics = input.array(form, 2, |input| input.i16())?;
-        this.source_topic_regex = input.array(form, 2, |input| input.i16())?;
-        this.repartition_source_topics = input.array(form, 2, |input| input.i16())?;
+        let mut this = Topology::default();
+        this.epoch = input.i32()?;
+        this.subtopologies = input.array(form, 8, |input| Subtopology::decode(input, version))?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         let form = Form::Flexible;
-        out.array(&self.source_topics, form, |out, value| {
-            out.i16(*value);
-            Ok(())
-        })?;
-        out.array(&self.source_topic_regex, form, |out, value| {
-            out.i16(*value);
-            Ok(())
-        })?;
-        out.array(&self.repartition_source_topics, form, |out, value| {
-            out.i16(*value);
-            Ok(())
-        })?;
+        out.i32(self.epoch);
+        out.array(&self.subtopologies, form, |out, value| value.encode(out, version))?;
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for CopartitionGroup {
+impl ToJson for Topology {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("sourceTopics", &self.source_topics);
-        object.field("sourceTopicRegex", &self.source_topic_regex);
-        object.field("repartitionSourceTopics", &self.repartition_source_topics);
+        object.field("epoch", &self.epoch);
+        object.field("subtopologies", &self.subtopologies);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for CopartitionGroup {
-    fn arbitrary(random: &mut Random, version: i16) -> CopartitionGroup {
-        let mut this = CopartitionGroup::default();
-        this.source_topics = Arbitrary::arbitrary(random, version);
-        this.source_topic_regex = Arbitrary::arbitrary(random, version);
-        this.repartition_source_topics = Arbitrary::arbitrary(random, version);
+impl Arbitrary for Topology {
+    fn arbitrary(random: &mut Random, version: i16) -> Topology {
+        let mut this = Topology::default();
+        this.epoch = Arbitrary::arbitrary(random, version);
+        this.subtopologies = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`Topology::subtopologies`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Subtopology {
     pub subtopology_id: String,
@@ -291,46 +279,61 @@ impl Arbitrary for Subtopology {
     }
 }
 
+/// What [`Subtopology::copartition_groups`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct Topology {
-    pub epoch: i32,
-    pub subtopologies: Vec<Subtopology>,
+pub struct CopartitionGroup {
+    pub source_topics: Vec<i16>,
+    pub source_topic_regex: Vec<i16>,
+    pub repartition_source_topics: Vec<i16>,
 }
 
-impl Topology {
-    fn decode(input: &mut Decoder, version: i16) -> Result<Topology, DecodeError> {
+impl CopartitionGroup {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<CopartitionGroup, DecodeError> {
         let form = Form::Flexible;
-        let mut this = Topology::default();
-        this.epoch = input.i32()?;
-        this.subtopologies = input.array(form, 8, |input| Subtopology::decode(input, version))?;
+        let mut this = CopartitionGroup::default();
+        this.source_topics = input.array(form, 2, |input| input.i16())?;
+        this.source_topic_regex = input.array(form, 2, |input| input.i16())?;
+        this.repartition_source_topics = input.array(form, 2, |input| input.i16())?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
         let form = Form::Flexible;
-        out.i32(self.epoch);
-        out.array(&self.subtopologies, form, |out, value| value.encode(out, version))?;
+        out.array(&self.source_topics, form, |out, value| {
+            out.i16(*value);
+            Ok(())
+        })?;
+        out.array(&self.source_topic_regex, form, |out, value| {
+            out.i16(*value);
+            Ok(())
+        })?;
+        out.array(&self.repartition_source_topics, form, |out, value| {
+            out.i16(*value);
+            Ok(())
+        })?;
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for Topology {
+impl ToJson for CopartitionGroup {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("epoch", &self.epoch);
-        object.field("subtopologies", &self.subtopologies);
+        object.field("sourceTopics", &self.source_topics);
+        object.field("sourceTopicRegex", &self.source_topic_regex);
+        object.field("repartitionSourceTopics", &self.repartition_source_topics);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for Topology {
-    fn arbitrary(random: &mut Random, version: i16) -> Topology {
-        let mut this = Topology::default();
-        this.epoch = Arbitrary::arbitrary(random, version);
-        this.subtopologies = Arbitrary::arbitrary(random, version);
+impl Arbitrary for CopartitionGroup {
+    fn arbitrary(random: &mut Random, version: i16) -> CopartitionGroup {
+        let mut this = CopartitionGroup::default();
+        this.source_topics = Arbitrary::arbitrary(random, version);
+        this.source_topic_regex = Arbitrary::arbitrary(random, version);
+        this.repartition_source_topics = Arbitrary::arbitrary(random, version);
         this
     }
 }

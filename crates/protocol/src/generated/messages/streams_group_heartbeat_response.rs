@@ -74,14 +74,14 @@ impl Message for StreamsGroupHeartbeatResponse {
             this.acceptable_recovery_lag_legacy = input.i32()?;
         }
         this.task_offset_interval_ms = input.i32()?;
-        if version == 1 {
+        if version >= 1 {
             this.acceptable_recovery_lag = input.i64()?;
         }
         this.status = input.nullable_array(form, 3, |input| Status::decode(input, version))?;
         this.active_tasks = input.nullable_array(form, 3, |input| TaskIds::decode(input, version))?;
         this.standby_tasks = input.nullable_array(form, 3, |input| TaskIds::decode(input, version))?;
         this.warmup_tasks = input.nullable_array(form, 3, |input| TaskIds::decode(input, version))?;
-        if version == 1 {
+        if version >= 1 {
             this.topology_description_required = input.bool()?;
         }
         this.endpoint_information_epoch = input.i32()?;
@@ -104,14 +104,14 @@ impl Message for StreamsGroupHeartbeatResponse {
             out.i32(self.acceptable_recovery_lag_legacy);
         }
         out.i32(self.task_offset_interval_ms);
-        if version == 1 {
+        if version >= 1 {
             out.i64(self.acceptable_recovery_lag);
         }
         out.nullable_array(self.status.as_deref(), form, |out, value| value.encode(out, version))?;
         out.nullable_array(self.active_tasks.as_deref(), form, |out, value| value.encode(out, version))?;
         out.nullable_array(self.standby_tasks.as_deref(), form, |out, value| value.encode(out, version))?;
         out.nullable_array(self.warmup_tasks.as_deref(), form, |out, value| value.encode(out, version))?;
-        if version == 1 {
+        if version >= 1 {
             out.bool(self.topology_description_required);
         }
         out.i32(self.endpoint_information_epoch);
@@ -136,14 +136,14 @@ impl ToJson for StreamsGroupHeartbeatResponse {
             object.field("acceptableRecoveryLagLegacy", &self.acceptable_recovery_lag_legacy);
         }
         object.field("taskOffsetIntervalMs", &self.task_offset_interval_ms);
-        if version == 1 {
+        if version >= 1 {
             object.field("acceptableRecoveryLag", &self.acceptable_recovery_lag);
         }
         object.field("status", &self.status);
         object.field("activeTasks", &self.active_tasks);
         object.field("standbyTasks", &self.standby_tasks);
         object.field("warmupTasks", &self.warmup_tasks);
-        if version == 1 {
+        if version >= 1 {
             object.field("topologyDescriptionRequired", &self.topology_description_required);
         }
         object.field("endpointInformationEpoch", &self.endpoint_information_epoch);
@@ -166,14 +166,14 @@ impl Arbitrary for StreamsGroupHeartbeatResponse {
             this.acceptable_recovery_lag_legacy = Arbitrary::arbitrary(random, version);
         }
         this.task_offset_interval_ms = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.acceptable_recovery_lag = Arbitrary::arbitrary(random, version);
         }
         this.status = Arbitrary::arbitrary(random, version);
         this.active_tasks = Arbitrary::arbitrary(random, version);
         this.standby_tasks = Arbitrary::arbitrary(random, version);
         this.warmup_tasks = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.topology_description_required = Arbitrary::arbitrary(random, version);
         }
         this.endpoint_information_epoch = Arbitrary::arbitrary(random, version);
@@ -182,6 +182,7 @@ impl Arbitrary for StreamsGroupHeartbeatResponse {
     }
 }
 
+/// What [`StreamsGroupHeartbeatResponse::partitions_by_user_endpoint`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct EndpointToPartitions {
     pub user_endpoint: Endpoint,

@@ -37,10 +37,10 @@ impl Message for SyncGroupRequest {
         if version >= 3 {
             this.group_instance_id = input.nullable_string(form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             this.protocol_type = input.nullable_string(form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             this.protocol_name = input.nullable_string(form)?;
         }
         this.assignments =
@@ -60,10 +60,10 @@ impl Message for SyncGroupRequest {
         if version >= 3 {
             out.nullable_string(self.group_instance_id.as_deref(), form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             out.nullable_string(self.protocol_type.as_deref(), form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             out.nullable_string(self.protocol_name.as_deref(), form)?;
         }
         out.array(&self.assignments, form, |out, value| value.encode(out, version))?;
@@ -83,10 +83,10 @@ impl ToJson for SyncGroupRequest {
         if version >= 3 {
             object.field("groupInstanceId", &self.group_instance_id);
         }
-        if version == 5 {
+        if version >= 5 {
             object.field("protocolType", &self.protocol_type);
         }
-        if version == 5 {
+        if version >= 5 {
             object.field("protocolName", &self.protocol_name);
         }
         object.field("assignments", &self.assignments);
@@ -104,10 +104,10 @@ impl Arbitrary for SyncGroupRequest {
         if version >= 3 {
             this.group_instance_id = Arbitrary::arbitrary(random, version);
         }
-        if version == 5 {
+        if version >= 5 {
             this.protocol_type = Arbitrary::arbitrary(random, version);
         }
-        if version == 5 {
+        if version >= 5 {
             this.protocol_name = Arbitrary::arbitrary(random, version);
         }
         this.assignments = Arbitrary::arbitrary(random, version);
@@ -115,6 +115,7 @@ impl Arbitrary for SyncGroupRequest {
     }
 }
 
+/// What [`SyncGroupRequest::assignments`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct SyncGroupRequestAssignment {
     pub member_id: String,

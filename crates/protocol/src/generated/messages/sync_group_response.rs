@@ -33,10 +33,10 @@ impl Message for SyncGroupResponse {
             this.throttle_time_ms = input.i32()?;
         }
         this.error_code = input.i16()?;
-        if version == 5 {
+        if version >= 5 {
             this.protocol_type = input.nullable_string(form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             this.protocol_name = input.nullable_string(form)?;
         }
         this.assignment = input.bytes(form)?;
@@ -53,10 +53,10 @@ impl Message for SyncGroupResponse {
             out.i32(self.throttle_time_ms);
         }
         out.i16(self.error_code);
-        if version == 5 {
+        if version >= 5 {
             out.nullable_string(self.protocol_type.as_deref(), form)?;
         }
-        if version == 5 {
+        if version >= 5 {
             out.nullable_string(self.protocol_name.as_deref(), form)?;
         }
         out.bytes(&self.assignment, form)?;
@@ -74,10 +74,10 @@ impl ToJson for SyncGroupResponse {
             object.field("throttleTimeMs", &self.throttle_time_ms);
         }
         object.field("errorCode", &self.error_code);
-        if version == 5 {
+        if version >= 5 {
             object.field("protocolType", &self.protocol_type);
         }
-        if version == 5 {
+        if version >= 5 {
             object.field("protocolName", &self.protocol_name);
         }
         object.field("assignment", &self.assignment);
@@ -93,10 +93,10 @@ impl Arbitrary for SyncGroupResponse {
             this.throttle_time_ms = Arbitrary::arbitrary(random, version);
         }
         this.error_code = Arbitrary::arbitrary(random, version);
-        if version == 5 {
+        if version >= 5 {
             this.protocol_type = Arbitrary::arbitrary(random, version);
         }
-        if version == 5 {
+        if version >= 5 {
             this.protocol_name = Arbitrary::arbitrary(random, version);
         }
         this.assignment = Arbitrary::arbitrary(random, version);

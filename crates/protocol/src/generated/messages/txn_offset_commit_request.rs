@@ -134,6 +134,80 @@ impl Arbitrary for TxnOffsetCommitRequest {
     }
 }
 
+/// What [`TxnOffsetCommitRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TxnOffsetCommitRequestTopic {
+    /// Versions 0–5.
+    pub name: String,
+    /// Versions 6+.
+    pub topic_id: Uuid,
+    pub partitions: Vec<TxnOffsetCommitRequestPartition>,
+}
+
+impl TxnOffsetCommitRequestTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TxnOffsetCommitRequestTopic, DecodeError> {
+        let form = Form::flexible_if(version >= 3);
+        let mut this = TxnOffsetCommitRequestTopic::default();
+        if version <= 5 {
+            this.name = input.string(form)?;
+        }
+        if version >= 6 {
+            this.topic_id = input.uuid()?;
+        }
+        this.partitions =
+            input.array(form, 14, |input| TxnOffsetCommitRequestPartition::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 3);
+        if version <= 5 {
+            out.string(&self.name, form)?;
+        }
+        if version >= 6 {
+            out.uuid(self.topic_id);
+        }
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for TxnOffsetCommitRequestTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        if version <= 5 {
+            object.field("name", &self.name);
+        }
+        if version >= 6 {
+            object.field("topicId", &self.topic_id);
+        }
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for TxnOffsetCommitRequestTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> TxnOffsetCommitRequestTopic {
+        let mut this = TxnOffsetCommitRequestTopic::default();
+        if version <= 5 {
+            this.name = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 6 {
+            this.topic_id = Arbitrary::arbitrary(random, version);
+        }
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TxnOffsetCommitRequestTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TxnOffsetCommitRequestPartition {
     pub partition_index: i32,
@@ -209,78 +283,6 @@ impl Arbitrary for TxnOffsetCommitRequestPartition {
             this.committed_leader_epoch = Arbitrary::arbitrary(random, version);
         }
         this.committed_metadata = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TxnOffsetCommitRequestTopic {
-    /// Versions 0–5.
-    pub name: String,
-    /// Versions 6+.
-    pub topic_id: Uuid,
-    pub partitions: Vec<TxnOffsetCommitRequestPartition>,
-}
-
-impl TxnOffsetCommitRequestTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TxnOffsetCommitRequestTopic, DecodeError> {
-        let form = Form::flexible_if(version >= 3);
-        let mut this = TxnOffsetCommitRequestTopic::default();
-        if version <= 5 {
-            this.name = input.string(form)?;
-        }
-        if version == 6 {
-            this.topic_id = input.uuid()?;
-        }
-        this.partitions =
-            input.array(form, 14, |input| TxnOffsetCommitRequestPartition::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 3);
-        if version <= 5 {
-            out.string(&self.name, form)?;
-        }
-        if version == 6 {
-            out.uuid(self.topic_id);
-        }
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for TxnOffsetCommitRequestTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        if version <= 5 {
-            object.field("name", &self.name);
-        }
-        if version == 6 {
-            object.field("topicId", &self.topic_id);
-        }
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TxnOffsetCommitRequestTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> TxnOffsetCommitRequestTopic {
-        let mut this = TxnOffsetCommitRequestTopic::default();
-        if version <= 5 {
-            this.name = Arbitrary::arbitrary(random, version);
-        }
-        if version == 6 {
-            this.topic_id = Arbitrary::arbitrary(random, version);
-        }
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -62,6 +62,80 @@ impl Arbitrary for TxnOffsetCommitResponse {
     }
 }
 
+/// What [`TxnOffsetCommitResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TxnOffsetCommitResponseTopic {
+    /// Versions 0–5.
+    pub name: String,
+    /// Versions 6+.
+    pub topic_id: Uuid,
+    pub partitions: Vec<TxnOffsetCommitResponsePartition>,
+}
+
+impl TxnOffsetCommitResponseTopic {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TxnOffsetCommitResponseTopic, DecodeError> {
+        let form = Form::flexible_if(version >= 3);
+        let mut this = TxnOffsetCommitResponseTopic::default();
+        if version <= 5 {
+            this.name = input.string(form)?;
+        }
+        if version >= 6 {
+            this.topic_id = input.uuid()?;
+        }
+        this.partitions =
+            input.array(form, 6, |input| TxnOffsetCommitResponsePartition::decode(input, version))?;
+        if form.is_flexible() {
+            input.skip_tagged_fields()?;
+        }
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::flexible_if(version >= 3);
+        if version <= 5 {
+            out.string(&self.name, form)?;
+        }
+        if version >= 6 {
+            out.uuid(self.topic_id);
+        }
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        if form.is_flexible() {
+            out.tagged_fields();
+        }
+        Ok(())
+    }
+}
+
+impl ToJson for TxnOffsetCommitResponseTopic {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        if version <= 5 {
+            object.field("name", &self.name);
+        }
+        if version >= 6 {
+            object.field("topicId", &self.topic_id);
+        }
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for TxnOffsetCommitResponseTopic {
+    fn arbitrary(random: &mut Random, version: i16) -> TxnOffsetCommitResponseTopic {
+        let mut this = TxnOffsetCommitResponseTopic::default();
+        if version <= 5 {
+            this.name = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 6 {
+            this.topic_id = Arbitrary::arbitrary(random, version);
+        }
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TxnOffsetCommitResponseTopic::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TxnOffsetCommitResponsePartition {
     pub partition_index: i32,
@@ -106,78 +180,6 @@ impl Arbitrary for TxnOffsetCommitResponsePartition {
         let mut this = TxnOffsetCommitResponsePartition::default();
         this.partition_index = Arbitrary::arbitrary(random, version);
         this.error_code = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TxnOffsetCommitResponseTopic {
-    /// Versions 0–5.
-    pub name: String,
-    /// Versions 6+.
-    pub topic_id: Uuid,
-    pub partitions: Vec<TxnOffsetCommitResponsePartition>,
-}
-
-impl TxnOffsetCommitResponseTopic {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TxnOffsetCommitResponseTopic, DecodeError> {
-        let form = Form::flexible_if(version >= 3);
-        let mut this = TxnOffsetCommitResponseTopic::default();
-        if version <= 5 {
-            this.name = input.string(form)?;
-        }
-        if version == 6 {
-            this.topic_id = input.uuid()?;
-        }
-        this.partitions =
-            input.array(form, 6, |input| TxnOffsetCommitResponsePartition::decode(input, version))?;
-        if form.is_flexible() {
-            input.skip_tagged_fields()?;
-        }
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::flexible_if(version >= 3);
-        if version <= 5 {
-            out.string(&self.name, form)?;
-        }
-        if version == 6 {
-            out.uuid(self.topic_id);
-        }
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        if form.is_flexible() {
-            out.tagged_fields();
-        }
-        Ok(())
-    }
-}
-
-impl ToJson for TxnOffsetCommitResponseTopic {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        if version <= 5 {
-            object.field("name", &self.name);
-        }
-        if version == 6 {
-            object.field("topicId", &self.topic_id);
-        }
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TxnOffsetCommitResponseTopic {
-    fn arbitrary(random: &mut Random, version: i16) -> TxnOffsetCommitResponseTopic {
-        let mut this = TxnOffsetCommitResponseTopic::default();
-        if version <= 5 {
-            this.name = Arbitrary::arbitrary(random, version);
-        }
-        if version == 6 {
-            this.topic_id = Arbitrary::arbitrary(random, version);
-        }
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

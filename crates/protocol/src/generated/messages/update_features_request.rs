@@ -79,6 +79,7 @@ impl Arbitrary for UpdateFeaturesRequest {
     }
 }
 
+/// What [`UpdateFeaturesRequest::feature_updates`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureUpdateKey {
     pub feature: String,

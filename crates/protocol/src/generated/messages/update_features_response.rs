@@ -89,6 +89,7 @@ impl Arbitrary for UpdateFeaturesResponse {
     }
 }
 
+/// What [`UpdateFeaturesResponse::results`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpdatableFeatureResult {
     /// Versions 0–1.

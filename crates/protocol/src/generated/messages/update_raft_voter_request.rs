@@ -92,6 +92,7 @@ impl Arbitrary for UpdateRaftVoterRequest {
     }
 }
 
+/// What [`UpdateRaftVoterRequest::listeners`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Listener {
     pub name: String,
@@ -141,6 +142,7 @@ impl Arbitrary for Listener {
     }
 }
 
+/// What [`UpdateRaftVoterRequest::kraft_version_feature`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct KRaftVersionFeature {
     pub min_supported_version: i16,

@@ -75,6 +75,7 @@ impl Arbitrary for UpdateRaftVoterResponse {
     }
 }
 
+/// What [`UpdateRaftVoterResponse::current_leader`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CurrentLeader {
     /// Default `-1`.

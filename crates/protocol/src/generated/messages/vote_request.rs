@@ -78,105 +78,7 @@ impl Arbitrary for VoteRequest {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionData {
-    pub partition_index: i32,
-    pub replica_epoch: i32,
-    pub replica_id: i32,
-    /// Versions 1+.
-    pub replica_directory_id: Uuid,
-    /// Versions 1+.
-    pub voter_directory_id: Uuid,
-    pub last_offset_epoch: i32,
-    pub last_offset: i64,
-    /// Versions 2+.
-    pub pre_vote: bool,
-}
-
-impl PartitionData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
-        let mut this = PartitionData::default();
-        this.partition_index = input.i32()?;
-        this.replica_epoch = input.i32()?;
-        this.replica_id = input.i32()?;
-        if version >= 1 {
-            this.replica_directory_id = input.uuid()?;
-        }
-        if version >= 1 {
-            this.voter_directory_id = input.uuid()?;
-        }
-        this.last_offset_epoch = input.i32()?;
-        this.last_offset = input.i64()?;
-        if version == 2 {
-            this.pre_vote = input.bool()?;
-        }
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        out.i32(self.partition_index);
-        out.i32(self.replica_epoch);
-        out.i32(self.replica_id);
-        if version >= 1 {
-            out.uuid(self.replica_directory_id);
-        }
-        if version >= 1 {
-            out.uuid(self.voter_directory_id);
-        }
-        out.i32(self.last_offset_epoch);
-        out.i64(self.last_offset);
-        if version == 2 {
-            out.bool(self.pre_vote);
-        }
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("replicaEpoch", &self.replica_epoch);
-        object.field("replicaId", &self.replica_id);
-        if version >= 1 {
-            object.field("replicaDirectoryId", &self.replica_directory_id);
-        }
-        if version >= 1 {
-            object.field("voterDirectoryId", &self.voter_directory_id);
-        }
-        object.field("lastOffsetEpoch", &self.last_offset_epoch);
-        object.field("lastOffset", &self.last_offset);
-        if version == 2 {
-            object.field("preVote", &self.pre_vote);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionData {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
-        let mut this = PartitionData::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.replica_epoch = Arbitrary::arbitrary(random, version);
-        this.replica_id = Arbitrary::arbitrary(random, version);
-        if version >= 1 {
-            this.replica_directory_id = Arbitrary::arbitrary(random, version);
-        }
-        if version >= 1 {
-            this.voter_directory_id = Arbitrary::arbitrary(random, version);
-        }
-        this.last_offset_epoch = Arbitrary::arbitrary(random, version);
-        this.last_offset = Arbitrary::arbitrary(random, version);
-        if version == 2 {
-            this.pre_vote = Arbitrary::arbitrary(random, version);
-        }
-        this
-    }
-}
-
+/// What [`VoteRequest::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicData {
     pub topic_name: String,
@@ -217,6 +119,106 @@ impl Arbitrary for TopicData {
         let mut this = TopicData::default();
         this.topic_name = Arbitrary::arbitrary(random, version);
         this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicData::partitions`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PartitionData {
+    pub partition_index: i32,
+    pub replica_epoch: i32,
+    pub replica_id: i32,
+    /// Versions 1+.
+    pub replica_directory_id: Uuid,
+    /// Versions 1+.
+    pub voter_directory_id: Uuid,
+    pub last_offset_epoch: i32,
+    pub last_offset: i64,
+    /// Versions 2+.
+    pub pre_vote: bool,
+}
+
+impl PartitionData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
+        let mut this = PartitionData::default();
+        this.partition_index = input.i32()?;
+        this.replica_epoch = input.i32()?;
+        this.replica_id = input.i32()?;
+        if version >= 1 {
+            this.replica_directory_id = input.uuid()?;
+        }
+        if version >= 1 {
+            this.voter_directory_id = input.uuid()?;
+        }
+        this.last_offset_epoch = input.i32()?;
+        this.last_offset = input.i64()?;
+        if version >= 2 {
+            this.pre_vote = input.bool()?;
+        }
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        out.i32(self.partition_index);
+        out.i32(self.replica_epoch);
+        out.i32(self.replica_id);
+        if version >= 1 {
+            out.uuid(self.replica_directory_id);
+        }
+        if version >= 1 {
+            out.uuid(self.voter_directory_id);
+        }
+        out.i32(self.last_offset_epoch);
+        out.i64(self.last_offset);
+        if version >= 2 {
+            out.bool(self.pre_vote);
+        }
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("replicaEpoch", &self.replica_epoch);
+        object.field("replicaId", &self.replica_id);
+        if version >= 1 {
+            object.field("replicaDirectoryId", &self.replica_directory_id);
+        }
+        if version >= 1 {
+            object.field("voterDirectoryId", &self.voter_directory_id);
+        }
+        object.field("lastOffsetEpoch", &self.last_offset_epoch);
+        object.field("lastOffset", &self.last_offset);
+        if version >= 2 {
+            object.field("preVote", &self.pre_vote);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionData {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
+        let mut this = PartitionData::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.replica_epoch = Arbitrary::arbitrary(random, version);
+        this.replica_id = Arbitrary::arbitrary(random, version);
+        if version >= 1 {
+            this.replica_directory_id = Arbitrary::arbitrary(random, version);
+        }
+        if version >= 1 {
+            this.voter_directory_id = Arbitrary::arbitrary(random, version);
+        }
+        this.last_offset_epoch = Arbitrary::arbitrary(random, version);
+        this.last_offset = Arbitrary::arbitrary(random, version);
+        if version >= 2 {
+            this.pre_vote = Arbitrary::arbitrary(random, version);
+        }
         this
     }
 }

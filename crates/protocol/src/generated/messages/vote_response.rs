@@ -82,6 +82,52 @@ impl Arbitrary for VoteResponse {
     }
 }
 
+/// What [`VoteResponse::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TopicData {
+    pub topic_name: String,
+    pub partitions: Vec<PartitionData>,
+}
+
+impl TopicData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<TopicData, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = TopicData::default();
+        this.topic_name = input.string(form)?;
+        this.partitions = input.array(form, 16, |input| PartitionData::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.topic_name, form)?;
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for TopicData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicName", &self.topic_name);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for TopicData {
+    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
+        let mut this = TopicData::default();
+        this.topic_name = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicData::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionData {
     pub partition_index: i32,
@@ -139,50 +185,7 @@ impl Arbitrary for PartitionData {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TopicData {
-    pub topic_name: String,
-    pub partitions: Vec<PartitionData>,
-}
-
-impl TopicData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<TopicData, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = TopicData::default();
-        this.topic_name = input.string(form)?;
-        this.partitions = input.array(form, 16, |input| PartitionData::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.topic_name, form)?;
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for TopicData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicName", &self.topic_name);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for TopicData {
-    fn arbitrary(random: &mut Random, version: i16) -> TopicData {
-        let mut this = TopicData::default();
-        this.topic_name = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`VoteResponse::node_endpoints`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct NodeEndpoint {
     /// Versions 1+.

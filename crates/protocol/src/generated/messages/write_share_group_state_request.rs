@@ -58,6 +58,139 @@ impl Arbitrary for WriteShareGroupStateRequest {
     }
 }
 
+/// What [`WriteShareGroupStateRequest::topics`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct WriteStateData {
+    pub topic_id: Uuid,
+    pub partitions: Vec<PartitionData>,
+}
+
+impl WriteStateData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<WriteStateData, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = WriteStateData::default();
+        this.topic_id = input.uuid()?;
+        this.partitions = input.array(form, 22, |input| PartitionData::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.uuid(self.topic_id);
+        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for WriteStateData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicId", &self.topic_id);
+        object.field("partitions", &self.partitions);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for WriteStateData {
+    fn arbitrary(random: &mut Random, version: i16) -> WriteStateData {
+        let mut this = WriteStateData::default();
+        this.topic_id = Arbitrary::arbitrary(random, version);
+        this.partitions = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`WriteStateData::partitions`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionData {
+    pub partition: i32,
+    pub state_epoch: i32,
+    pub leader_epoch: i32,
+    pub start_offset: i64,
+    /// Versions 1+. Default `-1`.
+    pub delivery_complete_count: i32,
+    pub state_batches: Vec<StateBatch>,
+}
+
+impl Default for PartitionData {
+    fn default() -> PartitionData {
+        PartitionData {
+            partition: 0,
+            state_epoch: 0,
+            leader_epoch: 0,
+            start_offset: 0,
+            delivery_complete_count: -1,
+            state_batches: Vec::new(),
+        }
+    }
+}
+
+impl PartitionData {
+    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = PartitionData::default();
+        this.partition = input.i32()?;
+        this.state_epoch = input.i32()?;
+        this.leader_epoch = input.i32()?;
+        this.start_offset = input.i64()?;
+        if version >= 1 {
+            this.delivery_complete_count = input.i32()?;
+        }
+        this.state_batches = input.array(form, 20, |input| StateBatch::decode(input, version))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i32(self.partition);
+        out.i32(self.state_epoch);
+        out.i32(self.leader_epoch);
+        out.i64(self.start_offset);
+        if version >= 1 {
+            out.i32(self.delivery_complete_count);
+        }
+        out.array(&self.state_batches, form, |out, value| value.encode(out, version))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionData {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partition", &self.partition);
+        object.field("stateEpoch", &self.state_epoch);
+        object.field("leaderEpoch", &self.leader_epoch);
+        object.field("startOffset", &self.start_offset);
+        if version >= 1 {
+            object.field("deliveryCompleteCount", &self.delivery_complete_count);
+        }
+        object.field("stateBatches", &self.state_batches);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionData {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
+        let mut this = PartitionData::default();
+        this.partition = Arbitrary::arbitrary(random, version);
+        this.state_epoch = Arbitrary::arbitrary(random, version);
+        this.leader_epoch = Arbitrary::arbitrary(random, version);
+        this.start_offset = Arbitrary::arbitrary(random, version);
+        if version >= 1 {
+            this.delivery_complete_count = Arbitrary::arbitrary(random, version);
+        }
+        this.state_batches = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`PartitionData::state_batches`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct StateBatch {
     pub first_offset: i64,
@@ -106,136 +239,6 @@ impl Arbitrary for StateBatch {
         this.last_offset = Arbitrary::arbitrary(random, version);
         this.delivery_state = Arbitrary::arbitrary(random, version);
         this.delivery_count = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct PartitionData {
-    pub partition: i32,
-    pub state_epoch: i32,
-    pub leader_epoch: i32,
-    pub start_offset: i64,
-    /// Versions 1+. Default `-1`.
-    pub delivery_complete_count: i32,
-    pub state_batches: Vec<StateBatch>,
-}
-
-impl Default for PartitionData {
-    fn default() -> PartitionData {
-        PartitionData {
-            partition: 0,
-            state_epoch: 0,
-            leader_epoch: 0,
-            start_offset: 0,
-            delivery_complete_count: -1,
-            state_batches: Vec::new(),
-        }
-    }
-}
-
-impl PartitionData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<PartitionData, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = PartitionData::default();
-        this.partition = input.i32()?;
-        this.state_epoch = input.i32()?;
-        this.leader_epoch = input.i32()?;
-        this.start_offset = input.i64()?;
-        if version == 1 {
-            this.delivery_complete_count = input.i32()?;
-        }
-        this.state_batches = input.array(form, 20, |input| StateBatch::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i32(self.partition);
-        out.i32(self.state_epoch);
-        out.i32(self.leader_epoch);
-        out.i64(self.start_offset);
-        if version == 1 {
-            out.i32(self.delivery_complete_count);
-        }
-        out.array(&self.state_batches, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partition", &self.partition);
-        object.field("stateEpoch", &self.state_epoch);
-        object.field("leaderEpoch", &self.leader_epoch);
-        object.field("startOffset", &self.start_offset);
-        if version == 1 {
-            object.field("deliveryCompleteCount", &self.delivery_complete_count);
-        }
-        object.field("stateBatches", &self.state_batches);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionData {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionData {
-        let mut this = PartitionData::default();
-        this.partition = Arbitrary::arbitrary(random, version);
-        this.state_epoch = Arbitrary::arbitrary(random, version);
-        this.leader_epoch = Arbitrary::arbitrary(random, version);
-        this.start_offset = Arbitrary::arbitrary(random, version);
-        if version == 1 {
-            this.delivery_complete_count = Arbitrary::arbitrary(random, version);
-        }
-        this.state_batches = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct WriteStateData {
-    pub topic_id: Uuid,
-    pub partitions: Vec<PartitionData>,
-}
-
-impl WriteStateData {
-    fn decode(input: &mut Decoder, version: i16) -> Result<WriteStateData, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = WriteStateData::default();
-        this.topic_id = input.uuid()?;
-        this.partitions = input.array(form, 22, |input| PartitionData::decode(input, version))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.uuid(self.topic_id);
-        out.array(&self.partitions, form, |out, value| value.encode(out, version))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for WriteStateData {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicId", &self.topic_id);
-        object.field("partitions", &self.partitions);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for WriteStateData {
-    fn arbitrary(random: &mut Random, version: i16) -> WriteStateData {
-        let mut this = WriteStateData::default();
-        this.topic_id = Arbitrary::arbitrary(random, version);
-        this.partitions = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -53,6 +53,81 @@ impl Arbitrary for WriteTxnMarkersRequest {
     }
 }
 
+/// What [`WriteTxnMarkersRequest::markers`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct WritableTxnMarker {
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    pub transaction_result: bool,
+    pub topics: Vec<WritableTxnMarkerTopic>,
+    pub coordinator_epoch: i32,
+    /// Versions 2+.
+    pub transaction_version: i8,
+}
+
+impl WritableTxnMarker {
+    fn decode(input: &mut Decoder, version: i16) -> Result<WritableTxnMarker, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = WritableTxnMarker::default();
+        this.producer_id = input.i64()?;
+        this.producer_epoch = input.i16()?;
+        this.transaction_result = input.bool()?;
+        this.topics = input.array(form, 3, |input| WritableTxnMarkerTopic::decode(input, version))?;
+        this.coordinator_epoch = input.i32()?;
+        if version >= 2 {
+            this.transaction_version = input.i8()?;
+        }
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i64(self.producer_id);
+        out.i16(self.producer_epoch);
+        out.bool(self.transaction_result);
+        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
+        out.i32(self.coordinator_epoch);
+        if version >= 2 {
+            out.i8(self.transaction_version);
+        }
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for WritableTxnMarker {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("producerId", &self.producer_id);
+        object.field("producerEpoch", &self.producer_epoch);
+        object.field("transactionResult", &self.transaction_result);
+        object.field("topics", &self.topics);
+        object.field("coordinatorEpoch", &self.coordinator_epoch);
+        if version >= 2 {
+            object.field("transactionVersion", &self.transaction_version);
+        }
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for WritableTxnMarker {
+    fn arbitrary(random: &mut Random, version: i16) -> WritableTxnMarker {
+        let mut this = WritableTxnMarker::default();
+        this.producer_id = Arbitrary::arbitrary(random, version);
+        this.producer_epoch = Arbitrary::arbitrary(random, version);
+        this.transaction_result = Arbitrary::arbitrary(random, version);
+        this.topics = Arbitrary::arbitrary(random, version);
+        this.coordinator_epoch = Arbitrary::arbitrary(random, version);
+        if version >= 2 {
+            this.transaction_version = Arbitrary::arbitrary(random, version);
+        }
+        this
+    }
+}
+
+/// What [`WritableTxnMarker::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct WritableTxnMarkerTopic {
     pub name: String,
@@ -96,79 +171,6 @@ impl Arbitrary for WritableTxnMarkerTopic {
         let mut this = WritableTxnMarkerTopic::default();
         this.name = Arbitrary::arbitrary(random, version);
         this.partition_indexes = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct WritableTxnMarker {
-    pub producer_id: i64,
-    pub producer_epoch: i16,
-    pub transaction_result: bool,
-    pub topics: Vec<WritableTxnMarkerTopic>,
-    pub coordinator_epoch: i32,
-    /// Versions 2+.
-    pub transaction_version: i8,
-}
-
-impl WritableTxnMarker {
-    fn decode(input: &mut Decoder, version: i16) -> Result<WritableTxnMarker, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = WritableTxnMarker::default();
-        this.producer_id = input.i64()?;
-        this.producer_epoch = input.i16()?;
-        this.transaction_result = input.bool()?;
-        this.topics = input.array(form, 3, |input| WritableTxnMarkerTopic::decode(input, version))?;
-        this.coordinator_epoch = input.i32()?;
-        if version == 2 {
-            this.transaction_version = input.i8()?;
-        }
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i64(self.producer_id);
-        out.i16(self.producer_epoch);
-        out.bool(self.transaction_result);
-        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
-        out.i32(self.coordinator_epoch);
-        if version == 2 {
-            out.i8(self.transaction_version);
-        }
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for WritableTxnMarker {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("producerId", &self.producer_id);
-        object.field("producerEpoch", &self.producer_epoch);
-        object.field("transactionResult", &self.transaction_result);
-        object.field("topics", &self.topics);
-        object.field("coordinatorEpoch", &self.coordinator_epoch);
-        if version == 2 {
-            object.field("transactionVersion", &self.transaction_version);
-        }
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for WritableTxnMarker {
-    fn arbitrary(random: &mut Random, version: i16) -> WritableTxnMarker {
-        let mut this = WritableTxnMarker::default();
-        this.producer_id = Arbitrary::arbitrary(random, version);
-        this.producer_epoch = Arbitrary::arbitrary(random, version);
-        this.transaction_result = Arbitrary::arbitrary(random, version);
-        this.topics = Arbitrary::arbitrary(random, version);
-        this.coordinator_epoch = Arbitrary::arbitrary(random, version);
-        if version == 2 {
-            this.transaction_version = Arbitrary::arbitrary(random, version);
-        }
         this
     }
 }

@@ -53,48 +53,52 @@ impl Arbitrary for WriteTxnMarkersResponse {
     }
 }
 
+/// What [`WriteTxnMarkersResponse::markers`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct WritableTxnMarkerPartitionResult {
-    pub partition_index: i32,
-    pub error_code: i16,
+pub struct WritableTxnMarkerResult {
+    pub producer_id: i64,
+    pub topics: Vec<WritableTxnMarkerTopicResult>,
 }
 
-impl WritableTxnMarkerPartitionResult {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<WritableTxnMarkerPartitionResult, DecodeError> {
-        let mut this = WritableTxnMarkerPartitionResult::default();
-        this.partition_index = input.i32()?;
-        this.error_code = input.i16()?;
+impl WritableTxnMarkerResult {
+    fn decode(input: &mut Decoder, version: i16) -> Result<WritableTxnMarkerResult, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = WritableTxnMarkerResult::default();
+        this.producer_id = input.i64()?;
+        this.topics = input.array(form, 3, |input| WritableTxnMarkerTopicResult::decode(input, version))?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i32(self.partition_index);
-        out.i16(self.error_code);
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i64(self.producer_id);
+        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for WritableTxnMarkerPartitionResult {
+impl ToJson for WritableTxnMarkerResult {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("partitionIndex", &self.partition_index);
-        object.field("errorCode", &self.error_code);
+        object.field("producerId", &self.producer_id);
+        object.field("topics", &self.topics);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for WritableTxnMarkerPartitionResult {
-    fn arbitrary(random: &mut Random, version: i16) -> WritableTxnMarkerPartitionResult {
-        let mut this = WritableTxnMarkerPartitionResult::default();
-        this.partition_index = Arbitrary::arbitrary(random, version);
-        this.error_code = Arbitrary::arbitrary(random, version);
+impl Arbitrary for WritableTxnMarkerResult {
+    fn arbitrary(random: &mut Random, version: i16) -> WritableTxnMarkerResult {
+        let mut this = WritableTxnMarkerResult::default();
+        this.producer_id = Arbitrary::arbitrary(random, version);
+        this.topics = Arbitrary::arbitrary(random, version);
         this
     }
 }
 
+/// What [`WritableTxnMarkerResult::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct WritableTxnMarkerTopicResult {
     pub name: String,
@@ -140,46 +144,45 @@ impl Arbitrary for WritableTxnMarkerTopicResult {
     }
 }
 
+/// What [`WritableTxnMarkerTopicResult::partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct WritableTxnMarkerResult {
-    pub producer_id: i64,
-    pub topics: Vec<WritableTxnMarkerTopicResult>,
+pub struct WritableTxnMarkerPartitionResult {
+    pub partition_index: i32,
+    pub error_code: i16,
 }
 
-impl WritableTxnMarkerResult {
-    fn decode(input: &mut Decoder, version: i16) -> Result<WritableTxnMarkerResult, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = WritableTxnMarkerResult::default();
-        this.producer_id = input.i64()?;
-        this.topics = input.array(form, 3, |input| WritableTxnMarkerTopicResult::decode(input, version))?;
+impl WritableTxnMarkerPartitionResult {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<WritableTxnMarkerPartitionResult, DecodeError> {
+        let mut this = WritableTxnMarkerPartitionResult::default();
+        this.partition_index = input.i32()?;
+        this.error_code = input.i16()?;
         input.skip_tagged_fields()?;
         Ok(this)
     }
 
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i64(self.producer_id);
-        out.array(&self.topics, form, |out, value| value.encode(out, version))?;
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i32(self.partition_index);
+        out.i16(self.error_code);
         out.tagged_fields();
         Ok(())
     }
 }
 
-impl ToJson for WritableTxnMarkerResult {
+impl ToJson for WritableTxnMarkerPartitionResult {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
-        object.field("producerId", &self.producer_id);
-        object.field("topics", &self.topics);
+        object.field("partitionIndex", &self.partition_index);
+        object.field("errorCode", &self.error_code);
         object.end();
     }
 }
 
 #[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for WritableTxnMarkerResult {
-    fn arbitrary(random: &mut Random, version: i16) -> WritableTxnMarkerResult {
-        let mut this = WritableTxnMarkerResult::default();
-        this.producer_id = Arbitrary::arbitrary(random, version);
-        this.topics = Arbitrary::arbitrary(random, version);
+impl Arbitrary for WritableTxnMarkerPartitionResult {
+    fn arbitrary(random: &mut Random, version: i16) -> WritableTxnMarkerPartitionResult {
+        let mut this = WritableTxnMarkerPartitionResult::default();
+        this.partition_index = Arbitrary::arbitrary(random, version);
+        this.error_code = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -77,7 +77,7 @@ impl Voter {
     fn decode(input: &mut Decoder, version: i16) -> Result<Voter, DecodeError> {
         let mut this = Voter::default();
         this.voter_id = input.i32()?;
-        if version == 1 {
+        if version >= 1 {
             this.voter_directory_id = input.uuid()?;
         }
         input.skip_tagged_fields()?;
@@ -86,7 +86,7 @@ impl Voter {
 
     fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
         out.i32(self.voter_id);
-        if version == 1 {
+        if version >= 1 {
             out.uuid(self.voter_directory_id);
         }
         out.tagged_fields();
@@ -98,7 +98,7 @@ impl ToJson for Voter {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
         object.field("voterId", &self.voter_id);
-        if version == 1 {
+        if version >= 1 {
             object.field("voterDirectoryId", &self.voter_directory_id);
         }
         object.end();
@@ -110,7 +110,7 @@ impl Arbitrary for Voter {
     fn arbitrary(random: &mut Random, version: i16) -> Voter {
         let mut this = Voter::default();
         this.voter_id = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.voter_directory_id = Arbitrary::arbitrary(random, version);
         }
         this

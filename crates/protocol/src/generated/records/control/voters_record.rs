@@ -56,97 +56,7 @@ impl Arbitrary for VotersRecord {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Endpoint {
-    pub name: String,
-    pub host: String,
-    pub port: u16,
-}
-
-impl Endpoint {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<Endpoint, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = Endpoint::default();
-        this.name = input.string(form)?;
-        this.host = input.string(form)?;
-        this.port = input.u16()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.name, form)?;
-        out.string(&self.host, form)?;
-        out.u16(self.port);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for Endpoint {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("host", &self.host);
-        object.field("port", &self.port);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for Endpoint {
-    fn arbitrary(random: &mut Random, version: i16) -> Endpoint {
-        let mut this = Endpoint::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.host = Arbitrary::arbitrary(random, version);
-        this.port = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct KRaftVersionFeature {
-    pub min_supported_version: i16,
-    pub max_supported_version: i16,
-}
-
-impl KRaftVersionFeature {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<KRaftVersionFeature, DecodeError> {
-        let mut this = KRaftVersionFeature::default();
-        this.min_supported_version = input.i16()?;
-        this.max_supported_version = input.i16()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        out.i16(self.min_supported_version);
-        out.i16(self.max_supported_version);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for KRaftVersionFeature {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("minSupportedVersion", &self.min_supported_version);
-        object.field("maxSupportedVersion", &self.max_supported_version);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for KRaftVersionFeature {
-    fn arbitrary(random: &mut Random, version: i16) -> KRaftVersionFeature {
-        let mut this = KRaftVersionFeature::default();
-        this.min_supported_version = Arbitrary::arbitrary(random, version);
-        this.max_supported_version = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`VotersRecord::voters`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Voter {
     pub voter_id: i32,
@@ -197,6 +107,99 @@ impl Arbitrary for Voter {
         this.voter_directory_id = Arbitrary::arbitrary(random, version);
         this.endpoints = Arbitrary::arbitrary(random, version);
         this.kraft_version_feature = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`Voter::endpoints`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Endpoint {
+    pub name: String,
+    pub host: String,
+    pub port: u16,
+}
+
+impl Endpoint {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<Endpoint, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = Endpoint::default();
+        this.name = input.string(form)?;
+        this.host = input.string(form)?;
+        this.port = input.u16()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.name, form)?;
+        out.string(&self.host, form)?;
+        out.u16(self.port);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for Endpoint {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("host", &self.host);
+        object.field("port", &self.port);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for Endpoint {
+    fn arbitrary(random: &mut Random, version: i16) -> Endpoint {
+        let mut this = Endpoint::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.host = Arbitrary::arbitrary(random, version);
+        this.port = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`Voter::kraft_version_feature`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct KRaftVersionFeature {
+    pub min_supported_version: i16,
+    pub max_supported_version: i16,
+}
+
+impl KRaftVersionFeature {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<KRaftVersionFeature, DecodeError> {
+        let mut this = KRaftVersionFeature::default();
+        this.min_supported_version = input.i16()?;
+        this.max_supported_version = input.i16()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        out.i16(self.min_supported_version);
+        out.i16(self.max_supported_version);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for KRaftVersionFeature {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("minSupportedVersion", &self.min_supported_version);
+        object.field("maxSupportedVersion", &self.max_supported_version);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for KRaftVersionFeature {
+    fn arbitrary(random: &mut Random, version: i16) -> KRaftVersionFeature {
+        let mut this = KRaftVersionFeature::default();
+        this.min_supported_version = Arbitrary::arbitrary(random, version);
+        this.max_supported_version = Arbitrary::arbitrary(random, version);
         this
     }
 }

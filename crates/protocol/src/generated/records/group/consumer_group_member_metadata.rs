@@ -113,7 +113,7 @@ impl Message for ConsumerGroupMemberMetadataValue {
         input.tagged_fields(|tag, input| {
             match tag {
                 0 => {
-                    this.classic_member_metadata = if input.is_present()? {
+                    this.classic_member_metadata = if input.is_present_tagged()? {
                         Some(ClassicMemberMetadata::decode(input, version)?)
                     } else {
                         None
@@ -140,7 +140,7 @@ impl Message for ConsumerGroupMemberMetadataValue {
         let mut tags = out.tagged_fields();
         if self.classic_member_metadata != Some(ClassicMemberMetadata::default()) {
             tags.field(0, |out| {
-                out.is_present(self.classic_member_metadata.is_some());
+                out.is_present_tagged(self.classic_member_metadata.is_some());
                 if let Some(value) = &self.classic_member_metadata {
                     value.encode(out, version)?;
                 }
@@ -187,50 +187,7 @@ impl Arbitrary for ConsumerGroupMemberMetadataValue {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct ClassicProtocol {
-    pub name: String,
-    pub metadata: Bytes,
-}
-
-impl ClassicProtocol {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<ClassicProtocol, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = ClassicProtocol::default();
-        this.name = input.string(form)?;
-        this.metadata = input.bytes(form)?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.string(&self.name, form)?;
-        out.bytes(&self.metadata, form)?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for ClassicProtocol {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("name", &self.name);
-        object.field("metadata", &self.metadata);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for ClassicProtocol {
-    fn arbitrary(random: &mut Random, version: i16) -> ClassicProtocol {
-        let mut this = ClassicProtocol::default();
-        this.name = Arbitrary::arbitrary(random, version);
-        this.metadata = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`ConsumerGroupMemberMetadataValue::classic_member_metadata`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ClassicMemberMetadata {
     pub session_timeout_ms: i32,
@@ -271,6 +228,51 @@ impl Arbitrary for ClassicMemberMetadata {
         let mut this = ClassicMemberMetadata::default();
         this.session_timeout_ms = Arbitrary::arbitrary(random, version);
         this.supported_protocols = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`ClassicMemberMetadata::supported_protocols`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ClassicProtocol {
+    pub name: String,
+    pub metadata: Bytes,
+}
+
+impl ClassicProtocol {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<ClassicProtocol, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = ClassicProtocol::default();
+        this.name = input.string(form)?;
+        this.metadata = input.bytes(form)?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.string(&self.name, form)?;
+        out.bytes(&self.metadata, form)?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for ClassicProtocol {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("name", &self.name);
+        object.field("metadata", &self.metadata);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for ClassicProtocol {
+    fn arbitrary(random: &mut Random, version: i16) -> ClassicProtocol {
+        let mut this = ClassicProtocol::default();
+        this.name = Arbitrary::arbitrary(random, version);
+        this.metadata = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -98,50 +98,7 @@ impl Arbitrary for ConsumerGroupPartitionMetadataValue {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct PartitionMetadata {
-    pub partition: i32,
-    pub racks: Vec<String>,
-}
-
-impl PartitionMetadata {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<PartitionMetadata, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = PartitionMetadata::default();
-        this.partition = input.i32()?;
-        this.racks = input.array(form, 1, |input| input.string(form))?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.i32(self.partition);
-        out.array(&self.racks, form, |out, value| out.string(value, form))?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for PartitionMetadata {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("partition", &self.partition);
-        object.field("racks", &self.racks);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for PartitionMetadata {
-    fn arbitrary(random: &mut Random, version: i16) -> PartitionMetadata {
-        let mut this = PartitionMetadata::default();
-        this.partition = Arbitrary::arbitrary(random, version);
-        this.racks = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`ConsumerGroupPartitionMetadataValue::topics`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicMetadata {
     pub topic_id: Uuid,
@@ -192,6 +149,51 @@ impl Arbitrary for TopicMetadata {
         this.topic_name = Arbitrary::arbitrary(random, version);
         this.num_partitions = Arbitrary::arbitrary(random, version);
         this.partition_metadata = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`TopicMetadata::partition_metadata`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PartitionMetadata {
+    pub partition: i32,
+    pub racks: Vec<String>,
+}
+
+impl PartitionMetadata {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<PartitionMetadata, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = PartitionMetadata::default();
+        this.partition = input.i32()?;
+        this.racks = input.array(form, 1, |input| input.string(form))?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.i32(self.partition);
+        out.array(&self.racks, form, |out, value| out.string(value, form))?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for PartitionMetadata {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("partition", &self.partition);
+        object.field("racks", &self.racks);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for PartitionMetadata {
+    fn arbitrary(random: &mut Random, version: i16) -> PartitionMetadata {
+        let mut this = PartitionMetadata::default();
+        this.partition = Arbitrary::arbitrary(random, version);
+        this.racks = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -109,6 +109,7 @@ impl Arbitrary for ConsumerGroupTargetAssignmentMemberValue {
     }
 }
 
+/// What [`ConsumerGroupTargetAssignmentMemberValue::topic_partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicPartition {
     pub topic_id: Uuid,

@@ -156,7 +156,7 @@ impl ToJson for OffsetCommitValue {
         if version == 1 {
             object.field("expireTimestamp", &self.expire_timestamp);
         }
-        if version == 4 && self.topic_id != Uuid::ZERO {
+        if version >= 4 && self.topic_id != Uuid::ZERO {
             object.field("topicId", &self.topic_id);
         }
         object.end();
@@ -176,7 +176,7 @@ impl Arbitrary for OffsetCommitValue {
         if version == 1 {
             this.expire_timestamp = Arbitrary::arbitrary(random, version);
         }
-        if version == 4 {
+        if version >= 4 {
             this.topic_id = Arbitrary::arbitrary(random, version);
         }
         this

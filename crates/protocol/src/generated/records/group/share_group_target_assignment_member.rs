@@ -106,6 +106,7 @@ impl Arbitrary for ShareGroupTargetAssignmentMemberValue {
     }
 }
 
+/// What [`ShareGroupTargetAssignmentMemberValue::topic_partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicPartition {
     pub topic_id: Uuid,

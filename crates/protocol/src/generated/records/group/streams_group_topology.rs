@@ -103,64 +103,7 @@ impl Arbitrary for StreamsGroupTopologyValue {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct CopartitionGroup {
-    pub source_topics: Vec<i16>,
-    pub source_topic_regex: Vec<i16>,
-    pub repartition_source_topics: Vec<i16>,
-}
-
-impl CopartitionGroup {
-    fn decode(input: &mut Decoder, _version: i16) -> Result<CopartitionGroup, DecodeError> {
-        let form = Form::Flexible;
-        let mut this = CopartitionGroup::default();
-        this.source_topics = input.array(form, 2, |input| input.i16())?;
-        this.source_topic_regex = input.array(form, 2, |input| input.i16())?;
-        this.repartition_source_topics = input.array(form, 2, |input| input.i16())?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
-        let form = Form::Flexible;
-        out.array(&self.source_topics, form, |out, value| {
-            out.i16(*value);
-            Ok(())
-        })?;
-        out.array(&self.source_topic_regex, form, |out, value| {
-            out.i16(*value);
-            Ok(())
-        })?;
-        out.array(&self.repartition_source_topics, form, |out, value| {
-            out.i16(*value);
-            Ok(())
-        })?;
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for CopartitionGroup {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("sourceTopics", &self.source_topics);
-        object.field("sourceTopicRegex", &self.source_topic_regex);
-        object.field("repartitionSourceTopics", &self.repartition_source_topics);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for CopartitionGroup {
-    fn arbitrary(random: &mut Random, version: i16) -> CopartitionGroup {
-        let mut this = CopartitionGroup::default();
-        this.source_topics = Arbitrary::arbitrary(random, version);
-        this.source_topic_regex = Arbitrary::arbitrary(random, version);
-        this.repartition_source_topics = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`StreamsGroupTopologyValue::subtopologies`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Subtopology {
     pub subtopology_id: String,
@@ -226,6 +169,65 @@ impl Arbitrary for Subtopology {
         this.repartition_sink_topics = Arbitrary::arbitrary(random, version);
         this.repartition_source_topics = Arbitrary::arbitrary(random, version);
         this.copartition_groups = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`Subtopology::copartition_groups`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CopartitionGroup {
+    pub source_topics: Vec<i16>,
+    pub source_topic_regex: Vec<i16>,
+    pub repartition_source_topics: Vec<i16>,
+}
+
+impl CopartitionGroup {
+    fn decode(input: &mut Decoder, _version: i16) -> Result<CopartitionGroup, DecodeError> {
+        let form = Form::Flexible;
+        let mut this = CopartitionGroup::default();
+        this.source_topics = input.array(form, 2, |input| input.i16())?;
+        this.source_topic_regex = input.array(form, 2, |input| input.i16())?;
+        this.repartition_source_topics = input.array(form, 2, |input| input.i16())?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, _version: i16) -> Result<(), EncodeError> {
+        let form = Form::Flexible;
+        out.array(&self.source_topics, form, |out, value| {
+            out.i16(*value);
+            Ok(())
+        })?;
+        out.array(&self.source_topic_regex, form, |out, value| {
+            out.i16(*value);
+            Ok(())
+        })?;
+        out.array(&self.repartition_source_topics, form, |out, value| {
+            out.i16(*value);
+            Ok(())
+        })?;
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for CopartitionGroup {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("sourceTopics", &self.source_topics);
+        object.field("sourceTopicRegex", &self.source_topic_regex);
+        object.field("repartitionSourceTopics", &self.repartition_source_topics);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for CopartitionGroup {
+    fn arbitrary(random: &mut Random, version: i16) -> CopartitionGroup {
+        let mut this = CopartitionGroup::default();
+        this.source_topics = Arbitrary::arbitrary(random, version);
+        this.source_topic_regex = Arbitrary::arbitrary(random, version);
+        this.repartition_source_topics = Arbitrary::arbitrary(random, version);
         this
     }
 }

@@ -36,7 +36,7 @@ impl Message for BrokerRegistrationChangeRecord {
                 0 => this.fenced = input.i8()?,
                 1 if version >= 1 => this.in_controlled_shutdown = input.i8()?,
                 2 if version >= 2 => this.log_dirs = input.array(form, 16, |input| input.uuid())?,
-                3 if version == 3 => {
+                3 if version >= 3 => {
                     this.cordoned_log_dirs = input.nullable_array(form, 16, |input| input.uuid())?
                 }
                 _ => return Ok(Tag::Unknown),
@@ -73,7 +73,7 @@ impl Message for BrokerRegistrationChangeRecord {
                 Ok(())
             })?;
         }
-        if version == 3 && self.cordoned_log_dirs.is_some() {
+        if version >= 3 && self.cordoned_log_dirs.is_some() {
             tags.field(3, |out| {
                 out.nullable_array(self.cordoned_log_dirs.as_deref(), form, |out, value| {
                     out.uuid(*value);
@@ -101,7 +101,7 @@ impl ToJson for BrokerRegistrationChangeRecord {
         if version >= 2 && !self.log_dirs.is_empty() {
             object.field("logDirs", &self.log_dirs);
         }
-        if version == 3 && self.cordoned_log_dirs.is_some() {
+        if version >= 3 && self.cordoned_log_dirs.is_some() {
             object.field("cordonedLogDirs", &self.cordoned_log_dirs);
         }
         object.end();
@@ -121,7 +121,7 @@ impl Arbitrary for BrokerRegistrationChangeRecord {
         if version >= 2 {
             this.log_dirs = Arbitrary::arbitrary(random, version);
         }
-        if version == 3 {
+        if version >= 3 {
             this.cordoned_log_dirs = Arbitrary::arbitrary(random, version);
         }
         this

@@ -66,6 +66,7 @@ impl Arbitrary for ClientQuotaRecord {
     }
 }
 
+/// What [`ClientQuotaRecord::entity`] holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityData {
     pub entity_type: String,

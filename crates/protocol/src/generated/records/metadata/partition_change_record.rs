@@ -71,10 +71,10 @@ impl Message for PartitionChangeRecord {
                 8 if version >= 1 => {
                     this.directories = input.nullable_array(form, 16, |input| input.uuid())?
                 }
-                6 if version == 2 => {
+                6 if version >= 2 => {
                     this.eligible_leader_replicas = input.nullable_array(form, 4, |input| input.i32())?
                 }
-                7 if version == 2 => {
+                7 if version >= 2 => {
                     this.last_known_elr = input.nullable_array(form, 4, |input| input.i32())?
                 }
                 _ => return Ok(Tag::Unknown),
@@ -138,7 +138,7 @@ impl Message for PartitionChangeRecord {
                 Ok(())
             })?;
         }
-        if version == 2 && self.eligible_leader_replicas.is_some() {
+        if version >= 2 && self.eligible_leader_replicas.is_some() {
             tags.field(6, |out| {
                 out.nullable_array(self.eligible_leader_replicas.as_deref(), form, |out, value| {
                     out.i32(*value);
@@ -147,7 +147,7 @@ impl Message for PartitionChangeRecord {
                 Ok(())
             })?;
         }
-        if version == 2 && self.last_known_elr.is_some() {
+        if version >= 2 && self.last_known_elr.is_some() {
             tags.field(7, |out| {
                 out.nullable_array(self.last_known_elr.as_deref(), form, |out, value| {
                     out.i32(*value);
@@ -196,10 +196,10 @@ impl ToJson for PartitionChangeRecord {
         if version >= 1 && self.directories.is_some() {
             object.field("directories", &self.directories);
         }
-        if version == 2 && self.eligible_leader_replicas.is_some() {
+        if version >= 2 && self.eligible_leader_replicas.is_some() {
             object.field("eligibleLeaderReplicas", &self.eligible_leader_replicas);
         }
-        if version == 2 && self.last_known_elr.is_some() {
+        if version >= 2 && self.last_known_elr.is_some() {
             object.field("lastKnownElr", &self.last_known_elr);
         }
         object.end();
@@ -221,10 +221,10 @@ impl Arbitrary for PartitionChangeRecord {
         if version >= 1 {
             this.directories = Arbitrary::arbitrary(random, version);
         }
-        if version == 2 {
+        if version >= 2 {
             this.eligible_leader_replicas = Arbitrary::arbitrary(random, version);
         }
-        if version == 2 {
+        if version >= 2 {
             this.last_known_elr = Arbitrary::arbitrary(random, version);
         }
         this

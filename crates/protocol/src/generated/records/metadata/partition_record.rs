@@ -75,10 +75,10 @@ impl Message for PartitionRecord {
         input.tagged_fields(|tag, input| {
             match tag {
                 0 => this.leader_recovery_state = input.i8()?,
-                1 if version == 2 => {
+                1 if version >= 2 => {
                     this.eligible_leader_replicas = input.nullable_array(form, 4, |input| input.i32())?
                 }
-                2 if version == 2 => {
+                2 if version >= 2 => {
                     this.last_known_elr = input.nullable_array(form, 4, |input| input.i32())?
                 }
                 _ => return Ok(Tag::Unknown),
@@ -125,7 +125,7 @@ impl Message for PartitionRecord {
                 Ok(())
             })?;
         }
-        if version == 2 && self.eligible_leader_replicas.is_some() {
+        if version >= 2 && self.eligible_leader_replicas.is_some() {
             tags.field(1, |out| {
                 out.nullable_array(self.eligible_leader_replicas.as_deref(), form, |out, value| {
                     out.i32(*value);
@@ -134,7 +134,7 @@ impl Message for PartitionRecord {
                 Ok(())
             })?;
         }
-        if version == 2 && self.last_known_elr.is_some() {
+        if version >= 2 && self.last_known_elr.is_some() {
             tags.field(2, |out| {
                 out.nullable_array(self.last_known_elr.as_deref(), form, |out, value| {
                     out.i32(*value);
@@ -166,10 +166,10 @@ impl ToJson for PartitionRecord {
         if version >= 1 {
             object.field("directories", &self.directories);
         }
-        if version == 2 && self.eligible_leader_replicas.is_some() {
+        if version >= 2 && self.eligible_leader_replicas.is_some() {
             object.field("eligibleLeaderReplicas", &self.eligible_leader_replicas);
         }
-        if version == 2 && self.last_known_elr.is_some() {
+        if version >= 2 && self.last_known_elr.is_some() {
             object.field("lastKnownElr", &self.last_known_elr);
         }
         object.end();
@@ -193,10 +193,10 @@ impl Arbitrary for PartitionRecord {
         if version >= 1 {
             this.directories = Arbitrary::arbitrary(random, version);
         }
-        if version == 2 {
+        if version >= 2 {
             this.eligible_leader_replicas = Arbitrary::arbitrary(random, version);
         }
-        if version == 2 {
+        if version >= 2 {
             this.last_known_elr = Arbitrary::arbitrary(random, version);
         }
         this

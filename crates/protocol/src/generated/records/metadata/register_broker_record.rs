@@ -70,7 +70,7 @@ impl Message for RegisterBrokerRecord {
         input.tagged_fields(|tag, input| {
             match tag {
                 0 if version >= 3 => this.log_dirs = input.array(form, 16, |input| input.uuid())?,
-                1 if version == 4 => {
+                1 if version >= 4 => {
                     this.cordoned_log_dirs = input.nullable_array(form, 16, |input| input.uuid())?
                 }
                 _ => return Ok(Tag::Unknown),
@@ -106,7 +106,7 @@ impl Message for RegisterBrokerRecord {
                 Ok(())
             })?;
         }
-        if version == 4 && self.cordoned_log_dirs.is_some() {
+        if version >= 4 && self.cordoned_log_dirs.is_some() {
             tags.field(1, |out| {
                 out.nullable_array(self.cordoned_log_dirs.as_deref(), form, |out, value| {
                     out.uuid(*value);
@@ -139,7 +139,7 @@ impl ToJson for RegisterBrokerRecord {
         if version >= 3 && !self.log_dirs.is_empty() {
             object.field("logDirs", &self.log_dirs);
         }
-        if version == 4 && self.cordoned_log_dirs.is_some() {
+        if version >= 4 && self.cordoned_log_dirs.is_some() {
             object.field("cordonedLogDirs", &self.cordoned_log_dirs);
         }
         object.end();
@@ -166,13 +166,14 @@ impl Arbitrary for RegisterBrokerRecord {
         if version >= 3 {
             this.log_dirs = Arbitrary::arbitrary(random, version);
         }
-        if version == 4 {
+        if version >= 4 {
             this.cordoned_log_dirs = Arbitrary::arbitrary(random, version);
         }
         this
     }
 }
 
+/// What [`RegisterBrokerRecord::end_points`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct BrokerEndpoint {
     pub name: String,
@@ -227,6 +228,7 @@ impl Arbitrary for BrokerEndpoint {
     }
 }
 
+/// What [`RegisterBrokerRecord::features`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct BrokerFeature {
     pub name: String,

@@ -71,6 +71,7 @@ impl Arbitrary for RegisterControllerRecord {
     }
 }
 
+/// What [`RegisterControllerRecord::end_points`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ControllerEndpoint {
     pub name: String,
@@ -125,6 +126,7 @@ impl Arbitrary for ControllerEndpoint {
     }
 }
 
+/// What [`RegisterControllerRecord::features`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ControllerFeature {
     pub name: String,

@@ -116,6 +116,50 @@ impl Arbitrary for RemoteLogSegmentMetadataRecord {
     }
 }
 
+/// What [`RemoteLogSegmentMetadataRecord::remote_log_segment_id`] holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct RemoteLogSegmentIdEntry {
+    pub topic_id_partition: TopicIdPartitionEntry,
+    pub id: Uuid,
+}
+
+impl RemoteLogSegmentIdEntry {
+    fn decode(input: &mut Decoder, version: i16) -> Result<RemoteLogSegmentIdEntry, DecodeError> {
+        let mut this = RemoteLogSegmentIdEntry::default();
+        this.topic_id_partition = TopicIdPartitionEntry::decode(input, version)?;
+        this.id = input.uuid()?;
+        input.skip_tagged_fields()?;
+        Ok(this)
+    }
+
+    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
+        self.topic_id_partition.encode(out, version)?;
+        out.uuid(self.id);
+        out.tagged_fields();
+        Ok(())
+    }
+}
+
+impl ToJson for RemoteLogSegmentIdEntry {
+    fn to_json(&self, out: &mut String, version: i16) {
+        let mut object = Object::new(out, version);
+        object.field("topicIdPartition", &self.topic_id_partition);
+        object.field("id", &self.id);
+        object.end();
+    }
+}
+
+#[cfg(any(test, feature = "arbitrary"))]
+impl Arbitrary for RemoteLogSegmentIdEntry {
+    fn arbitrary(random: &mut Random, version: i16) -> RemoteLogSegmentIdEntry {
+        let mut this = RemoteLogSegmentIdEntry::default();
+        this.topic_id_partition = Arbitrary::arbitrary(random, version);
+        this.id = Arbitrary::arbitrary(random, version);
+        this
+    }
+}
+
+/// What [`RemoteLogSegmentIdEntry::topic_id_partition`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicIdPartitionEntry {
     pub name: String,
@@ -165,48 +209,7 @@ impl Arbitrary for TopicIdPartitionEntry {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct RemoteLogSegmentIdEntry {
-    pub topic_id_partition: TopicIdPartitionEntry,
-    pub id: Uuid,
-}
-
-impl RemoteLogSegmentIdEntry {
-    fn decode(input: &mut Decoder, version: i16) -> Result<RemoteLogSegmentIdEntry, DecodeError> {
-        let mut this = RemoteLogSegmentIdEntry::default();
-        this.topic_id_partition = TopicIdPartitionEntry::decode(input, version)?;
-        this.id = input.uuid()?;
-        input.skip_tagged_fields()?;
-        Ok(this)
-    }
-
-    fn encode(&self, out: &mut Encoder, version: i16) -> Result<(), EncodeError> {
-        self.topic_id_partition.encode(out, version)?;
-        out.uuid(self.id);
-        out.tagged_fields();
-        Ok(())
-    }
-}
-
-impl ToJson for RemoteLogSegmentIdEntry {
-    fn to_json(&self, out: &mut String, version: i16) {
-        let mut object = Object::new(out, version);
-        object.field("topicIdPartition", &self.topic_id_partition);
-        object.field("id", &self.id);
-        object.end();
-    }
-}
-
-#[cfg(any(test, feature = "arbitrary"))]
-impl Arbitrary for RemoteLogSegmentIdEntry {
-    fn arbitrary(random: &mut Random, version: i16) -> RemoteLogSegmentIdEntry {
-        let mut this = RemoteLogSegmentIdEntry::default();
-        this.topic_id_partition = Arbitrary::arbitrary(random, version);
-        this.id = Arbitrary::arbitrary(random, version);
-        this
-    }
-}
-
+/// What [`RemoteLogSegmentMetadataRecord::segment_leader_epochs`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct SegmentLeaderEpochEntry {
     pub leader_epoch: i32,

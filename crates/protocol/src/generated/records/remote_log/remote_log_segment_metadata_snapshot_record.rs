@@ -119,6 +119,7 @@ impl Arbitrary for RemoteLogSegmentMetadataSnapshotRecord {
     }
 }
 
+/// What [`RemoteLogSegmentMetadataSnapshotRecord::segment_leader_epochs`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct SegmentLeaderEpochEntry {
     pub leader_epoch: i32,

@@ -64,6 +64,7 @@ impl Arbitrary for RemotePartitionDeleteMetadataRecord {
     }
 }
 
+/// What [`RemotePartitionDeleteMetadataRecord::topic_id_partition`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopicIdPartitionEntry {
     pub name: String,

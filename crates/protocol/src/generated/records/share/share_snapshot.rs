@@ -172,6 +172,7 @@ impl Arbitrary for ShareSnapshotValue {
     }
 }
 
+/// What [`ShareSnapshotValue::state_batches`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct StateBatch {
     pub first_offset: i64,

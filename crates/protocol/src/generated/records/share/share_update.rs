@@ -154,6 +154,7 @@ impl Arbitrary for ShareUpdateValue {
     }
 }
 
+/// What [`ShareUpdateValue::state_batches`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct StateBatch {
     pub first_offset: i64,

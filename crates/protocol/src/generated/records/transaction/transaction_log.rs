@@ -170,14 +170,14 @@ impl ToJson for TransactionLogValue {
     fn to_json(&self, out: &mut String, version: i16) {
         let mut object = Object::new(out, version);
         object.field("producerId", &self.producer_id);
-        if version == 1 && self.previous_producer_id != -1 {
+        if version >= 1 && self.previous_producer_id != -1 {
             object.field("previousProducerId", &self.previous_producer_id);
         }
-        if version == 1 && self.next_producer_id != -1 {
+        if version >= 1 && self.next_producer_id != -1 {
             object.field("nextProducerId", &self.next_producer_id);
         }
         object.field("producerEpoch", &self.producer_epoch);
-        if version == 1 && self.next_producer_epoch != -1 {
+        if version >= 1 && self.next_producer_epoch != -1 {
             object.field("nextProducerEpoch", &self.next_producer_epoch);
         }
         object.field("transactionTimeoutMs", &self.transaction_timeout_ms);
@@ -185,7 +185,7 @@ impl ToJson for TransactionLogValue {
         object.field("transactionPartitions", &self.transaction_partitions);
         object.field("transactionLastUpdateTimestampMs", &self.transaction_last_update_timestamp_ms);
         object.field("transactionStartTimestampMs", &self.transaction_start_timestamp_ms);
-        if version == 1 && self.client_transaction_version != 0 {
+        if version >= 1 && self.client_transaction_version != 0 {
             object.field("clientTransactionVersion", &self.client_transaction_version);
         }
         object.end();
@@ -197,14 +197,14 @@ impl Arbitrary for TransactionLogValue {
     fn arbitrary(random: &mut Random, version: i16) -> TransactionLogValue {
         let mut this = TransactionLogValue::default();
         this.producer_id = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.previous_producer_id = Arbitrary::arbitrary(random, version);
         }
-        if version == 1 {
+        if version >= 1 {
             this.next_producer_id = Arbitrary::arbitrary(random, version);
         }
         this.producer_epoch = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.next_producer_epoch = Arbitrary::arbitrary(random, version);
         }
         this.transaction_timeout_ms = Arbitrary::arbitrary(random, version);
@@ -212,13 +212,14 @@ impl Arbitrary for TransactionLogValue {
         this.transaction_partitions = Arbitrary::arbitrary(random, version);
         this.transaction_last_update_timestamp_ms = Arbitrary::arbitrary(random, version);
         this.transaction_start_timestamp_ms = Arbitrary::arbitrary(random, version);
-        if version == 1 {
+        if version >= 1 {
             this.client_transaction_version = Arbitrary::arbitrary(random, version);
         }
         this
     }
 }
 
+/// What [`TransactionLogValue::transaction_partitions`] holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PartitionsSchema {
     pub topic: String,
