@@ -216,11 +216,14 @@ impl<L: ReplicatedLog> Quorum<L> {
         Ok(())
     }
 
-    /// Hands in that this node's connection to `peer` stands.
+    /// Hands in that this node's connection to `peer` stands. One that was taken for gone may be asked again.
     ///
     /// # Errors
     /// As every event: fatal, see [`QuorumError`].
     pub fn handle_connected(&mut self, peer: NodeId, _: Now, _: &mut Effects) -> Result<(), QuorumError> {
+        if self.gone == Some(peer) {
+            self.gone = None;
+        }
         if let Role::Follower(follower) = &mut self.role
             && follower.leader == peer
         {

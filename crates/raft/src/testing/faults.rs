@@ -1,0 +1,254 @@
+//! Runs of a world in which everything goes wrong for a while, and then nothing any more.
+
+use super::checker::Violation;
+use super::network::Network;
+use super::world::{Setup, World};
+use crate::bug::Bug;
+use crate::log::ReplicatedLog;
+use ottla_types::{Monotonic, NodeId, Offset, Random};
+use std::time::Duration;
+
+/// How long a quorum may take, once nothing goes wrong any more, to commit something new everywhere.
+pub const RECOVERY_MAX: Duration = Duration::from_secs(5);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// How many voters.
+    pub voters: i32,
+    /// How many observers.
+    pub observers: i32,
+    /// Decides every matter of chance.
+    pub seed: u64,
+    /// The mistake that every node makes.
+    pub bug: Option<Bug>,
+    /// For how long things go wrong.
+    pub disturbed_for: Duration,
+    /// Whether to write down everything that happens.
+    pub is_traced: bool,
+}
+
+/// What came of a run in which nothing happened that must not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many batches were committed.
+    pub committed: usize,
+    /// How many epochs had a leader.
+    pub leaders: usize,
+    /// How long the quorum took to recover.
+    pub recovery: Duration,
+}
+
+impl Scenario {
+    /// The scenario that belongs to a seed: 3 or 5 voters, sometimes 1, up to 2 observers.
+    pub fn of_seed(seed: u64) -> Scenario {
+        let mut random = Random::new(seed ^ 0x5ca1_ab1e);
+        let voters = match random.below(20) {
+            0 => 1,
+            1..12 => 3,
+            _ => 5,
+        };
+        Scenario {
+            voters,
+            observers: random.below(3) as i32,
+            seed,
+            bug: None,
+            disturbed_for: Duration::from_secs(4),
+            is_traced: false,
+        }
+    }
+
+    /// The same, with a mistake.
+    pub fn with_bug(self, bug: Bug) -> Scenario {
+        Scenario { bug: Some(bug), ..self }
+    }
+
+    /// Runs it, and leaves in `trace`, if the scenario asks for it, what happened.
+    ///
+    /// # Errors
+    /// When something happens that must not, or the quorum does not recover.
+    pub fn run(&self, trace: &mut Vec<String>) -> Result<Outcome, Violation> {
+        let mut random = Random::new(self.seed ^ 0xfa17);
+        let mut setup = Setup::sound(self.voters, self.observers, self.seed);
+        setup.bug = self.bug;
+        setup.is_traced = self.is_traced;
+        // Now and then a fetch brings only a batch or two, so that a follower is long behind.
+        setup.config.fetch_bytes_max = if random.chance(500) { 40 } else { 1 << 20 };
+        let mut world = World::new(setup)?;
+        let recovery = self.disturb(&mut world, &mut random).and_then(|()| Self::recover(&mut world));
+        *trace = std::mem::take(&mut world.trace);
+        Ok(Outcome {
+            committed: world.checker.committed().len(),
+            leaders: world.checker.leaders_count(),
+            recovery: recovery?,
+        })
+    }
+
+    /// What goes wrong is of one of two kinds: a little of everything, or a storm of restarts on a slow
+    /// network, in which elections overlap and hardly anything is replicated before the next one.
+    fn disturb(&self, world: &mut World, random: &mut Random) -> Result<(), Violation> {
+        if self.voters > 1 && random.chance(500) {
+            self.storm(world, random)
+        } else {
+            self.disturb_mixed(world, random)
+        }
+    }
+
+    fn storm(&self, world: &mut World, random: &mut Random) -> Result<(), Violation> {
+        let end = world.now() + self.disturbed_for;
+        world.network.delay.1 = random.duration(Duration::from_millis(2), Duration::from_millis(60));
+        world.network.doubling = random.below(300);
+        let downtime_max = random.duration(Duration::from_millis(5), Duration::from_millis(400));
+        let pause_max = random.duration(Duration::from_millis(20), Duration::from_millis(400));
+        let mut next_fault = world.now();
+        let mut restarts: Vec<(Monotonic, NodeId)> = Vec::new();
+        while world.now() < end {
+            world.run_for(random.duration(Duration::from_millis(1), Duration::from_millis(10)))?;
+            for id in world.ids() {
+                if random.chance(300) {
+                    world.append(id, 1)?;
+                }
+            }
+            let now = world.now();
+            for (_, id) in restarts.extract_if(.., |(at, _)| *at <= now) {
+                world.start(id)?;
+            }
+            if next_fault <= now {
+                next_fault = now + random.duration(Duration::from_millis(2), pause_max);
+                let ids = world.ids();
+                let any = ids[random.index(ids.len())];
+                let victim = world.leader().filter(|_| random.chance(600)).unwrap_or(any);
+                world.kill(victim);
+                restarts.push((now + random.duration(Duration::from_millis(1), downtime_max), victim));
+            }
+        }
+        Ok(())
+    }
+
+    fn disturb_mixed(&self, world: &mut World, random: &mut Random) -> Result<(), Violation> {
+        let end = world.now() + self.disturbed_for;
+        let mut next_fault = world.now() + random.duration(Duration::ZERO, Duration::from_millis(500));
+        let mut restarts: Vec<(Monotonic, NodeId)> = Vec::new();
+        while world.now() < end {
+            world.run_for(random.duration(Duration::from_millis(1), Duration::from_millis(25)))?;
+            for id in world.ids() {
+                // Whoever believes to lead is given records, also when another does by now.
+                if random.chance(800) {
+                    world.append(id, 1 + random.below(3))?;
+                }
+            }
+            let now = world.now();
+            for (_, id) in restarts.extract_if(.., |(at, _)| *at <= now) {
+                world.start(id)?;
+            }
+            if next_fault <= now {
+                next_fault = now + random.duration(Duration::from_millis(20), Duration::from_millis(500));
+                disturb_once(world, random, &mut restarts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all disturbance, and waits until something new is committed on every node.
+    fn recover(world: &mut World) -> Result<Duration, Violation> {
+        world.network = Network::sound(Duration::from_micros(500), Duration::from_millis(2));
+        world.sync = (Duration::from_millis(1), Duration::from_millis(3));
+        world.thaw();
+        for id in world.ids() {
+            world.start(id)?;
+        }
+        let mut target: Option<(NodeId, Offset)> = None;
+        let recovered = world.run_until_holds(RECOVERY_MAX, |world| {
+            let leader = world.leader();
+            if let (None, Some(leader)) = (target, leader) {
+                target = world.append(leader, 1)?.map(|end| (leader, end));
+            }
+            if target.is_some_and(|(appended_at, _)| leader != Some(appended_at)) {
+                target = None;
+            }
+            let Some((_, end)) = target else { return Ok(false) };
+            let has_it =
+                |id| world.quorum(id).and_then(|q| q.high_watermark()).is_some_and(|mark| mark >= end);
+            Ok(world.ids().into_iter().all(has_it))
+        })?;
+        for id in world.ids() {
+            if let Some(quorum) = world.quorum(id).filter(|_| recovered.is_some()) {
+                world.checker.finished(id, quorum.log())?;
+            }
+        }
+        recovered.ok_or_else(|| Violation {
+            invariant: "RAFT-LIVE",
+            detail: format!(
+                "nothing new is committed everywhere after {RECOVERY_MAX:?}: {}",
+                describe(world)
+            ),
+        })
+    }
+}
+
+fn describe(world: &World) -> String {
+    let line = |id: NodeId| {
+        let quorum = world.quorum(id)?;
+        let (role, epoch, end) = (quorum.role(), quorum.epoch(), quorum.log().end());
+        Some(format!("{id} {role:?} in {epoch}, end {end}, committed {:?}", quorum.high_watermark()))
+    };
+    world.ids().into_iter().filter_map(line).collect::<Vec<_>>().join("; ")
+}
+
+/// Something goes wrong, or is mended.
+fn disturb_once(
+    world: &mut World,
+    random: &mut Random,
+    restarts: &mut Vec<(Monotonic, NodeId)>,
+) -> Result<(), Violation> {
+    let ids = world.ids();
+    let any = ids[random.index(ids.len())];
+    // Half of what goes wrong hits the leader.
+    let victim = world.leader().filter(|_| random.chance(500)).unwrap_or(any);
+    let downtime = random.duration(Duration::from_millis(5), Duration::from_millis(1500));
+    let restart_at = world.now() + downtime;
+    match random.below(12) {
+        0 | 1 => {
+            world.kill(victim);
+            restarts.push((restart_at, victim));
+        }
+        2 | 3 => {
+            world.lose_power(victim);
+            restarts.push((restart_at, victim));
+        }
+        4 => {
+            for id in ids {
+                world.lose_power(id);
+                restarts.push((restart_at + random.duration(Duration::ZERO, Duration::from_millis(50)), id));
+            }
+        }
+        5 => {
+            // Two sides; now and then only one of them is not heard.
+            let side: Vec<bool> = ids.iter().map(|_| random.chance(500)).collect();
+            let is_one_way = random.chance(300);
+            for (i, &from) in ids.iter().enumerate() {
+                for (j, &to) in ids.iter().enumerate() {
+                    if side[i] != side[j] && (side[i] || !is_one_way) {
+                        world.network.cut(from, to);
+                    }
+                }
+            }
+        }
+        6 => {
+            for &other in ids.iter().filter(|&&id| id != victim) {
+                let (from, to) = if random.chance(500) { (victim, other) } else { (other, victim) };
+                world.network.cut(from, to);
+            }
+        }
+        7 => world.network.restore(),
+        8 => {
+            world.network.loss = random.below(200);
+            world.network.doubling = random.below(200);
+            world.network.delay.1 = random.duration(Duration::from_millis(1), Duration::from_millis(80));
+        }
+        9 => world.sync.1 = random.duration(Duration::from_millis(2), Duration::from_millis(100)),
+        10 => world.freeze(victim, downtime),
+        _ => world.resign(victim)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! A log in memory, with a batch format of its own.
+
+use crate::log::{AppendFetchedError, LeaderChange, LogError, ReplicatedLog};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use ottla_types::{LeaderEpoch, Now, Offset, OffsetAndEpoch};
+
+/// Base offset, epoch, number of records, length of the payload.
+const HEADER_BYTES: usize = 8 + 4 + 4 + 4;
+
+/// A batch: its place, and its bytes as they are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The first offset.
+    pub base: Offset,
+    /// One past the last.
+    pub end: Offset,
+    /// The epoch it was appended in.
+    pub epoch: LeaderEpoch,
+    /// Header and payload.
+    pub bytes: Bytes,
+}
+
+impl Batch {
+    fn new(base: Offset, epoch: LeaderEpoch, count: u32, payload: &[u8]) -> Batch {
+        let mut bytes = BytesMut::with_capacity(HEADER_BYTES + payload.len());
+        bytes.put_i64(base.0);
+        bytes.put_i32(epoch.0);
+        bytes.put_u32(count);
+        bytes.put_u32(u32::try_from(payload.len()).expect("a test's payload is small"));
+        bytes.put_slice(payload);
+        Batch { base, end: base + i64::from(count), epoch, bytes: bytes.freeze() }
+    }
+
+    /// Splits the first batch off `bytes`.
+    fn split_from(bytes: &mut Bytes) -> Option<Batch> {
+        let mut header = bytes.get(..HEADER_BYTES)?;
+        let (base, epoch) = (Offset(header.get_i64()), LeaderEpoch(header.get_i32()));
+        let (count, payload_bytes) = (header.get_u32(), header.get_u32() as usize);
+        let len = HEADER_BYTES.checked_add(payload_bytes).filter(|&len| len <= bytes.len())?;
+        let end = Offset(base.0.checked_add(i64::from(count))?);
+        Some(Batch { base, end, epoch, bytes: bytes.split_to(len) })
+    }
+}
+
+/// A log in memory. It has neither snapshots nor failures.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLog {
+    batches: Vec<Batch>,
+    /// The batches from this index on differ from what was last taken by [`MemoryLog::take_changes`].
+    changed_from: usize,
+}
+
+impl MemoryLog {
+    /// A log that has these batches.
+    pub fn with(batches: Vec<Batch>) -> MemoryLog {
+        MemoryLog { changed_from: batches.len(), batches }
+    }
+
+    /// The batches, the first first.
+    pub fn batches(&self) -> &[Batch] {
+        &self.batches
+    }
+
+    /// From which index on the batches changed since the last call, and how they are.
+    pub fn take_changes(&mut self) -> (usize, Vec<Batch>) {
+        let from = std::mem::replace(&mut self.changed_from, self.batches.len());
+        (from, self.batches[from..].to_vec())
+    }
+
+    /// From which index on the batches changed since the last [`MemoryLog::take_changes`].
+    pub fn changed_from(&self) -> usize {
+        self.changed_from
+    }
+
+    /// Makes the next [`MemoryLog::take_changes`] reach back to this index.
+    pub fn mark_changed(&mut self, from: usize) {
+        self.changed_from = self.changed_from.min(from);
+    }
+
+    fn append(&mut self, epoch: LeaderEpoch, count: u32, payload: &[u8]) -> Offset {
+        let batch = Batch::new(self.end().offset, epoch, count, payload);
+        self.batches.push(batch);
+        self.end().offset
+    }
+}
+
+impl ReplicatedLog for MemoryLog {
+    fn start_offset(&self) -> Offset {
+        Offset::ZERO
+    }
+
+    fn end(&self) -> OffsetAndEpoch {
+        self.batches
+            .last()
+            .map_or(OffsetAndEpoch { epoch: LeaderEpoch::NONE, offset: Offset::ZERO }, |last| {
+                OffsetAndEpoch { epoch: last.epoch, offset: last.end }
+            })
+    }
+
+    fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> OffsetAndEpoch {
+        let count = self.batches.partition_point(|batch| batch.epoch <= epoch);
+        match count.checked_sub(1).map(|last| &self.batches[last]) {
+            Some(last) => OffsetAndEpoch { epoch: last.epoch, offset: last.end },
+            None => OffsetAndEpoch { epoch, offset: Offset::ZERO },
+        }
+    }
+
+    fn latest_snapshot(&self) -> Option<OffsetAndEpoch> {
+        None
+    }
+
+    fn append_records(&mut self, epoch: LeaderEpoch, records: &[Bytes], _: Now) -> Result<Offset, LogError> {
+        let count = u32::try_from(records.len()).expect("a test's batch is small");
+        Ok(self.append(epoch, count, &records.concat()))
+    }
+
+    fn append_leader_change(&mut self, change: &LeaderChange, _: Now) -> Result<Offset, LogError> {
+        Ok(self.append(change.epoch, 1, &change.leader.0.to_be_bytes()))
+    }
+
+    fn append_fetched(
+        &mut self,
+        mut batches: Bytes,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Offset, AppendFetchedError> {
+        while !batches.is_empty() {
+            let end = self.end();
+            let batch = Batch::split_from(&mut batches)
+                .filter(|batch| batch.base == end.offset && batch.epoch >= end.epoch)
+                .ok_or_else(|| AppendFetchedError::Corrupt(format!("after {end}")))?;
+            if batch.epoch > leader_epoch {
+                break;
+            }
+            self.batches.push(batch);
+        }
+        Ok(self.end().offset)
+    }
+
+    fn read(&self, from: Offset, bytes_max: usize) -> Result<Bytes, LogError> {
+        let first = self.batches.partition_point(|batch| batch.end <= from);
+        let mut bytes = BytesMut::new();
+        for batch in &self.batches[first..] {
+            if !bytes.is_empty() && bytes.len() + batch.bytes.len() > bytes_max {
+                break;
+            }
+            bytes.put_slice(&batch.bytes);
+        }
+        Ok(bytes.freeze())
+    }
+
+    fn truncate_to(&mut self, offset: Offset) -> Result<(), LogError> {
+        let kept = self.batches.partition_point(|batch| batch.end <= offset);
+        self.batches.truncate(kept);
+        self.changed_from = self.changed_from.min(kept);
+        Ok(())
+    }
+}
