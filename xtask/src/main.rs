@@ -1,6 +1,8 @@
 //! `cargo xtask <command>`: what the project does to itself.
 
+mod codegen;
 mod layers;
+mod oracle;
 mod steps;
 mod tidy;
 
@@ -10,7 +12,9 @@ use std::path::PathBuf;
 const USAGE: &str = "usage: cargo xtask <command>
 
   test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
+  codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
   layers             checks which crate may depend on which, and what the pure ones may name
+  oracle [N [SEED]]  compares N random messages of each kind with Apache Kafka (needs java and mvn)
   tidy               checks file lengths, headers and documents";
 
 fn main() -> Result<()> {
@@ -19,7 +23,12 @@ fn main() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => steps::test(steps::Install::IfRoot),
         ["test", "--install"] => steps::test(steps::Install::Yes),
+        ["codegen"] => codegen::write(),
+        ["codegen", "--check"] => codegen::check(),
         ["layers"] => layers::check(),
+        ["oracle"] => oracle::compare(None, None),
+        ["oracle", rounds] => oracle::compare(Some(rounds), None),
+        ["oracle", rounds, seed] => oracle::compare(Some(rounds), Some(seed)),
         ["tidy"] => tidy::check(),
         _ => bail!("{USAGE}"),
     }

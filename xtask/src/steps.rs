@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
-use crate::{layers, tidy};
+use crate::{codegen, layers, tidy};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
@@ -20,6 +20,7 @@ const PROGRAMS: &[(&str, &str)] = &[("kcat", "kcat")];
 pub(crate) fn test(install: Install) -> Result<()> {
     layers::check()?;
     tidy::check()?;
+    codegen::check()?;
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     foreign_programs(install)?;
@@ -52,7 +53,8 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     run("cargo", arguments)
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<()> {
+/// Runs a program, saying so.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
     let shown = format!("{program} {}", arguments.join(" "));
     eprintln!("== {shown}");
     let status = Command::new(program).args(arguments).status().with_context(|| shown.clone())?;

@@ -1,0 +1,21 @@
+//! The first records of a new cluster.
+
+use ottla_metadata::{METADATA_VERSION, MetadataVersion, VersionRange};
+use ottla_protocol::records::metadata::{FeatureLevelRecord, MetadataRecord};
+
+/// The features that this program supports, with the levels at which it does.
+///
+/// Levels that ask for what does not exist yet are left out: a cluster that has finalized one refuses
+/// this node, instead of being served wrongly.
+pub const SUPPORTED_FEATURES: &[(&str, VersionRange)] = &[
+    (METADATA_VERSION, VersionRange { min: MetadataVersion::MIN.0, max: MetadataVersion::LATEST.0 }),
+    ("kraft.version", VersionRange { min: 0, max: 0 }),
+];
+
+/// What `format` writes into `bootstrap.checkpoint`, and the first controller into an empty log.
+pub fn records(level: MetadataVersion) -> Vec<MetadataRecord> {
+    vec![MetadataRecord::FeatureLevel(FeatureLevelRecord {
+        name: METADATA_VERSION.to_owned(),
+        feature_level: level.0,
+    })]
+}

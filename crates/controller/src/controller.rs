@@ -1,0 +1,81 @@
+//! The machine itself: its state, and the two ways to move it.
+
+use crate::brokers::Liveness;
+use ottla_metadata::{ConfigResource, MetadataDelta, MetadataImage, ReplayError};
+use ottla_protocol::records::metadata::{MetadataRecord, NoOpRecord};
+use ottla_types::{NodeId, Offset, Random};
+use std::collections::BTreeMap;
+
+/// What the node's configuration says to the controller.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The cluster's id, which every registration must name.
+    pub cluster_id: String,
+    /// `num.partitions`: for topics created without a number.
+    pub num_partitions: i32,
+    /// `default.replication.factor`: for topics created without one.
+    pub default_replication_factor: i16,
+    /// `min.insync.replicas`: for topics that set none.
+    pub min_insync_replicas: i32,
+    /// `delete.topic.enable`.
+    pub delete_topic_enable: bool,
+}
+
+/// The most partitions one request may create, as in Kafka.
+pub const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
+
+/// Decides. One per term of leadership.
+#[derive(Debug)]
+pub struct Controller {
+    pub(crate) settings: Settings,
+    /// What the log says, up to the last record appended: not all of it is committed.
+    pub(crate) image: MetadataImage,
+    pub(crate) liveness: BTreeMap<NodeId, Liveness>,
+    pub(crate) random: Random,
+}
+
+impl Controller {
+    /// A controller that goes on from `image`, which holds every committed record. `seed` decides where
+    /// replicas are placed.
+    pub fn new(settings: Settings, image: MetadataImage, seed: u64) -> Controller {
+        Controller { settings, image, liveness: BTreeMap::new(), random: Random::new(seed) }
+    }
+
+    /// Applies a record of this controller's own, as soon as it is appended; `offset` is its place.
+    ///
+    /// # Errors
+    /// When the record cannot follow the image: a bug in whatever decided it.
+    pub fn replay(&mut self, record: &MetadataRecord, offset: Offset) -> Result<(), ReplayError> {
+        self.image.replay(record, &mut MetadataDelta::default())?;
+        self.image.end.offset = offset + 1;
+        Ok(())
+    }
+
+    /// Tells where the next record will stand: the quorum writes records of its own between the
+    /// controller's.
+    pub fn set_end(&mut self, end: Offset) {
+        assert!(end >= self.image.end.offset, "the log does not shrink under its leader");
+        self.image.end.offset = end;
+    }
+
+    /// What the log says, up to the last record appended.
+    pub fn image(&self) -> &MetadataImage {
+        &self.image
+    }
+
+    /// Records that keep the metadata offset moving while nothing happens, so that brokers can tell a
+    /// quiet controller from one that is cut off.
+    pub fn handle_idle(&self) -> Vec<MetadataRecord> {
+        vec![MetadataRecord::NoOp(NoOpRecord::default())]
+    }
+
+    /// `min.insync.replicas` of a topic: its own, else the cluster's, else this node's.
+    pub fn min_insync_replicas(&self, topic: &str) -> i32 {
+        let name = "min.insync.replicas";
+        let configs = &self.image.configs;
+        let own = configs.value(&ConfigResource::topic(topic), name);
+        own.or_else(|| configs.value(&ConfigResource::cluster(), name))
+            .and_then(|value| value.trim().parse().ok())
+            .unwrap_or(self.settings.min_insync_replicas)
+    }
+}

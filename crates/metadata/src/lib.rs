@@ -1,0 +1,28 @@
+//! What the cluster knows, as every node sees it: an image, built by replaying metadata records.
+//!
+//! The image at offset N depends on records 0..=N alone (META-1): [`MetadataImage::replay`] is the only
+//! way to change it. The controller decides on one and writes records; brokers replay them, publish the
+//! image, and act on its [`MetadataDelta`]. The crate decides nothing and does no I/O.
+//!
+//! Reading order: [`partition`], [`topics`], [`cluster`], [`configs`], [`topic_config`], [`features`], [`image`],
+//! [`delta`], [`frames`], [`snapshot`].
+
+pub mod cluster;
+pub mod configs;
+pub mod delta;
+pub mod features;
+pub mod frames;
+pub mod image;
+pub mod partition;
+pub mod snapshot;
+pub mod topic_config;
+pub mod topics;
+
+pub use cluster::{BrokerRegistration, ClusterImage, ControllerRegistration, Endpoint};
+pub use configs::{ConfigResource, ConfigsImage, ResourceType};
+pub use delta::MetadataDelta;
+pub use features::{FeaturesImage, METADATA_VERSION, MetadataVersion, VersionRange};
+pub use image::{MetadataImage, ReplayError};
+pub use partition::{LeaderRecoveryState, PartitionRegistration};
+pub use topic_config::TopicConfig;
+pub use topics::{TopicImage, TopicsImage};

@@ -1,0 +1,324 @@
+//! Every topic configuration of Kafka 4.4: name, type, default, range, and whether Ottla enforces it.
+//!
+//! One table serves validation on the controller, the log's settings on the broker, DescribeConfigs and
+//! the documentation. A value that would be accepted and then ignored is refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What values a configuration takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// A 32-bit number in a range, both ends inclusive.
+    Int(i64, i64),
+    /// A 64-bit number in a range, both ends inclusive.
+    Long(i64, i64),
+    /// A fraction in 0..=1.
+    Fraction,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A comma-separated list of these words.
+    ListOf(&'static [&'static str]),
+    /// A comma-separated list of anything.
+    List,
+}
+
+impl Kind {
+    /// Kafka's number of the type in DescribeConfigs.
+    pub fn wire_type(self) -> i8 {
+        match self {
+            Kind::Boolean => 1,
+            Kind::OneOf(_) => 2,
+            Kind::Int(..) => 3,
+            Kind::Long(..) => 5,
+            Kind::Fraction => 6,
+            Kind::ListOf(_) | Kind::List => 7,
+        }
+    }
+}
+
+/// Whether a value other than the default has an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// Every legal value does what Kafka's documentation says.
+    Enforced,
+    /// Only the default is accepted: what another value asks for does not exist here.
+    DefaultOnly,
+    /// Only these values are accepted.
+    Only(&'static [&'static str]),
+}
+
+/// One topic configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct TopicConfigDef {
+    /// Kafka's name.
+    pub name: &'static str,
+    /// Its values.
+    pub kind: Kind,
+    /// The value of a topic that sets none, on a broker that sets none.
+    pub default: &'static str,
+    /// The broker settings that replace the default, first set wins.
+    pub synonyms: &'static [&'static str],
+    /// Whether it is enforced.
+    pub support: Support,
+    /// One sentence for people.
+    pub documentation: &'static str,
+}
+
+/// `Long.MAX_VALUE` in Kafka's tables.
+const LONG_MAX: &str = "9223372036854775807";
+const INT: i64 = i32::MAX as i64;
+const LONG: i64 = i64::MAX;
+
+const fn def(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    synonyms: &'static [&'static str],
+    support: Support,
+    documentation: &'static str,
+) -> TopicConfigDef {
+    TopicConfigDef { name, kind, default, synonyms, support, documentation }
+}
+
+use Support::{DefaultOnly, Enforced, Only};
+
+/// All topic configurations, in the order of their names.
+#[rustfmt::skip]
+pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
+    def("cleanup.policy", Kind::ListOf(&["compact", "delete"]), "delete", &["log.cleanup.policy"],
+        Only(&["delete"]), "Whether old segments are deleted."),
+    def("compression.gzip.level", Kind::Int(-1, 9), "-1", &["compression.gzip.level"], DefaultOnly,
+        "The gzip level used when the broker compresses."),
+    def("compression.lz4.level", Kind::Int(1, 17), "9", &["compression.lz4.level"], DefaultOnly,
+        "The lz4 level used when the broker compresses."),
+    def("compression.type", Kind::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
+        "producer", &["compression.type"], DefaultOnly, "The codec batches are stored in; `producer` keeps theirs."),
+    def("compression.zstd.level", Kind::Int(-131_072, 22), "3", &["compression.zstd.level"], DefaultOnly,
+        "The zstd level used when the broker compresses."),
+    def("delete.retention.ms", Kind::Long(0, LONG), "86400000", &["log.cleaner.delete.retention.ms"], DefaultOnly,
+        "How long compaction keeps a deletion's marker."),
+    def("errors.deadletterqueue.group.enable", Kind::Boolean, "false", &[], DefaultOnly,
+        "Whether the topic takes what share groups could not process."),
+    def("file.delete.delay.ms", Kind::Long(0, LONG), "60000", &["log.segment.delete.delay.ms"], Enforced,
+        "How long a deleted segment's file stays on disk under another name."),
+    def("flush.messages", Kind::Long(1, LONG), LONG_MAX, &["log.flush.interval.messages"], DefaultOnly,
+        "After how many records the log is synced to disk."),
+    def("flush.ms", Kind::Long(0, LONG), LONG_MAX, &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
+        DefaultOnly, "After how many milliseconds the log is synced to disk."),
+    def("follower.replication.throttled.replicas", Kind::List, "", &[], DefaultOnly,
+        "The replicas whose fetching is throttled."),
+    def("index.interval.bytes", Kind::Int(0, INT), "4096", &["log.index.interval.bytes"], Enforced,
+        "After how many bytes of records an index entry is made."),
+    def("leader.replication.throttled.replicas", Kind::List, "", &[], DefaultOnly,
+        "The replicas whose serving is throttled."),
+    def("local.retention.bytes", Kind::Long(-2, LONG), "-2", &["log.local.retention.bytes"], DefaultOnly,
+        "How much of a tiered topic stays on local disks."),
+    def("local.retention.ms", Kind::Long(-2, LONG), "-2", &["log.local.retention.ms"], DefaultOnly,
+        "How long a tiered topic's segments stay on local disks."),
+    def("max.compaction.lag.ms", Kind::Long(1, LONG), LONG_MAX, &["log.cleaner.max.compaction.lag.ms"], DefaultOnly,
+        "The longest a record stays uncompacted."),
+    def("max.message.bytes", Kind::Int(0, INT), "1048588", &["message.max.bytes"], Enforced,
+        "The largest batch, as stored."),
+    def("message.timestamp.after.max.ms", Kind::Long(0, LONG), "3600000", &["log.message.timestamp.after.max.ms"],
+        Enforced, "How far in the future a producer's timestamp may lie."),
+    def("message.timestamp.before.max.ms", Kind::Long(0, LONG), LONG_MAX, &["log.message.timestamp.before.max.ms"],
+        Enforced, "How far in the past a producer's timestamp may lie."),
+    def("message.timestamp.type", Kind::OneOf(&["CreateTime", "LogAppendTime"]), "CreateTime",
+        &["log.message.timestamp.type"], Enforced, "Whose clock a record's timestamp is."),
+    def("min.cleanable.dirty.ratio", Kind::Fraction, "0.5", &["log.cleaner.min.cleanable.ratio"], DefaultOnly,
+        "The share of uncompacted bytes from which on a log is compacted."),
+    def("min.compaction.lag.ms", Kind::Long(0, LONG), "0", &["log.cleaner.min.compaction.lag.ms"], DefaultOnly,
+        "The shortest a record stays uncompacted."),
+    def("min.insync.replicas", Kind::Int(1, INT), "1", &["min.insync.replicas"], Enforced,
+        "How many replicas must be in sync for acks=all to be served."),
+    def("preallocate", Kind::Boolean, "false", &["log.preallocate"], DefaultOnly,
+        "Whether a segment's file gets its full size when it is created."),
+    def("remote.copy.lag.bytes", Kind::Long(-1, LONG), "-1", &["log.remote.copy.lag.bytes"], DefaultOnly,
+        "How much of a tiered topic may wait to be copied."),
+    def("remote.copy.lag.ms", Kind::Long(-1, LONG), "0", &["log.remote.copy.lag.ms"], DefaultOnly,
+        "How long a tiered topic's segments may wait to be copied."),
+    def("remote.log.copy.disable", Kind::Boolean, "false", &[], DefaultOnly,
+        "Whether a tiered topic stops copying."),
+    def("remote.log.delete.on.disable", Kind::Boolean, "false", &[], DefaultOnly,
+        "Whether remote segments go when tiering is turned off."),
+    def("remote.storage.enable", Kind::Boolean, "false", &[], DefaultOnly, "Whether the topic is tiered."),
+    def("retention.bytes", Kind::Long(i64::MIN, LONG), "-1", &["log.retention.bytes"], Enforced,
+        "How large a partition may grow before old segments go; -1 is without limit."),
+    def("retention.ms", Kind::Long(-1, LONG), "604800000",
+        &["log.retention.ms", "log.retention.minutes", "log.retention.hours"], Enforced,
+        "How old a segment may grow before it goes; -1 is without limit."),
+    def("segment.bytes", Kind::Int(1_048_576, INT), "1073741824", &["log.segment.bytes"], Enforced,
+        "The largest segment."),
+    def("segment.index.bytes", Kind::Int(4, INT), "10485760", &["log.index.size.max.bytes"], Enforced,
+        "The largest index of a segment."),
+    def("segment.jitter.ms", Kind::Long(0, LONG), "0", &["log.roll.jitter.ms", "log.roll.jitter.hours"], DefaultOnly,
+        "How much earlier than segment.ms a segment may be closed, at random."),
+    def("segment.ms", Kind::Long(1, LONG), "604800000", &["log.roll.ms", "log.roll.hours"], Enforced,
+        "After how long a segment is closed."),
+    def("unclean.leader.election.enable", Kind::Boolean, "false", &["unclean.leader.election.enable"], DefaultOnly,
+        "Whether a replica outside the in-sync set may lead when no other can."),
+];
+
+/// Why a topic configuration is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidConfig(pub String);
+
+impl fmt::Display for InvalidConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The definition of the topic configuration called `name`.
+pub fn topic_config(name: &str) -> Option<&'static TopicConfigDef> {
+    TOPIC_CONFIGS.binary_search_by(|def| def.name.cmp(name)).ok().map(|i| &TOPIC_CONFIGS[i])
+}
+
+/// Who sets a configuration: Ottla's own topics use what users may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A person or program.
+    User,
+    /// Ottla, for an internal topic.
+    Internal,
+}
+
+/// Checks one topic configuration.
+///
+/// # Errors
+/// When the name is unknown, the value is not one of the type or out of its range, or what it asks for is
+/// not supported.
+pub fn validate(name: &str, value: &str, owner: Owner) -> Result<(), InvalidConfig> {
+    let def =
+        topic_config(name).ok_or_else(|| InvalidConfig(format!("Unknown topic config name: {name}")))?;
+    let invalid =
+        |why: &str| Err(InvalidConfig(format!("Invalid value {value} for configuration {name}: {why}")));
+    let text = value.trim();
+    match def.kind {
+        Kind::Boolean if !matches!(text.to_ascii_lowercase().as_str(), "true" | "false") => {
+            return invalid("Expected value to be either true or false");
+        }
+        Kind::Int(min, max) | Kind::Long(min, max) => match text.parse::<i64>() {
+            Err(_) => return invalid("Not a number of the right size"),
+            Ok(number) if number < min => return invalid(&format!("Value must be at least {min}")),
+            Ok(number) if number > max => return invalid(&format!("Value must be no more than {max}")),
+            Ok(_) => {}
+        },
+        Kind::Fraction if !text.parse::<f64>().is_ok_and(|f| (0.0..=1.0).contains(&f)) => {
+            return invalid("Value must be between 0 and 1");
+        }
+        Kind::OneOf(words) if !words.contains(&text) => {
+            return invalid(&format!("String must be one of: {}", words.join(", ")));
+        }
+        Kind::ListOf(words) if !list(text).all(|word| words.contains(&word)) => {
+            return invalid(&format!("each value must be one of: {}", words.join(", ")));
+        }
+        _ => {}
+    }
+    let supported = match def.support {
+        Enforced => true,
+        DefaultOnly => text.eq_ignore_ascii_case(def.default),
+        Only(values) => values.contains(&text),
+    };
+    if !supported && owner == Owner::User {
+        return invalid(&format!("not supported; only {} is", supported_values(def)));
+    }
+    Ok(())
+}
+
+/// The words of a comma-separated list.
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+fn supported_values(def: &TopicConfigDef) -> String {
+    match def.support {
+        Only(values) => values.join(", "),
+        Enforced | DefaultOnly => format!("`{}`", def.default),
+    }
+}
+
+/// A topic's values, with what the broker and Kafka put where it sets none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicConfig {
+    overrides: BTreeMap<String, String>,
+    broker_defaults: BTreeMap<String, String>,
+}
+
+impl TopicConfig {
+    /// The configuration of a topic with these overrides on a broker with these defaults, both by topic
+    /// configuration name.
+    pub fn new(
+        overrides: BTreeMap<String, String>,
+        broker_defaults: BTreeMap<String, String>,
+    ) -> TopicConfig {
+        TopicConfig { overrides, broker_defaults }
+    }
+
+    /// The value in force.
+    ///
+    /// # Panics
+    /// When there is no configuration called `name`: a mistake of the caller.
+    pub fn value(&self, name: &str) -> &str {
+        let set = self.overrides.get(name).or_else(|| self.broker_defaults.get(name));
+        set.map_or_else(
+            || topic_config(name).unwrap_or_else(|| panic!("no topic config is called {name}")).default,
+            String::as_str,
+        )
+    }
+
+    /// A numeric value in force.
+    ///
+    /// # Panics
+    /// As [`TopicConfig::value`], or when the configuration is not a number.
+    pub fn number(&self, name: &str) -> i64 {
+        self.value(name).trim().parse().unwrap_or_else(|_| panic!("{name} was validated as a number"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_its_defaults_are_legal() {
+        assert!(TOPIC_CONFIGS.is_sorted_by_key(|def| def.name));
+        for def in TOPIC_CONFIGS {
+            assert_eq!(validate(def.name, def.default, Owner::User), Ok(()), "{}", def.name);
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_would_have_to_ignore() {
+        for (name, value) in [
+            ("no.such.config", "1"),
+            ("retention.ms", "soon"),
+            ("retention.ms", "-2"),
+            ("min.insync.replicas", "0"),
+            ("cleanup.policy", "compact"),
+            ("cleanup.policy", "shred"),
+            ("flush.messages", "1"),
+            ("message.timestamp.type", "createtime"),
+            ("remote.storage.enable", "true"),
+        ] {
+            assert!(validate(name, value, Owner::User).is_err(), "{name}={value}");
+        }
+        assert_eq!(validate("cleanup.policy", "compact", Owner::Internal), Ok(()));
+        assert_eq!(validate("retention.ms", "-1", Owner::User), Ok(()));
+    }
+
+    #[test]
+    fn an_override_beats_the_brokers_default_which_beats_kafkas() {
+        let set = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let plain = TopicConfig::default();
+        let broker = TopicConfig::new(BTreeMap::new(), set("retention.ms", "5"));
+        let topic = TopicConfig::new(set("retention.ms", "6"), set("retention.ms", "5"));
+
+        assert_eq!(plain.number("retention.ms"), 604_800_000);
+        assert_eq!(broker.number("retention.ms"), 5);
+        assert_eq!(topic.number("retention.ms"), 6);
+    }
+}

@@ -1,0 +1,269 @@
+//! One connection: frames in, answers out in the order of the requests.
+
+use crate::network::{BoxFuture, Stream};
+use crate::sendfile;
+use bytes::{Buf, Bytes, BytesMut};
+use ottla_protocol::Segment;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Notify, watch};
+
+/// Names a connection for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Who is at the other end, and what has come from there.
+#[derive(Debug)]
+pub struct ConnectionInfo {
+    /// The connection.
+    pub id: ConnectionId,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The name of the listener it came in by.
+    pub listener: Arc<str>,
+    received: watch::Sender<u64>,
+    drained: Notify,
+}
+
+impl ConnectionInfo {
+    fn new(id: ConnectionId, peer: SocketAddr, listener: Arc<str>) -> ConnectionInfo {
+        ConnectionInfo { id, peer, listener, received: watch::Sender::new(0), drained: Notify::new() }
+    }
+
+    /// How many requests have arrived, the one being started included.
+    pub fn received(&self) -> u64 {
+        *self.received.borrow()
+    }
+
+    /// Waits until a request arrives behind the one numbered `number` (see [`ConnectionInfo::received`]).
+    ///
+    /// A parked fetch that holds up a metadata request behind it is worth more answered empty.
+    pub async fn superseded(&self, number: u64) {
+        let mut received = self.received.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = received.wait_for(|&count| count > number).await;
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The other end closed or reset it.
+    ByPeer,
+    /// We did.
+    ByUs,
+}
+
+/// What becomes of a request.
+pub enum Started {
+    /// The answer is ready.
+    Reply(Vec<Segment>),
+    /// The answer comes later; requests behind it are started meanwhile. `None`: there is none after all.
+    Later(BoxFuture<'static, Option<Vec<Segment>>>),
+    /// There is no answer (acks=0).
+    Nothing,
+    /// The connection is closed once all earlier requests are answered: nothing that could be said would
+    /// be understood.
+    Close(String),
+}
+
+/// Answers requests.
+pub trait Service: Send + Sync + 'static {
+    /// Starts a request. Called in the order of arrival; whatever must happen in that order (an append)
+    /// happens in here.
+    fn start(&self, connection: &Arc<ConnectionInfo>, frame: Bytes) -> Started;
+
+    /// A connection has ended.
+    fn closed(&self, connection: &ConnectionInfo, how: Closed);
+}
+
+/// The bounds of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `socket.request.max.bytes`.
+    pub request_bytes_max: usize,
+    /// Requests of one connection that may be waiting for their answers; then reading stops.
+    pub in_flight_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { request_bytes_max: 104_857_600, in_flight_max: 64 }
+    }
+}
+
+/// Why a connection is closed by us.
+#[derive(Debug)]
+enum Refused {
+    Size(i32),
+    Request(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Size(size) => write!(f, "a request of {size} bytes"),
+            Refused::Request(why) => f.write_str(why),
+        }
+    }
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// Bytes that reading asks for at least: one system call for many small requests.
+const READ_BYTES: usize = 16 * 1024;
+
+/// An answer on its way.
+enum Answer {
+    Ready(Option<Vec<Segment>>),
+    Waiting(BoxFuture<'static, Option<Vec<Segment>>>),
+}
+
+/// Serves a connection until either side ends it. When `stop` turns true, reading stops and the
+/// connection closes at the first moment at which nothing is in flight.
+pub(crate) async fn serve(
+    mut stream: Box<dyn Stream>,
+    peer: SocketAddr,
+    listener: Arc<str>,
+    service: Arc<dyn Service>,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) {
+    let info =
+        Arc::new(ConnectionInfo::new(ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed)), peer, listener));
+    let how = drive(&mut *stream, &info, &*service, limits, &mut stop).await;
+    info.drained.notify_waiters();
+    service.closed(&info, how);
+}
+
+async fn drive(
+    stream: &mut dyn Stream,
+    info: &Arc<ConnectionInfo>,
+    service: &dyn Service,
+    limits: Limits,
+    stop: &mut watch::Receiver<bool>,
+) -> Closed {
+    let mut input = BytesMut::new();
+    let mut answers: VecDeque<Answer> = VecDeque::new();
+    let mut refused: Option<Refused> = None;
+    loop {
+        let stopping = *stop.borrow() || refused.is_some();
+        if !stopping {
+            refused = start_requests(&mut input, info, service, limits, &mut answers);
+        }
+        if let Err(error) = send_ready(stream, &mut answers).await {
+            tracing::debug!(peer = %info.peer, %error, "connection lost while answering");
+            return Closed::ByPeer;
+        }
+        let stopping = *stop.borrow() || refused.is_some();
+        if stopping && answers.is_empty() {
+            if let Some(why) = refused {
+                tracing::info!(peer = %info.peer, %why, "connection closed");
+            }
+            return Closed::ByUs;
+        }
+        // `read_buf` and the head answer are cancel-safe: neither loses what it has when the other wins.
+        let may_read = !stopping && answers.len() < limits.in_flight_max;
+        tokio::select! {
+            biased;
+            answer = head(&mut answers) => {
+                answers[0] = Answer::Ready(answer);
+            }
+            read = read(stream, &mut input), if may_read || answers.is_empty() => match read {
+                Ok(0) => return Closed::ByPeer,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(peer = %info.peer, %error, "connection lost");
+                    return Closed::ByPeer;
+                }
+            },
+            changed = stop.changed(), if !stopping => if changed.is_err() {
+                return Closed::ByUs;
+            },
+        }
+    }
+}
+
+/// Starts every whole request in `input`, as far as the bound on waiting answers allows.
+fn start_requests(
+    input: &mut BytesMut,
+    info: &Arc<ConnectionInfo>,
+    service: &dyn Service,
+    limits: Limits,
+    answers: &mut VecDeque<Answer>,
+) -> Option<Refused> {
+    while answers.len() < limits.in_flight_max {
+        let Some(prefix) = input.first_chunk::<4>() else { break };
+        let size = i32::from_be_bytes(*prefix);
+        let len = match usize::try_from(size) {
+            Ok(len) if len <= limits.request_bytes_max => len,
+            _ => return Some(Refused::Size(size)),
+        };
+        if input.len() - 4 < len {
+            // Reserve what is known to come, but no more than arrives in a few reads: a length is cheap
+            // to claim.
+            input.reserve((4 + len - input.len()).min(4 * READ_BYTES));
+            break;
+        }
+        input.advance(4);
+        let frame = input.split_to(len).freeze();
+        info.received.send_modify(|count| *count += 1);
+        match service.start(info, frame) {
+            Started::Reply(segments) => answers.push_back(Answer::Ready(Some(segments))),
+            Started::Later(future) => answers.push_back(Answer::Waiting(future)),
+            Started::Nothing => {}
+            Started::Close(why) => return Some(Refused::Request(why)),
+        }
+    }
+    None
+}
+
+/// Waits for the oldest answer that is not ready; for ever when there is none.
+async fn head(answers: &mut VecDeque<Answer>) -> Option<Vec<Segment>> {
+    match answers.front_mut() {
+        Some(Answer::Waiting(future)) => future.await,
+        _ => std::future::pending().await,
+    }
+}
+
+async fn read(stream: &mut dyn Stream, input: &mut BytesMut) -> io::Result<usize> {
+    if input.capacity() - input.len() < READ_BYTES / 4 {
+        input.reserve(READ_BYTES);
+    }
+    stream.read_buf(input).await
+}
+
+/// Sends every answer at the head that is ready, small ones together.
+async fn send_ready(stream: &mut dyn Stream, answers: &mut VecDeque<Answer>) -> io::Result<()> {
+    let mut pending: Vec<u8> = Vec::new();
+    while let Some(Answer::Ready(_)) = answers.front() {
+        let Some(Answer::Ready(answer)) = answers.pop_front() else { unreachable!("looked at just before") };
+        for segment in answer.into_iter().flatten() {
+            match segment {
+                Segment::Bytes(bytes) if bytes.len() < READ_BYTES => pending.extend_from_slice(&bytes),
+                Segment::Bytes(bytes) => {
+                    flush(stream, &mut pending).await?;
+                    stream.write_all(&bytes).await?;
+                }
+                Segment::File(region) => {
+                    flush(stream, &mut pending).await?;
+                    sendfile::send(stream, &region).await?;
+                }
+            }
+        }
+    }
+    flush(stream, &mut pending).await
+}
+
+async fn flush(stream: &mut dyn Stream, pending: &mut Vec<u8>) -> io::Result<()> {
+    if !pending.is_empty() {
+        stream.write_all(pending).await?;
+        pending.clear();
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! Listeners, connections and outgoing calls: the asynchronous edge towards the network.
+//!
+//! Turns sockets into frames and back, in order, with every queue bounded. It knows Kafka's framing and
+//! headers, but no API: what a request means is its [`Service`]'s business.
+//!
+//! Reading order: [`clock`], [`task`], [`network`], [`listener`], [`connection`], [`sendfile`],
+//! [`outgoing`].
+
+pub mod clock;
+pub mod connection;
+pub mod listener;
+pub mod network;
+pub mod outgoing;
+pub mod sendfile;
+pub mod task;
+
+pub use clock::Clock;
+pub use connection::{Closed, ConnectionId, ConnectionInfo, Limits, Service, Started};
+pub use listener::Listener;
+pub use network::{Network, Stream, Tcp};
+pub use outgoing::{CallError, Outgoing};
+pub use task::Task;

@@ -1,0 +1,97 @@
+//! A port, and the connections that came in by it.
+
+use crate::connection::{self, Limits, Service};
+use crate::network::Acceptor;
+use crate::task::{self, Task};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// Accepts connections and serves them, until it is closed or dropped.
+#[derive(Debug)]
+pub struct Listener {
+    stop: watch::Sender<bool>,
+    accepting: Task,
+    address: SocketAddr,
+}
+
+/// How long accepting rests after the system refused it (out of descriptors): the backlog holds those who
+/// knock meanwhile.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+impl Listener {
+    /// Serves all who connect, `connections_max` of them at a time.
+    ///
+    /// # Errors
+    /// When the address cannot be told.
+    pub fn start(
+        acceptor: Box<dyn Acceptor>,
+        name: Arc<str>,
+        service: Arc<dyn Service>,
+        limits: Limits,
+        connections_max: u32,
+    ) -> io::Result<Listener> {
+        let address = acceptor.local_addr()?;
+        let stop = watch::Sender::new(false);
+        let connections = Arc::new(Semaphore::new(connections_max as usize));
+        let accepting = accept(acceptor, name, service, limits, connections, stop.subscribe());
+        Ok(Listener { stop, accepting: task::spawn("listener", accepting), address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting and reading; every connection closes at the first moment at which nothing of it is
+    /// in flight. Returns when all are closed, or after `patience`.
+    pub async fn close(self, patience: Duration) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(patience, self.accepting.join()).await.is_err() {
+            tracing::info!(address = %self.address, "closing with connections in use");
+        }
+    }
+}
+
+async fn accept(
+    mut acceptor: Box<dyn Acceptor>,
+    name: Arc<str>,
+    service: Arc<dyn Service>,
+    limits: Limits,
+    connections: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut tasks: Vec<Task> = Vec::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            // An error means that the listener was dropped, and this task with it.
+            _ = stop.changed() => break,
+            accepted = acceptor.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(listener = %name, %error, "cannot accept");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        let Ok(permit) = connections.clone().try_acquire_owned() else {
+            tracing::warn!(listener = %name, %peer, "too many connections: max.connections is reached");
+            continue;
+        };
+        let (service, name, stop) = (service.clone(), name.clone(), stop.clone());
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task::spawn("connection", async move {
+            connection::serve(stream, peer, name, service, limits, stop).await;
+            drop(permit);
+        }));
+    }
+    drop(acceptor);
+    for task in tasks {
+        task.join().await;
+    }
+}

@@ -1,0 +1,270 @@
+//! Calls to other nodes: requests out in order, answers matched by correlation id.
+
+use crate::network::{Network, Stream};
+use crate::task::{self, Task};
+use bytes::{Buf, Bytes, BytesMut};
+use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
+use ottla_protocol::{ApiKey, Decoder, Message, Request, ResponseHeader, Segment, frame};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Why a call has no answer.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// Nobody listens there: the one evidence of absence that a network gives.
+    #[error("{0} refuses connections")]
+    Refused(String),
+    /// The connection could not be made.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Where to.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The connection ended before the answer came.
+    #[error("the connection closed")]
+    Closed,
+    /// No answer within the time allowed.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// The other side does not speak a version of the API that we do.
+    #[error("{api:?} is served in versions {theirs:?} only")]
+    Unsupported {
+        /// The API.
+        api: ApiKey,
+        /// The versions it is served in; `None` when it is not.
+        theirs: Option<RangeInclusive<i16>>,
+    },
+    /// What came is not an answer to what was asked.
+    #[error("malformed answer: {0}")]
+    Malformed(String),
+}
+
+/// Requests that may wait to be sent; then callers wait.
+const QUEUE_MAX: usize = 64;
+
+/// The largest answer that is believed.
+const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+struct Call {
+    correlation_id: i32,
+    frame: Vec<Segment>,
+    reply: oneshot::Sender<Bytes>,
+}
+
+/// A connection to another node, which has told its API versions. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Outgoing {
+    calls: mpsc::Sender<Call>,
+    versions: BTreeMap<i16, RangeInclusive<i16>>,
+    hello: ApiVersionsResponse,
+    client_id: Arc<str>,
+    next_correlation_id: std::sync::atomic::AtomicI32,
+    closed: watch::Receiver<bool>,
+    _tasks: [Task; 2],
+}
+
+impl Outgoing {
+    /// Connects, and asks for the API versions: only a process that answers is one that lives.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] when nobody listens; others when there is no connection, no answer within
+    /// `timeout`, or no sense in the answer.
+    pub async fn connect(
+        network: &dyn Network,
+        host: &str,
+        port: u16,
+        client_id: Arc<str>,
+        timeout: Duration,
+    ) -> Result<Outgoing, CallError> {
+        let address = format!("{host}:{port}");
+        let connecting = tokio::time::timeout(timeout, network.connect(host, port));
+        let stream = match connecting.await.map_err(|_| CallError::TimedOut(timeout))? {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return Err(CallError::Refused(address));
+            }
+            Err(source) => return Err(CallError::Connect { address, source }),
+        };
+        let (read, write) = tokio::io::split(stream);
+        let (calls, queue) = mpsc::channel(QUEUE_MAX);
+        let (sent, expected) = mpsc::channel(QUEUE_MAX);
+        let (closed_sender, closed) = watch::channel(false);
+        let tasks = [
+            task::spawn("call writer", write_calls(write, queue, sent)),
+            task::spawn("call reader", read_answers(read, expected, closed_sender)),
+        ];
+        let mut outgoing = Outgoing {
+            calls,
+            versions: BTreeMap::new(),
+            hello: ApiVersionsResponse::default(),
+            client_id,
+            next_correlation_id: 0.into(),
+            closed,
+            _tasks: tasks,
+        };
+        let hello = ApiVersionsRequest {
+            client_software_name: "ottla".to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Default::default()
+        };
+        let answer = outgoing.call_version(&hello, 3, timeout).await?;
+        outgoing.versions =
+            answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
+        outgoing.hello = answer;
+        Ok(outgoing)
+    }
+
+    /// What the other side answered to ApiVersions.
+    pub fn hello(&self) -> &ApiVersionsResponse {
+        &self.hello
+    }
+
+    /// The highest version of an API that both sides speak.
+    ///
+    /// # Errors
+    /// [`CallError::Unsupported`] when there is none.
+    pub fn version<R: Request>(&self) -> Result<i16, CallError> {
+        let theirs = self.versions.get(&R::KEY.code());
+        let version = theirs.map(|theirs| *theirs.end().min(R::VERSIONS.end()));
+        match (version, theirs) {
+            (Some(version), Some(theirs)) if R::VERSIONS.contains(&version) && theirs.contains(&version) => {
+                Ok(version)
+            }
+            _ => Err(CallError::Unsupported { api: R::KEY, theirs: theirs.cloned() }),
+        }
+    }
+
+    /// Sends a request in the highest common version and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`CallError`] says; after any but [`CallError::Unsupported`] the request may have been carried
+    /// out or not.
+    pub async fn call<R: Request>(&self, request: &R, timeout: Duration) -> Result<R::Response, CallError> {
+        self.call_version(request, self.version::<R>()?, timeout).await
+    }
+
+    /// Sends a request in this version and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`Outgoing::call`].
+    pub async fn call_version<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        timeout: Duration,
+    ) -> Result<R::Response, CallError> {
+        let malformed = |error: &dyn std::fmt::Display| CallError::Malformed(error.to_string());
+        let correlation_id = self.next_correlation_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let frame = frame::request(correlation_id, Some(&self.client_id), version, request)
+            .map_err(|error| malformed(&error))?;
+        let (reply, answer) = oneshot::channel();
+        let exchange = async {
+            let call = Call { correlation_id, frame, reply };
+            self.calls.send(call).await.map_err(|_| CallError::Closed)?;
+            answer.await.map_err(|_| CallError::Closed)
+        };
+        let body =
+            tokio::time::timeout(timeout, exchange).await.map_err(|_| CallError::TimedOut(timeout))??;
+        let mut input = Decoder::new(body);
+        ResponseHeader::decode(&mut input, R::KEY, version).map_err(|error| malformed(&error))?;
+        R::Response::decode(&mut input, version).map_err(|error| malformed(&error))
+    }
+
+    /// Returns whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    /// Waits for the end of the connection.
+    pub async fn closed(&self) {
+        let mut closed = self.closed.clone();
+        // An error means that the reading task is gone, and the connection with it.
+        let _ = closed.wait_for(|&closed| closed).await;
+    }
+}
+
+async fn write_calls(
+    mut stream: WriteHalf<Box<dyn Stream>>,
+    mut queue: mpsc::Receiver<Call>,
+    sent: mpsc::Sender<(i32, oneshot::Sender<Bytes>)>,
+) {
+    while let Some(call) = queue.recv().await {
+        if sent.send((call.correlation_id, call.reply)).await.is_err() {
+            return;
+        }
+        for segment in call.frame {
+            let written = match segment {
+                Segment::Bytes(bytes) => stream.write_all(&bytes).await,
+                Segment::File(region) => match region.read() {
+                    Ok(bytes) => stream.write_all(&bytes).await,
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = written {
+                tracing::debug!(%error, "connection lost while calling");
+                return;
+            }
+        }
+    }
+    // Nobody calls any more: say so to the other side.
+    let _ = stream.shutdown().await;
+}
+
+async fn read_answers(
+    mut stream: ReadHalf<Box<dyn Stream>>,
+    mut expected: mpsc::Receiver<(i32, oneshot::Sender<Bytes>)>,
+    closed: watch::Sender<bool>,
+) {
+    let mut input = BytesMut::new();
+    let mut waiting: VecDeque<(i32, oneshot::Sender<Bytes>)> = VecDeque::new();
+    loop {
+        match take_frame(&mut input) {
+            Err(size) => {
+                tracing::warn!(size, "connection closed: an answer of that many bytes");
+                break;
+            }
+            Ok(Some(frame)) => {
+                while let Ok(next) = expected.try_recv() {
+                    waiting.push_back(next);
+                }
+                let correlation_id = frame.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes));
+                match waiting.pop_front() {
+                    Some((id, reply)) if Some(id) == correlation_id => {
+                        // The caller may have given up; its answer is then nobody's.
+                        let _ = reply.send(frame);
+                    }
+                    _ => {
+                        tracing::warn!("connection closed: an answer to a question that was not asked");
+                        break;
+                    }
+                }
+            }
+            Ok(None) => match stream.read_buf(&mut input).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            },
+        }
+    }
+    closed.send_replace(true);
+}
+
+/// Takes a whole frame off the front of `input`, without its length.
+fn take_frame(input: &mut BytesMut) -> Result<Option<Bytes>, i32> {
+    let Some(prefix) = input.first_chunk::<4>() else { return Ok(None) };
+    let size = i32::from_be_bytes(*prefix);
+    let len = usize::try_from(size).ok().filter(|&len| len <= RESPONSE_BYTES_MAX).ok_or(size)?;
+    if input.len() - 4 < len {
+        return Ok(None);
+    }
+    input.advance(4);
+    Ok(Some(input.split_to(len).freeze()))
+}

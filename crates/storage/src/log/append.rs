@@ -1,0 +1,238 @@
+//! Appending, as the leader and as a follower.
+
+use super::Log;
+use crate::error::{AppendError, StorageError};
+use ottla_records::{BatchHeader, BatchView, EndTxnMarker, Origin, ValidBatch, batches, validate};
+use ottla_types::{LeaderEpoch, Now, Offset, Timestamp};
+
+/// What became of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendInfo {
+    /// The offset of the first record; the log end when nothing was appended.
+    pub base_offset: Offset,
+    /// The offset of the last record; one before `base_offset` when nothing was appended.
+    pub last_offset: Offset,
+    /// The leader's time, when the topic's timestamps are the leader's.
+    pub log_append_time: Option<Timestamp>,
+    /// Where the log starts.
+    pub log_start_offset: Offset,
+    /// Whether the batch had been appended before; the offsets are those it got then (IDEM-1).
+    pub duplicate: bool,
+    /// Whether a new segment was started: the one before it is due for a flush.
+    pub rolled: bool,
+    /// How many bytes were appended.
+    pub bytes: usize,
+}
+
+impl AppendInfo {
+    /// The offset after the last record.
+    pub fn next_offset(&self) -> Offset {
+        self.last_offset + 1
+    }
+}
+
+impl Log {
+    /// Validates and appends the one batch that `batch` is, at the log end. Its offset, epoch and timestamps are set in place.
+    ///
+    /// A caller that can validates first, before it locks the log, and calls [`Log::append_valid`].
+    ///
+    /// # Errors
+    /// [`AppendError`]. Only a [`StorageError`] leaves the log closed to changes.
+    ///
+    /// # Panics
+    /// When the log has a later epoch (EPOCH-1).
+    pub fn append_as_leader(
+        &mut self,
+        batch: &mut [u8],
+        leader_epoch: LeaderEpoch,
+        origin: Origin,
+        now: Now,
+    ) -> Result<AppendInfo, AppendError> {
+        let valid = validate(batch, &self.config.rules(origin, now.wall))?;
+        self.append_valid(valid, leader_epoch, now)
+    }
+
+    /// Appends a batch that was validated by [`crate::LogConfig::rules`], at the log end.
+    ///
+    /// # Errors
+    /// As [`Log::append_as_leader`].
+    ///
+    /// # Panics
+    /// As [`Log::append_as_leader`].
+    pub fn append_valid(
+        &mut self,
+        mut batch: ValidBatch<'_>,
+        leader_epoch: LeaderEpoch,
+        now: Now,
+    ) -> Result<AppendInfo, AppendError> {
+        let latest = self.epochs.latest();
+        assert!(leader_epoch >= latest, "EPOCH-1: appending in epoch {leader_epoch} after {latest}");
+        let size = batch.bytes().len();
+        if size as u64 > self.config.segment_bytes {
+            return Err(AppendError::LargerThanSegment { size, max: self.config.segment_bytes });
+        }
+        if self.config.producer_state {
+            let marker = EndTxnMarker::of(&batch.view());
+            if let Some(earlier) = self.producers.check(batch.header(), marker.as_ref(), batch.origin())? {
+                return Ok(AppendInfo {
+                    base_offset: earlier.first_offset(),
+                    last_offset: earlier.last_offset,
+                    log_append_time: batch.log_append_time().map(|_| earlier.timestamp),
+                    log_start_offset: self.log_start,
+                    duplicate: true,
+                    rolled: false,
+                    bytes: 0,
+                });
+            }
+        }
+        let log_append_time = batch.log_append_time();
+        let base_offset = self.log_end;
+        let bytes = batch.assign(base_offset, leader_epoch);
+        let rolled = self.guarded(|log| log.append_run(bytes, now))?;
+        Ok(AppendInfo { log_append_time, ..self.appended(base_offset, rolled, size) })
+    }
+
+    /// Appends what was fetched from the leader: whole batches, whose offsets and epochs the leader assigned. A batch cut
+    /// short at the end is left out; it will be fetched again.
+    ///
+    /// Batches newer than `fetched_epoch`, the leader epoch that this replica asked in, are left out too
+    /// (KAFKA-18723): while the response was under way the leader may have lost its office, truncated and
+    /// written anew what the response points to.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing is appended then. Only a [`StorageError`] leaves the log closed to changes.
+    pub fn append_as_follower(
+        &mut self,
+        bytes: &[u8],
+        fetched_epoch: LeaderEpoch,
+        now: Now,
+    ) -> Result<AppendInfo, AppendError> {
+        let accepted = self.check_fetched(bytes, fetched_epoch)?;
+        let Some(first) = batches(accepted).next().transpose()? else {
+            return Ok(self.appended(self.log_end, false, 0));
+        };
+        let rolled = self.guarded(|log| log.append_run(accepted, now))?;
+        Ok(self.appended(first.header().base_offset, rolled, accepted.len()))
+    }
+
+    fn appended(&self, base_offset: Offset, rolled: bool, bytes: usize) -> AppendInfo {
+        AppendInfo {
+            base_offset,
+            last_offset: self.log_end - 1,
+            log_append_time: None,
+            log_start_offset: self.log_start,
+            duplicate: false,
+            rolled,
+            bytes,
+        }
+    }
+
+    /// The part of `bytes` that a follower accepts, every batch of it checked.
+    fn check_fetched<'a>(
+        &self,
+        bytes: &'a [u8],
+        fetched_epoch: LeaderEpoch,
+    ) -> Result<&'a [u8], AppendError> {
+        let mut log_end = self.log_end;
+        let mut latest = self.epochs.latest();
+        let mut accepted = 0;
+        for batch in batches(bytes) {
+            let batch = batch?;
+            batch.check_crc()?;
+            let BatchHeader { base_offset, leader_epoch: epoch, .. } = *batch.header();
+            if epoch > fetched_epoch {
+                break;
+            }
+            if base_offset < log_end {
+                return Err(AppendError::OffsetsOutOfOrder { base_offset, log_end });
+            }
+            if epoch < latest {
+                return Err(AppendError::EpochWentBack { epoch, latest });
+            }
+            log_end = batch.header().next_offset();
+            latest = epoch;
+            accepted += batch.bytes().len();
+        }
+        Ok(&bytes[..accepted])
+    }
+
+    /// Appends whole batches whose offsets are assigned; returns whether a segment was rolled. Batches that go to the same
+    /// segment are written at once.
+    fn append_run(&mut self, bytes: &[u8], now: Now) -> Result<bool, StorageError> {
+        let mut rolled = false;
+        let mut start = 0;
+        let mut end = 0;
+        let mut notes = Vec::new();
+        for batch in batches(bytes) {
+            let batch = batch.expect("the batches were checked");
+            let header = *batch.header();
+            let pending = end - start + header.size_in_bytes;
+            let config = self.config;
+            let is_full = self.active_mut().is_full_for(pending, &header, &config, now.wall)?;
+            // An empty segment takes any first batch; a run that waits makes it no longer empty.
+            if is_full || (end > start && self.active().size() + pending as u64 > config.segment_bytes) {
+                self.write_run(&bytes[start..end], &mut notes)?;
+                start = end;
+                self.roll_before(&header, now)?;
+                rolled = true;
+            }
+            notes.push(Note::of(&batch));
+            end += header.size_in_bytes;
+        }
+        self.write_run(&bytes[start..end], &mut notes)?;
+        Ok(rolled)
+    }
+
+    /// Starts a segment where the log ends, so that a gap between two segments is always a loss; only past a gap that no
+    /// segment spans, where the batch starts.
+    fn roll_before(&mut self, header: &BatchHeader, now: Now) -> Result<(), StorageError> {
+        let spans = header.last_offset() - self.log_end <= i64::from(i32::MAX);
+        self.roll_at(if spans { self.log_end } else { header.base_offset }, now)
+    }
+
+    fn write_run(&mut self, bytes: &[u8], notes: &mut Vec<Note>) -> Result<(), StorageError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        // The lineage first: of an epoch whose start is on disk before its first record, too much may be
+        // known, never too little.
+        for Note { header, .. } in notes.iter() {
+            self.assign_epoch_at(header.leader_epoch, header.base_offset)?;
+        }
+        let config = self.config;
+        self.active_mut().append(bytes, &config)?;
+        for note in notes.drain(..) {
+            assert!(
+                note.header.base_offset >= self.log_end,
+                "LOG-1: {} after {}",
+                note.header.base_offset,
+                self.log_end
+            );
+            self.log_end = note.header.next_offset();
+            self.note_producer(&note)?;
+        }
+        Ok(())
+    }
+
+    fn note_producer(&mut self, note: &Note) -> Result<(), StorageError> {
+        if self.config.producer_state
+            && let Some(aborted) = self.producers.update(&note.header, note.marker.as_ref())
+        {
+            self.active_mut().append_aborted(aborted)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is kept of a batch that was written.
+#[derive(Debug)]
+struct Note {
+    header: BatchHeader,
+    marker: Option<EndTxnMarker>,
+}
+
+impl Note {
+    fn of(batch: &BatchView<'_>) -> Note {
+        Note { header: *batch.header(), marker: EndTxnMarker::of(batch) }
+    }
+}

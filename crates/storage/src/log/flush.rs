@@ -1,0 +1,119 @@
+//! Making it durable, in two steps: what to sync is taken under the lock, syncing happens without it.
+
+use super::Log;
+use crate::checkpoints;
+use crate::disk::{Disk, DiskFile};
+use crate::error::{IoContext, StorageError};
+use ottla_types::Offset;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The files that a flush syncs, and the log end that is durable then.
+#[derive(Debug)]
+pub struct FlushTarget {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    end: Offset,
+    files: Vec<Arc<dyn DiskFile>>,
+    /// [`Log::truncations`] and [`Log::names_changed`] when this was taken.
+    truncations: u64,
+    names_changed: u64,
+    sync_dir: bool,
+}
+
+impl FlushTarget {
+    /// What is durable after [`FlushTarget::sync`].
+    pub fn end_offset(&self) -> Offset {
+        self.end
+    }
+
+    /// Syncs, blocking. Needs no lock on the log, which may be appended to and truncated meanwhile.
+    ///
+    /// # Errors
+    /// [`StorageError`]. The caller then closes the log to changes by [`Log::mark_failed`].
+    pub fn sync(&self) -> Result<(), StorageError> {
+        for file in &self.files {
+            file.sync().at("sync", &self.dir)?;
+        }
+        if self.sync_dir { self.disk.sync_dir(&self.dir).at("sync", &self.dir) } else { Ok(()) }
+    }
+}
+
+impl Log {
+    /// Syncs everything up to the log end and returns that.
+    ///
+    /// # Errors
+    /// [`StorageError`]; the log is closed to changes then.
+    pub fn flush(&mut self) -> Result<Offset, StorageError> {
+        self.guarded(|log| {
+            if let Some(target) = log.flush_target() {
+                target.sync()?;
+                log.mark_durable(&target);
+            }
+            Ok(log.log_end)
+        })
+    }
+
+    /// What to sync for everything appended so far to be durable; `None` when it is.
+    pub fn flush_target(&self) -> Option<FlushTarget> {
+        let sync_dir = self.names_changed != self.names_synced;
+        if self.durable_end == self.log_end && !sync_dir && self.epochs_unsynced.is_none() {
+            return None;
+        }
+        // From the segment of the last durable record on: rolling may have written to its indexes since.
+        let last_durable = self.durable_end - 1;
+        let first = self.segment_floor(last_durable).map_or(Offset::ZERO, |segment| segment.base_offset);
+        let mut files: Vec<_> =
+            self.segments.range(first..).flat_map(|(_, segment)| segment.files()).collect();
+        files.extend(self.epochs_unsynced.clone());
+        Some(FlushTarget {
+            disk: Arc::clone(&self.disk),
+            dir: self.dir.clone(),
+            end: self.log_end,
+            files,
+            truncations: self.truncations,
+            names_changed: self.names_changed,
+            sync_dir,
+        })
+    }
+
+    /// Notes that `target` was synced. After a truncation it says nothing about the log as it is: then nothing
+    /// is noted.
+    pub fn mark_durable(&mut self, target: &FlushTarget) {
+        if target.truncations != self.truncations {
+            return;
+        }
+        self.names_synced = self.names_synced.max(target.names_changed);
+        let is_synced =
+            |unsynced: &Arc<dyn DiskFile>| target.files.iter().any(|file| Arc::ptr_eq(file, unsynced));
+        if self.epochs_unsynced.as_ref().is_some_and(is_synced) {
+            self.epochs_unsynced = None;
+        }
+        self.durable_end = self.durable_end.max(target.end);
+    }
+
+    /// Closes the log to changes: a sync failed, and what it left on disk is not known.
+    pub fn mark_failed(&mut self) {
+        self.failed = true;
+    }
+
+    /// Ends the use of the log in order: all is durable, and the next start needs no recovery once the
+    /// directory's marker is written.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn close(mut self) -> Result<(), StorageError> {
+        self.guarded(|log| {
+            log.active_mut().seal()?;
+            log.write_producer_snapshot()?;
+            let path = log.dir.join(checkpoints::LEADER_EPOCH);
+            let bytes = checkpoints::format_epochs(&log.epochs);
+            log.disk.write_atomically(&path, &bytes).at("write", &path)?;
+            log.names_changed += 1;
+            match log.flush_target() {
+                Some(target) => target.sync(),
+                None => Ok(()),
+            }
+        })
+    }
+}

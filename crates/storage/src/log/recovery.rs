@@ -1,0 +1,298 @@
+//! Opening a log: after an orderly end, what the files say is taken as it is; after any other, what was not
+//! durable for certain is checked batch by batch and cut at the first that does not hold (`LogLoader`).
+
+use super::Log;
+use crate::checkpoints;
+use crate::config::LogConfig;
+use crate::disk::{Disk, read_if_exists, remove_if_exists};
+use crate::error::{IoContext, StorageError};
+use crate::file_names::{self, CLEANED, DELETED, SEGMENT_SUFFIXES, SWAP, TEMPORARY};
+use crate::producer_snapshot;
+use crate::producer_state::ProducerStates;
+use crate::segment::{OnCorrupt, Segment};
+use ottla_records::{BatchHeader, EndTxnMarker, LeaderEpochs};
+use ottla_types::{LeaderEpoch, Now, Offset};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What is known of a log before it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Whether the directory's marker says that its last user ended in order.
+    pub clean: bool,
+    /// The offset up to which everything is durable: what is below is not checked again.
+    pub recovery_point: Offset,
+    /// Where the log starts, as checkpointed: perhaps later than its first segment.
+    pub log_start: Offset,
+}
+
+impl Recovery {
+    /// Nothing is known: everything is checked.
+    pub const UNKNOWN: Recovery =
+        Recovery { clean: false, recovery_point: Offset::ZERO, log_start: Offset::ZERO };
+}
+
+/// What opening a log took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct RecoveryReport {
+    /// How many segments were checked batch by batch.
+    pub segments_recovered: usize,
+    /// How many bytes at the end were no batches, or came after such, and are gone.
+    pub truncated_bytes: u64,
+    /// How many indexes' segments were walked only because an index was missing or implausible.
+    pub indexes_rebuilt: usize,
+    /// Whether the lineage of leader epochs was found anew in the log.
+    pub epochs_rebuilt: bool,
+}
+
+impl Log {
+    /// Opens the log in `dir`, creating it if there is none.
+    ///
+    /// # Errors
+    /// [`StorageError`]: what the device says, or [`StorageError::Invalid`] where what was durable is not what was written.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        config: LogConfig,
+        recovery: Recovery,
+        now: Now,
+    ) -> Result<(Log, RecoveryReport), StorageError> {
+        disk.create_dir_all(&dir).at("create", &dir)?;
+        remove_leftovers(&*disk, &dir)?;
+        let mut report = RecoveryReport::default();
+        let (segments, mut found) = open_segments(&disk, &dir, &config, recovery, now, &mut report)?;
+        let recovered = std::mem::take(&mut found.segments);
+        let mut log = Log {
+            log_start: recovery.log_start,
+            log_end: Offset::ZERO,
+            durable_end: Offset::ZERO,
+            epochs: LeaderEpochs::new(),
+            epochs_unsynced: None,
+            names_changed: 1,
+            names_synced: 0,
+            truncations: 0,
+            producers: ProducerStates::new(Offset::ZERO),
+            deleted: Vec::new(),
+            failed: false,
+            disk,
+            dir,
+            config,
+            segments,
+        };
+        log.find_bounds(now)?;
+        log.load_epochs(&mut found, &mut report)?;
+        log.load_producers(&recovered)?;
+        log.assert_ordered();
+        Ok((log, report))
+    }
+
+    /// Finds where the log starts and ends; creates its first segment if there is none.
+    fn find_bounds(&mut self, now: Now) -> Result<(), StorageError> {
+        if let Some(active) = self.segments.values().next_back() {
+            self.log_end = active.next_offset()?;
+        }
+        if self.segments.is_empty() || self.log_end < self.log_start {
+            // Nothing is left that may be read.
+            while let Some((_, segment)) = self.segments.pop_last() {
+                self.delete_files(segment, now)?;
+            }
+            self.remove_snapshots(|_| true)?;
+            let start = self.log_start;
+            self.segments.insert(start, Segment::create(&self.disk, &self.dir, start, now.wall)?);
+            self.log_end = start;
+        }
+        let first = *self.segments.first_key_value().expect("created above").0;
+        self.log_start = self.log_start.max(first);
+        // Recovery synced what it checked.
+        self.durable_end = self.log_end;
+        let end = self.log_end;
+        self.remove_snapshots(|snapshot| snapshot > end)
+    }
+
+    /// Reads the lineage, and puts right what may not have been durable with what recovery saw in the log.
+    fn load_epochs(
+        &mut self,
+        found: &mut Recovered,
+        report: &mut RecoveryReport,
+    ) -> Result<(), StorageError> {
+        let path = self.dir.join(checkpoints::LEADER_EPOCH);
+        let on_disk = read_if_exists(&*self.disk, &path).at("read", &path)?;
+        let parsed = on_disk.as_deref().and_then(|bytes| checkpoints::parse_epochs(bytes).ok());
+        let is_empty = self.log_end == self.log_start;
+        match parsed {
+            Some(epochs) => self.epochs = epochs,
+            None if is_empty => {}
+            None => {
+                report.epochs_rebuilt = true;
+                *found = self.scan_epochs()?;
+            }
+        }
+        if let Some(from) = found.from {
+            self.epochs.truncate_from_end(from);
+        }
+        for (epoch, start_offset) in &found.starts {
+            if epoch.is_some() {
+                self.epochs.assign(*epoch, *start_offset);
+            }
+        }
+        self.epochs.truncate_from_end(self.log_end);
+        self.epochs.truncate_from_start(self.log_start);
+        if Some(checkpoints::format_epochs(&self.epochs)) != on_disk && (on_disk.is_some() || !is_empty) {
+            self.write_epochs()?;
+        }
+        Ok(())
+    }
+
+    fn scan_epochs(&self) -> Result<Recovered, StorageError> {
+        let mut epochs = Recovered { from: Some(Offset::ZERO), ..Recovered::default() };
+        for segment in self.segments.values() {
+            for found in segment.headers(0) {
+                epochs.note(&segment.found(found)?.header);
+            }
+        }
+        Ok(epochs)
+    }
+
+    /// Loads the newest producer snapshot that holds and is not after any of the `recovered` segments' start, and
+    /// replays the log from there. Fills the transaction indexes of those segments.
+    pub(super) fn load_producers(&mut self, recovered: &BTreeSet<Offset>) -> Result<(), StorageError> {
+        let first = *self.segments.first_key_value().expect("a log has a segment").0;
+        self.producers = ProducerStates::new(first);
+        if !self.config.producer_state {
+            return Ok(());
+        }
+        let newest = recovered.first().map_or(self.log_end, |first| self.log_end.min(*first));
+        for offset in self.snapshot_offsets()?.into_iter().rev().filter(|offset| *offset <= newest) {
+            let path = file_names::path(&self.dir, offset, file_names::SNAPSHOT);
+            let bytes = self.disk.read(&path).at("read", &path)?;
+            if let Some(producers) = producer_snapshot::decode_map(&bytes) {
+                self.producers = ProducerStates::from_snapshot(producers, offset);
+                break;
+            }
+            remove_if_exists(&*self.disk, &path).at("remove", &path)?;
+        }
+        self.replay_producers(recovered)
+    }
+
+    fn replay_producers(&mut self, recovered: &BTreeSet<Offset>) -> Result<(), StorageError> {
+        let from = self.producers.end_offset();
+        let floor = self.segment_floor(from).map_or(from, |segment| segment.base_offset);
+        let mut buffer = Vec::new();
+        for (base_offset, segment) in self.segments.range_mut(floor..) {
+            let Some(first) = segment.find(from.max(*base_offset))? else { continue };
+            for found in segment.headers(first.position) {
+                let found = segment.found(found)?;
+                let marker = match found.header.is_control() {
+                    true => EndTxnMarker::of(&segment.batch(&found, &mut buffer)?),
+                    false => None,
+                };
+                let aborted = self.producers.update(&found.header, marker.as_ref());
+                if let Some(aborted) = aborted.filter(|_| recovered.contains(base_offset)) {
+                    segment.append_aborted(aborted)?;
+                }
+            }
+        }
+        self.producers.advance(self.log_end);
+        Ok(())
+    }
+}
+
+/// What recovery saw, from an offset on.
+#[derive(Debug, Default)]
+struct Recovered {
+    /// The segments that were walked.
+    segments: BTreeSet<Offset>,
+    /// Where recovery began; nothing the lineage's file says of what is later counts.
+    from: Option<Offset>,
+    /// The leader epochs of the batches, where they change.
+    starts: Vec<(LeaderEpoch, Offset)>,
+}
+
+impl Recovered {
+    fn note(&mut self, header: &BatchHeader) {
+        if self.starts.last().is_none_or(|(epoch, _)| *epoch != header.leader_epoch) {
+            self.starts.push((header.leader_epoch, header.base_offset));
+        }
+    }
+}
+
+/// Removes what an interrupted change left. A compaction that was putting its outcome in place is not finished
+/// by us: its files say which, and which it replaces only Kafka's own start tells.
+fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
+    for entry in disk.list(dir).at("list", dir)? {
+        let path = dir.join(&entry.name);
+        if entry.name.ends_with(SWAP) {
+            return Err(StorageError::invalid(
+                &path,
+                "a compaction was interrupted while it replaced segments",
+            ));
+        }
+        if [CLEANED, DELETED, TEMPORARY].iter().any(|suffix| entry.name.ends_with(suffix)) {
+            remove_if_exists(disk, &path).at("remove", &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens all segments; checks those that reach beyond the recovery point.
+fn open_segments(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    config: &LogConfig,
+    recovery: Recovery,
+    now: Now,
+    report: &mut RecoveryReport,
+) -> Result<(BTreeMap<Offset, Segment>, Recovered), StorageError> {
+    let base_offsets = base_offsets(disk, dir)?;
+    let mut segments = BTreeMap::new();
+    let mut seen = Recovered::default();
+    let mut is_cut = false;
+    for (index, &base_offset) in base_offsets.iter().enumerate() {
+        if is_cut {
+            report.truncated_bytes += remove_segment(disk, dir, base_offset)?;
+            continue;
+        }
+        let (mut segment, intact) = Segment::open(disk, dir, base_offset, now.wall)?;
+        let next_base_offset = base_offsets.get(index + 1).copied();
+        let is_checked =
+            !recovery.clean && next_base_offset.is_none_or(|next| next > recovery.recovery_point);
+        if is_checked || !intact {
+            seen.segments.insert(base_offset);
+            let on_corrupt = if is_checked { OnCorrupt::Cut } else { OnCorrupt::Refuse };
+            if is_checked && seen.from.is_none() {
+                seen.from = Some(base_offset);
+            }
+            let recovered = segment.recover(config, on_corrupt, |header| {
+                if is_checked {
+                    seen.note(header);
+                }
+            })?;
+            report.segments_recovered += usize::from(is_checked);
+            report.indexes_rebuilt += usize::from(!intact);
+            report.truncated_bytes += recovered.truncated_bytes;
+            // Segments that this crate wrote follow one another without a gap; compaction makes gaps.
+            let has_gap = next_base_offset.is_some_and(|next| next != recovered.next_offset);
+            is_cut =
+                recovered.truncated_bytes > 0 || (is_checked && has_gap && !config.cleanup_policy.compact);
+        }
+        segments.insert(base_offset, segment);
+    }
+    Ok((segments, seen))
+}
+
+fn base_offsets(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<Offset>, StorageError> {
+    let entries = disk.list(dir).at("list", dir)?;
+    Ok(entries.iter().filter_map(|entry| file_names::offset(&entry.name, file_names::LOG)).collect())
+}
+
+/// Removes a segment's files; returns the size of its log.
+fn remove_segment(disk: &Arc<dyn Disk>, dir: &Path, base_offset: Offset) -> Result<u64, StorageError> {
+    let path = file_names::path(dir, base_offset, file_names::LOG);
+    let size = disk.open(&path).and_then(|file| file.size()).at("open", &path)?;
+    for suffix in SEGMENT_SUFFIXES {
+        let path = file_names::path(dir, base_offset, suffix);
+        remove_if_exists(&**disk, &path).at("remove", &path)?;
+    }
+    Ok(size)
+}

@@ -1,0 +1,430 @@
+//! One segment: a run of batches in a file, with its indexes (`LogSegment`).
+
+use crate::config::LogConfig;
+use crate::disk::{Disk, DiskFile};
+use crate::error::{IoContext, StorageError};
+use crate::file_names::{self, SEGMENT_SUFFIXES};
+use crate::offset_index::OffsetIndex;
+use crate::scan::{self, Found, ScanError};
+use crate::time_index::{TimeIndex, TimestampOffset};
+use crate::transaction_index::TransactionIndex;
+use ottla_records::{BatchHeader, BatchView, batches};
+use ottla_types::{FileRegion, Offset, ReadAt, Timestamp};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Disk space is set aside in steps as large as the segment is already, within these bounds: a quiet
+/// partition reserves nothing, a busy one stays contiguous.
+const PREALLOCATE_BYTES_MIN: u64 = 1 << 20;
+const PREALLOCATE_BYTES_MAX: u64 = 64 << 20;
+
+/// A file of batches and what finds things in it. Its offsets are `base_offset..` the next one's (LOG-2).
+#[derive(Debug)]
+pub(crate) struct Segment {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    pub(crate) base_offset: Offset,
+    file: Arc<dyn DiskFile>,
+    size: u64,
+    preallocated: u64,
+    offset_index: OffsetIndex,
+    time_index: TimeIndex,
+    pub(crate) transaction_index: TransactionIndex,
+    bytes_since_index_entry: u64,
+    latest: Option<TimestampOffset>,
+    /// The largest timestamp of the first batch: what `segment.ms` is measured from.
+    first_timestamp: Option<Timestamp>,
+    created: Timestamp,
+}
+
+/// What recovery does with bytes that are no batch, and all that follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnCorrupt {
+    /// They were not durable: they go.
+    Cut,
+    /// They were: the disk is at fault, and cutting would hide it.
+    Refuse,
+}
+
+/// What recovery found in a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recovered {
+    /// The offset after the last batch; the base offset when there is none.
+    pub(crate) next_offset: Offset,
+    /// How many bytes at the end were no batches, and are cut.
+    pub(crate) truncated_bytes: u64,
+}
+
+impl Segment {
+    /// A new, empty segment.
+    pub(crate) fn create(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: Offset,
+        now: Timestamp,
+    ) -> Result<Segment, StorageError> {
+        let path = file_names::path(dir, base_offset, file_names::LOG);
+        Ok(Segment {
+            file: disk.create(&path).at("create", &path)?,
+            offset_index: OffsetIndex::create(&**disk, dir, base_offset)?,
+            time_index: TimeIndex::create(&**disk, dir, base_offset)?,
+            transaction_index: TransactionIndex::create(&**disk, dir, base_offset)?,
+            disk: Arc::clone(disk),
+            path,
+            base_offset,
+            size: 0,
+            preallocated: 0,
+            bytes_since_index_entry: 0,
+            latest: None,
+            first_timestamp: None,
+            created: now,
+        })
+    }
+
+    /// Opens a segment whose file is there. `false`: an index is missing or implausible and is empty instead; the segment
+    /// must be recovered before it is used.
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: Offset,
+        now: Timestamp,
+    ) -> Result<(Segment, bool), StorageError> {
+        let path = file_names::path(dir, base_offset, file_names::LOG);
+        let file = disk.open(&path).at("open", &path)?;
+        let size = file.size().at("stat", &path)?;
+        let offset_index = OffsetIndex::open(&**disk, dir, base_offset, size)?;
+        let time_index = TimeIndex::open(&**disk, dir, base_offset)?;
+        let transaction_index = TransactionIndex::open(&**disk, dir, base_offset)?;
+        let intact = offset_index.is_some() && time_index.is_some() && transaction_index.is_some();
+        let mut segment = Segment {
+            offset_index: offset_index.map_or_else(|| OffsetIndex::create(&**disk, dir, base_offset), Ok)?,
+            time_index: time_index.map_or_else(|| TimeIndex::create(&**disk, dir, base_offset), Ok)?,
+            transaction_index: transaction_index
+                .map_or_else(|| TransactionIndex::create(&**disk, dir, base_offset), Ok)?,
+            disk: Arc::clone(disk),
+            path,
+            base_offset,
+            file,
+            size,
+            preallocated: size,
+            bytes_since_index_entry: 0,
+            latest: None,
+            first_timestamp: None,
+            created: now,
+        };
+        segment.latest = segment.time_index.last();
+        Ok((segment, intact))
+    }
+
+    /// Walks the whole segment, checks every batch, rebuilds the indexes and syncs. `each` sees the headers of
+    /// the batches that stay, in order. The transaction index is empty then: only who knows the producers can
+    /// fill it.
+    pub(crate) fn recover(
+        &mut self,
+        config: &LogConfig,
+        on_corrupt: OnCorrupt,
+        mut each: impl FnMut(&BatchHeader),
+    ) -> Result<Recovered, StorageError> {
+        let dir = crate::disk::parent(&self.path).to_owned();
+        self.offset_index = OffsetIndex::create(&*self.disk, &dir, self.base_offset)?;
+        self.time_index = TimeIndex::create(&*self.disk, &dir, self.base_offset)?;
+        self.transaction_index = TransactionIndex::create(&*self.disk, &dir, self.base_offset)?;
+        (self.latest, self.first_timestamp, self.bytes_since_index_entry) = (None, None, 0);
+        let file_size = self.size;
+        let mut next_offset = self.base_offset;
+        let mut buffer = Vec::new();
+        self.size = 0;
+        for found in scan::headers(&Arc::clone(&self.file), 0, file_size) {
+            let file = Arc::clone(&self.file);
+            let batch = found.and_then(|found| {
+                let batch = scan::batch(&file, &found, &mut buffer)?;
+                batch.check_crc().map_err(|error| ScanError::Corrupt(found.position, error))?;
+                Ok(batch)
+            });
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(ScanError::Corrupt(..)) if on_corrupt == OnCorrupt::Cut => break,
+                Err(error) => return Err(self.scan_error(error)),
+            };
+            let header = *batch.header();
+            if header.base_offset < next_offset
+                || header.last_offset() - self.base_offset > i64::from(i32::MAX)
+            {
+                break;
+            }
+            each(&header);
+            self.index(&header, config)?;
+            next_offset = header.next_offset();
+        }
+        let truncated_bytes = file_size - self.size;
+        self.file.truncate(self.size).at("truncate", &self.path)?;
+        self.preallocated = self.size;
+        self.sync()?;
+        Ok(Recovered { next_offset, truncated_bytes })
+    }
+
+    /// Returns whether a run with these properties belongs into a new segment.
+    pub(crate) fn is_full_for(
+        &mut self,
+        bytes: usize,
+        header: &BatchHeader,
+        config: &LogConfig,
+        now: Timestamp,
+    ) -> Result<bool, StorageError> {
+        if header.last_offset() - self.base_offset > i64::from(i32::MAX) {
+            return Ok(true);
+        }
+        if self.size == 0 {
+            return Ok(false);
+        }
+        let index_bytes = config.segment_index_bytes;
+        Ok(self.size + bytes as u64 > config.segment_bytes
+            || self.offset_index.count() as u64 >= index_bytes / 8
+            || self.time_index.count() as u64 >= index_bytes / 12
+            || self.age_ms(header.max_timestamp, now)? > config.segment_ms - config.segment_jitter_ms)
+    }
+
+    /// How long the segment has been open: by its records' clock if they have one, else by ours.
+    fn age_ms(&mut self, batch: Timestamp, now: Timestamp) -> Result<i64, StorageError> {
+        if self.first_timestamp.is_none()
+            && let Some(first) = self.headers(0).next()
+        {
+            self.first_timestamp = Some(self.found(first)?.header.max_timestamp);
+        }
+        Ok(match self.first_timestamp {
+            Some(first) if first.0 >= 0 && batch.0 >= 0 => batch.0.saturating_sub(first.0),
+            _ => now.0.saturating_sub(self.created.0),
+        })
+    }
+
+    /// Appends whole batches, whose offsets are assigned.
+    pub(crate) fn append(&mut self, bytes: &[u8], config: &LogConfig) -> Result<(), StorageError> {
+        self.preallocate(bytes.len() as u64)?;
+        self.file.write_all_at(bytes, self.size).at("write", &self.path)?;
+        for batch in batches(bytes) {
+            let header = *batch.expect("whole batches were handed in").header();
+            assert!(
+                header.base_offset >= self.base_offset,
+                "LOG-2: {} in {}",
+                header.base_offset,
+                self.base_offset
+            );
+            self.index(&header, config)?;
+        }
+        Ok(())
+    }
+
+    /// Notes the batch at the end of what is indexed so far, and moves the end past it.
+    fn index(&mut self, header: &BatchHeader, config: &LogConfig) -> Result<(), StorageError> {
+        if self.size == 0 {
+            self.first_timestamp = Some(header.max_timestamp);
+        }
+        if self.latest.map_or(Timestamp::NONE, |latest| latest.timestamp) < header.max_timestamp {
+            self.latest =
+                Some(TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() });
+        }
+        if self.bytes_since_index_entry > config.index_interval_bytes {
+            self.offset_index.append(header.last_offset(), self.size)?;
+            if let Some(latest) = self.latest {
+                self.time_index.maybe_append(latest)?;
+            }
+            self.bytes_since_index_entry = 0;
+        }
+        self.size += header.size_in_bytes as u64;
+        self.bytes_since_index_entry += header.size_in_bytes as u64;
+        Ok(())
+    }
+
+    fn preallocate(&mut self, bytes: u64) -> Result<(), StorageError> {
+        let needed = self.size + bytes;
+        if self.size < PREALLOCATE_BYTES_MIN || needed <= self.preallocated {
+            return Ok(());
+        }
+        let step = self.size.clamp(PREALLOCATE_BYTES_MIN, PREALLOCATE_BYTES_MAX).max(bytes);
+        // No room for the step does not mean no room for the batch.
+        if self.file.preallocate(self.size, step).is_ok() {
+            self.preallocated = self.size + step;
+        } else {
+            self.preallocated = needed;
+        }
+        Ok(())
+    }
+
+    /// Ends the segment's growth: notes the latest timestamp and gives back what was preallocated.
+    pub(crate) fn seal(&mut self) -> Result<(), StorageError> {
+        if let Some(latest) = self.latest {
+            self.time_index.maybe_append(latest)?;
+        }
+        if self.preallocated > self.size {
+            self.file.truncate(self.size).at("truncate", &self.path)?;
+            self.preallocated = self.size;
+        }
+        Ok(())
+    }
+
+    /// Cuts the segment before the batch that holds `offset` or is the first after it; returns the offset where
+    /// the segment ends then, at most `offset`.
+    pub(crate) fn truncate_to(&mut self, offset: Offset) -> Result<Offset, StorageError> {
+        let Some(found) = self.find(offset)? else { return Ok(offset) };
+        let end = found.header.base_offset.min(offset);
+        self.offset_index.truncate_to_position(found.position)?;
+        self.time_index.truncate_to(end)?;
+        self.transaction_index.truncate_to(end)?;
+        self.file.truncate(found.position).at("truncate", &self.path)?;
+        self.size = found.position;
+        self.preallocated = found.position;
+        self.bytes_since_index_entry = 0;
+        // What the index does not know of the largest timestamp, the batches since its last entry do.
+        self.latest = self.time_index.last();
+        if self.size == 0 {
+            self.first_timestamp = None;
+        }
+        for found in self.headers(self.offset_index.last_position()) {
+            let header = self.found(found)?.header;
+            if self.latest.map_or(Timestamp::NONE, |latest| latest.timestamp) < header.max_timestamp {
+                self.latest =
+                    Some(TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() });
+            }
+        }
+        self.sync()?;
+        Ok(end)
+    }
+
+    /// The first batch whose last offset is `offset` or later.
+    pub(crate) fn find(&self, offset: Offset) -> Result<Option<Found>, StorageError> {
+        for found in self.headers(self.offset_index.position_below(offset)?) {
+            let found = self.found(found)?;
+            if found.header.last_offset() >= offset {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The end of the last batch that starts at or after `first` and ends by `limit`; `first`'s own start when
+    /// that is none.
+    pub(crate) fn last_end(&self, first: &Found, limit: u64) -> Result<u64, StorageError> {
+        if limit >= self.size {
+            return Ok(self.size);
+        }
+        let mut end = self.offset_index.floor(limit)?.max(first.position);
+        for found in self.headers(end) {
+            let found = self.found(found)?;
+            if found.end() > limit {
+                break;
+            }
+            end = found.end();
+        }
+        Ok(end)
+    }
+
+    /// The offset after the last batch, found by walking from the last index entry.
+    pub(crate) fn next_offset(&self) -> Result<Offset, StorageError> {
+        let mut next_offset = self.base_offset;
+        for found in self.headers(self.offset_index.last_position()) {
+            next_offset = self.found(found)?.header.next_offset();
+        }
+        Ok(next_offset)
+    }
+
+    /// The headers from byte `position` on.
+    pub(crate) fn headers(&self, position: u64) -> scan::Headers {
+        scan::headers(&self.file, position, self.size)
+    }
+
+    /// Unwraps what [`Segment::headers`] yields: here, corruption is the disk's doing.
+    pub(crate) fn found(&self, found: Result<Found, ScanError>) -> Result<Found, StorageError> {
+        found.map_err(|error| self.scan_error(error))
+    }
+
+    /// Reads a batch and checks its crc.
+    pub(crate) fn batch<'a>(
+        &self,
+        found: &Found,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<BatchView<'a>, StorageError> {
+        let batch = scan::batch(&self.file, found, buffer).map_err(|error| self.scan_error(error))?;
+        batch.check_crc().map_err(|error| self.scan_error(ScanError::Corrupt(found.position, error)))?;
+        Ok(batch)
+    }
+
+    fn scan_error(&self, error: ScanError) -> StorageError {
+        match error {
+            ScanError::Io(source) => StorageError::Io { action: "read", path: self.path.clone(), source },
+            ScanError::Corrupt(position, error) => {
+                StorageError::invalid(&self.path, format!("at byte {position}: {error}"))
+            }
+        }
+    }
+
+    /// The bytes `start..end` of the segment's file.
+    pub(crate) fn region(&self, start: u64, end: u64) -> FileRegion {
+        let file: Arc<dyn ReadAt> = Arc::clone(&self.file) as Arc<dyn ReadAt>;
+        let len = usize::try_from(end - start).expect("a segment fits the address space");
+        FileRegion { file, position: start, len }
+    }
+
+    /// The largest timestamp and the last offset of the batch that has it; `None` when no record has one.
+    pub(crate) fn latest(&self) -> Option<TimestampOffset> {
+        self.latest
+    }
+
+    /// The offset from which on a record of `timestamp` or later may be found.
+    pub(crate) fn offset_below(&self, timestamp: Timestamp) -> Result<Offset, StorageError> {
+        self.time_index.offset_below(timestamp)
+    }
+
+    /// The size of the log file.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files to sync, the log first.
+    pub(crate) fn files(&self) -> Vec<Arc<dyn DiskFile>> {
+        let mut files = vec![
+            Arc::clone(&self.file),
+            Arc::clone(self.offset_index.file()),
+            Arc::clone(self.time_index.file()),
+        ];
+        files.extend(self.transaction_index.file().cloned());
+        files
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        for file in self.files() {
+            file.sync().at("sync", &self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Notes an aborted transaction whose marker is in this segment.
+    pub(crate) fn append_aborted(
+        &mut self,
+        aborted: crate::transaction_index::AbortedTransaction,
+    ) -> Result<(), StorageError> {
+        let disk = Arc::clone(&self.disk);
+        self.transaction_index.append(&*disk, aborted)
+    }
+
+    /// Takes the segment's files out of the log by renaming them; returns their new names.
+    pub(crate) fn mark_deleted(self) -> Result<Vec<PathBuf>, StorageError> {
+        let dir = crate::disk::parent(&self.path);
+        let mut renamed = Vec::new();
+        for suffix in SEGMENT_SUFFIXES {
+            let from = file_names::path(dir, self.base_offset, suffix);
+            let to = file_names::with_suffix(&from, file_names::DELETED);
+            match self.disk.rename(&from, &to) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                outcome => {
+                    outcome.at("rename", &from)?;
+                    renamed.push(to);
+                }
+            }
+        }
+        Ok(renamed)
+    }
+}

@@ -1,0 +1,548 @@
+//! A disk in memory that can lose power.
+//!
+//! Every file and directory has two views: what programs see, and what a power loss leaves for certain. Between
+//! the two anything may happen, by seed: of the changes to a directory since its last sync the first few
+//! survive; of a file's bytes any sectors, and of its length any that it had on the way.
+//!
+//! A *kill* is nothing special here: drop what holds the files and open again; the page cache survives. Power is
+//! lost by [`SimDisk::lose_power`]. Single operations can be made to fail, to see a disk break.
+
+use crate::disk::{DirEntry, DirLock, Disk, DiskFile, DiskSpace, parent};
+use ottla_types::{Random, ReadAt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a disk writes at once or not at all.
+const SECTOR_BYTES: usize = 512;
+
+/// Which operation a fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultOn {
+    /// [`DiskFile::write_all_at`]: the first half of the bytes is written.
+    Write,
+    /// [`DiskFile::sync`]: nothing becomes durable.
+    Sync,
+    /// Reading from a file.
+    Read,
+    /// Creating, renaming or removing a name.
+    Name,
+}
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What programs see: absolute names, directories included.
+    names: BTreeMap<PathBuf, Node>,
+    /// The names that a power loss leaves.
+    durable_names: BTreeMap<PathBuf, Node>,
+    /// Changes to each directory's names since it was synced, in order.
+    unsynced: BTreeMap<PathBuf, Vec<Change>>,
+    files: BTreeMap<u64, Contents>,
+    next_file: u64,
+    locks: BTreeSet<PathBuf>,
+    /// How many operations of a kind still succeed before one fails, and how.
+    faults: BTreeMap<FaultOn, (u64, ErrorKind)>,
+    operations: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Node {
+    Dir,
+    File(u64),
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Set(PathBuf, Node),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf),
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    /// The least length since the last sync: what lies beyond may be old or new.
+    shortest: usize,
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new() -> SimDisk {
+        SimDisk::default()
+    }
+
+    /// Loses power and starts again: what was not synced is gone, or torn, as `random` has it. Open files are
+    /// of no use afterwards, and all locks are free.
+    pub fn lose_power(&self, random: &mut Random) {
+        let mut state = self.lock();
+        let unsynced = std::mem::take(&mut state.unsynced);
+        for changes in unsynced.into_values() {
+            let survive = random.index(changes.len() + 1);
+            for change in &changes[..survive] {
+                apply(&mut state.durable_names, change);
+            }
+        }
+        state.names = state.durable_names.clone();
+        for contents in state.files.values_mut() {
+            contents.tear(random);
+        }
+        let State { names, files, .. } = &mut *state;
+        let alive: BTreeSet<u64> = names
+            .values()
+            .filter_map(|node| if let Node::File(id) = node { Some(*id) } else { None })
+            .collect();
+        files.retain(|id, _| alive.contains(id));
+        state.locks.clear();
+        state.faults.clear();
+        // A file opened before keeps its number, which no longer leads anywhere that is looked at.
+        state.next_file += 1 << 32;
+    }
+
+    /// Makes the operation of this kind that comes after `later` others fail with `error`, and all that follow.
+    pub fn fail(&self, on: FaultOn, later: u64, error: ErrorKind) {
+        self.lock().faults.insert(on, (later, error));
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// Ends the process that held the locks.
+    pub fn release_locks(&self) {
+        self.lock().locks.clear();
+    }
+
+    /// How many operations were carried out: where a fault can be placed.
+    pub fn operations(&self) -> u64 {
+        self.lock().operations
+    }
+
+    /// Changes bytes of a file behind everybody's back, durably.
+    ///
+    /// # Errors
+    /// `NotFound`; `UnexpectedEof` when the file is shorter.
+    pub fn corrupt(&self, path: &Path, position: usize, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.lock();
+        let contents = state.contents(path)?;
+        for view in [&mut contents.bytes, &mut contents.durable] {
+            let range = position..position + bytes.len();
+            if let Some(slice) = view.get_mut(range) {
+                slice.copy_from_slice(bytes);
+            }
+        }
+        if contents.bytes.len() < position + bytes.len() {
+            Err(ErrorKind::UnexpectedEof.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self, id: u64) -> Arc<dyn DiskFile> {
+        Arc::new(SimFile { disk: self.clone(), id })
+    }
+}
+
+fn apply(names: &mut BTreeMap<PathBuf, Node>, change: &Change) {
+    match change {
+        Change::Set(path, node) => {
+            names.insert(path.clone(), *node);
+        }
+        Change::Remove(path) => {
+            names.retain(|name, _| !name.starts_with(path));
+        }
+        Change::Rename(from, to) => {
+            let moved: Vec<PathBuf> = names.keys().filter(|name| name.starts_with(from)).cloned().collect();
+            if moved.is_empty() {
+                return;
+            }
+            names.retain(|name, _| !name.starts_with(to));
+            for name in moved {
+                let node = names.remove(&name).expect("listed above");
+                let rest = name.strip_prefix(from).expect("filtered above");
+                names.insert(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) }, node);
+            }
+        }
+    }
+}
+
+impl Contents {
+    /// Becomes one of the states in which a power loss may leave the file.
+    fn tear(&mut self, random: &mut Random) {
+        if self.bytes == self.durable && self.shortest == self.bytes.len() {
+            return;
+        }
+        let lengths = [self.durable.len(), self.bytes.len(), self.shortest];
+        let low = lengths.into_iter().min().unwrap_or(0);
+        let high = lengths.into_iter().max().unwrap_or(0);
+        let len =
+            if random.chance(500) { lengths[random.index(3)] } else { low + random.index(high - low + 1) };
+        let mut torn = vec![0; len];
+        // One in so many sectors is left as it was; often none is.
+        let lost_per_mille = [0, 0, 100, 500, 1000][random.index(5)];
+        for start in (0..len).step_by(SECTOR_BYTES) {
+            let end = (start + SECTOR_BYTES).min(len);
+            let old = random.chance(lost_per_mille) || start >= self.bytes.len();
+            let source = if old { &self.durable } else { &self.bytes };
+            let from = source.get(start..end.min(source.len())).unwrap_or(&[]);
+            torn[start..start + from.len()].copy_from_slice(from);
+        }
+        self.shortest = torn.len();
+        self.durable.clone_from(&torn);
+        self.bytes = torn;
+    }
+
+    fn set_len(&mut self, len: usize) {
+        self.bytes.resize(len, 0);
+        self.shortest = self.shortest.min(len);
+    }
+}
+
+impl State {
+    fn operate(&mut self, on: FaultOn) -> io::Result<()> {
+        self.operations += 1;
+        match self.faults.get_mut(&on) {
+            None => Ok(()),
+            Some((0, error)) => Err((*error).into()),
+            Some((later, _)) => {
+                *later -= 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        let dir = match &change {
+            Change::Set(path, _) | Change::Remove(path) | Change::Rename(_, path) => parent(path).to_owned(),
+        };
+        apply(&mut self.names, &change);
+        self.unsynced.entry(dir).or_default().push(change);
+    }
+
+    fn contents(&mut self, path: &Path) -> io::Result<&mut Contents> {
+        match self.names.get(path) {
+            Some(Node::File(id)) => Ok(self.files.entry(*id).or_default()),
+            _ => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn new_file(&mut self, path: &Path) -> u64 {
+        let id = self.next_file;
+        self.next_file += 1;
+        self.files.insert(id, Contents::default());
+        self.change(Change::Set(path.to_owned(), Node::File(id)));
+        id
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    disk: SimDisk,
+    id: u64,
+}
+
+impl SimFile {
+    fn with<T>(&self, on: FaultOn, f: impl FnOnce(&mut Contents) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.disk.lock();
+        state.operate(on)?;
+        f(state.files.entry(self.id).or_default())
+    }
+}
+
+impl ReadAt for SimFile {
+    fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        self.with(FaultOn::Read, |contents| contents.bytes.read_exact_at(buffer, position))
+    }
+}
+
+impl DiskFile for SimFile {
+    fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let position = position as usize;
+        let write = |contents: &mut Contents, bytes: &[u8]| {
+            let end = position + bytes.len();
+            if contents.bytes.len() < end {
+                contents.bytes.resize(end, 0);
+            }
+            contents.bytes[position..end].copy_from_slice(bytes);
+        };
+        let failed = self.with(FaultOn::Write, |contents| {
+            write(contents, bytes);
+            Ok(())
+        });
+        if failed.is_err() {
+            let mut state = self.disk.lock();
+            write(state.files.entry(self.id).or_default(), &bytes[..bytes.len() / 2]);
+        }
+        failed
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.with(FaultOn::Read, |contents| {
+            let from = contents.bytes.get(position as usize..).unwrap_or(&[]);
+            let count = from.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&from[..count]);
+            Ok(count)
+        })
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.with(FaultOn::Write, |contents| {
+            contents.set_len(len as usize);
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.with(FaultOn::Sync, |contents| {
+            contents.durable.clone_from(&contents.bytes);
+            contents.shortest = contents.bytes.len();
+            Ok(())
+        })
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.with(FaultOn::Read, |contents| Ok(contents.bytes.len() as u64))
+    }
+
+    fn preallocate(&self, _position: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct SimLock {
+    disk: SimDisk,
+    path: PathBuf,
+}
+
+impl DirLock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.disk.lock().locks.remove(&self.path);
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        match self.lock().names.get(path) {
+            Some(Node::File(id)) => Ok(self.file(*id)),
+            _ => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.lock();
+        state.operate(FaultOn::Name)?;
+        if let Some(Node::File(id)) = state.names.get(path).copied() {
+            state.files.entry(id).or_default().set_len(0);
+            return Ok(self.file(id));
+        }
+        let id = state.new_file(path);
+        Ok(self.file(id))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut state = self.lock();
+        state.operate(FaultOn::Read)?;
+        Ok(state.contents(path)?.bytes.clone())
+    }
+
+    fn write_atomically(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let temporary = crate::disk::temporary(path);
+        let file = self.create(&temporary)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync()?;
+        self.rename(&temporary, path)?;
+        self.sync_dir(parent(path))
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
+        let temporary = crate::disk::temporary(path);
+        let file = self.create(&temporary)?;
+        file.write_all_at(bytes, 0)?;
+        self.rename(&temporary, path)?;
+        Ok(file)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let state = self.lock();
+        if !matches!(state.names.get(dir), Some(Node::Dir)) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let mut entries = Vec::new();
+        for (path, node) in &state.names {
+            if parent(path) == dir
+                && let Some(name) = path.file_name().and_then(|name| name.to_str())
+            {
+                entries.push(DirEntry { name: name.to_owned(), is_dir: *node == Node::Dir });
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let mut path = PathBuf::new();
+        for component in dir.components() {
+            path.push(component);
+            if component != Component::RootDir && !state.names.contains_key(&path) {
+                state.operate(FaultOn::Name)?;
+                state.change(Change::Set(path.clone(), Node::Dir));
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.operate(FaultOn::Name)?;
+        if !state.names.contains_key(from) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        state.change(Change::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.operate(FaultOn::Name)?;
+        state.contents(path)?;
+        state.change(Change::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.operate(FaultOn::Name)?;
+        if !state.names.contains_key(dir) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        state.change(Change::Remove(dir.to_owned()));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.operate(FaultOn::Sync)?;
+        for change in state.unsynced.remove(dir).unwrap_or_default() {
+            apply(&mut state.durable_names, &change);
+        }
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        if !self.lock().locks.insert(path.to_owned()) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        if !self.lock().names.contains_key(path) {
+            self.create(path)?;
+        }
+        Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned() }))
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<DiskSpace> {
+        let used: u64 = self.lock().files.values().map(|contents| contents.bytes.len() as u64).sum();
+        Ok(DiskSpace { total_bytes: 1 << 40, usable_bytes: (1 << 40) - used })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> SimDisk {
+        let disk = SimDisk::new();
+        disk.create_dir_all(Path::new("d")).unwrap();
+        disk.sync_dir(Path::new(".")).unwrap();
+        disk
+    }
+
+    #[test]
+    fn a_power_loss_takes_only_what_was_not_synced() {
+        let path = Path::new("d/f");
+        let mut outcomes = BTreeSet::new();
+        for seed in 0..100 {
+            let disk = disk();
+            let file = disk.create(path).unwrap();
+            file.write_all_at(b"durable", 0).unwrap();
+            file.sync().unwrap();
+            disk.sync_dir(Path::new("d")).unwrap();
+            file.write_all_at(b" and not", 7).unwrap();
+
+            disk.lose_power(&mut Random::new(seed));
+
+            let bytes = disk.read(path).unwrap();
+            assert!(bytes.starts_with(b"durable") && bytes.len() <= 15, "{bytes:?}");
+            outcomes.insert(bytes);
+        }
+        assert!(outcomes.len() > 5, "{outcomes:?}");
+    }
+
+    #[test]
+    fn a_name_that_was_not_synced_may_be_gone() {
+        let mut survived = 0;
+        for seed in 0..100 {
+            let disk = disk();
+            let file = disk.create(Path::new("d/a")).unwrap();
+            file.sync().unwrap();
+            disk.rename(Path::new("d/a"), Path::new("d/b")).unwrap();
+
+            disk.lose_power(&mut Random::new(seed));
+
+            let names = disk.list(Path::new("d")).unwrap();
+            assert!(names.len() <= 1);
+            survived += names.len();
+        }
+        assert!((20..90).contains(&survived), "{survived}");
+    }
+
+    #[test]
+    fn an_atomic_write_is_whole_and_durable() {
+        for seed in 0..100 {
+            let disk = disk();
+            let path = Path::new("d/f");
+            disk.write_atomically(path, b"old").unwrap();
+            disk.replace(path, b"new").unwrap();
+            disk.write_atomically(path, b"newest").unwrap();
+            disk.lose_power(&mut Random::new(seed));
+            assert_eq!(disk.read(path).unwrap(), b"newest");
+        }
+    }
+
+    #[test]
+    fn a_fault_comes_when_it_is_due() {
+        let disk = disk();
+        let file = disk.create(Path::new("d/f")).unwrap();
+        disk.fail(FaultOn::Write, 1, ErrorKind::StorageFull);
+
+        file.write_all_at(b"ab", 0).unwrap();
+        assert_eq!(file.write_all_at(b"cdef", 2).unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(file.size().unwrap(), 4);
+        disk.heal();
+        file.write_all_at(b"ef", 4).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_held_once() {
+        let disk = disk();
+        let path = Path::new("d/.lock");
+        let held = Disk::lock(&disk, path).unwrap();
+        assert!(Disk::lock(&disk, path).is_err());
+        drop(held);
+        Disk::lock(&disk, path).unwrap();
+    }
+}
