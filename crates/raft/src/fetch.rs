@@ -76,8 +76,11 @@ impl<L: ReplicatedLog> Quorum<L> {
     fn standing(&self, offset: Offset, epoch: LeaderEpoch) -> Standing {
         let start = self.log.start_offset();
         if let Some(snapshot) = self.log.latest_snapshot() {
-            let needs_it = offset < start || (offset == Offset::ZERO && snapshot.offset > Offset::ZERO);
-            if needs_it {
+            let is_new = offset == Offset::ZERO && snapshot.offset > Offset::ZERO;
+            // At the very start the epoch before it is known only if that is where the snapshot ends.
+            let is_unsure =
+                offset == start && start > Offset::ZERO && snapshot != OffsetAndEpoch { epoch, offset };
+            if is_new || offset < start || is_unsure {
                 return Standing::NeedsSnapshot(snapshot);
             }
         }
@@ -185,5 +188,185 @@ impl<L: ReplicatedLog> Quorum<L> {
             snapshot: None,
             records: Bytes::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::ReplicatedLog;
+    use crate::testing::MemoryLog;
+    use crate::testing::fixture::{self, Fixture, fetch_from};
+    use ottla_types::NodeId;
+    use std::time::Duration;
+
+    const E1: LeaderEpoch = LeaderEpoch(1);
+
+    #[test]
+    fn a_fetch_with_nothing_new_waits_for_records_or_its_time() {
+        let mut leader = Fixture::leader();
+        let end = leader.quorum.log().end().offset;
+        leader.answer_to(fetch_from(2, end, E1));
+
+        let waiting = leader.answers();
+        leader.append(2);
+        let woken = leader.answers();
+
+        assert_eq!(waiting, []);
+        let [Response::Fetch(response)] = woken.as_slice() else { panic!("{woken:?}") };
+        assert_eq!(response.error, ErrorCode::None);
+        assert!(!response.records.is_empty());
+
+        let end = leader.quorum.log().end().offset;
+        leader.answer_to(fetch_from(101, end, E1));
+        leader.answer_to(fetch_from(102, end, E1));
+        assert_eq!(leader.answers(), []);
+        leader.pass(Duration::from_millis(150));
+        assert_eq!(leader.answers().len(), 2, "both have waited long enough");
+    }
+
+    #[test]
+    fn a_raised_high_watermark_wakes_who_does_not_know_it_and_no_one_else() {
+        let mut leader = Fixture::leader();
+        leader.append(1);
+        leader.flush();
+        let end = leader.quorum.log().end().offset;
+        let old_client = FetchRequest { high_watermark: Offset::MAX, ..fetch_from(101, end, E1) };
+        leader.answer_to(old_client);
+        leader.answer_to(fetch_from(102, end, E1));
+        assert_eq!(leader.answers(), []);
+
+        leader.answer_to(fetch_from(2, end, E1));
+
+        let answers = leader.answers();
+        let marks: Vec<Offset> = answers.iter().map(fixture::high_watermark).collect();
+        assert_eq!(marks, [end, end], "102, and 2 itself");
+    }
+
+    #[test]
+    fn a_second_fetch_of_a_replica_releases_its_first() {
+        let mut leader = Fixture::leader();
+        let end = leader.quorum.log().end().offset;
+        leader.answer_to(fetch_from(2, end, E1));
+        assert_eq!(leader.answers(), []);
+
+        leader.answer_to(fetch_from(2, end, E1));
+
+        assert_eq!(leader.answers().len(), 1);
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_epoch_is_committed_before_the_epochs_first_record() {
+        let mut log = MemoryLog::default();
+        fixture::fill(&mut log, &[(0, 5)]);
+        let mut leader = Fixture::leader_with(log);
+        leader.flush();
+
+        leader.answer_to(fetch_from(2, Offset(5), LeaderEpoch(0)));
+        let before = leader.quorum.high_watermark();
+        leader.answer_to(fetch_from(2, Offset(6), E1));
+
+        assert_eq!(before, None);
+        assert_eq!(leader.quorum.high_watermark(), Some(Offset(6)));
+    }
+
+    #[test]
+    fn the_leader_counts_itself_only_as_far_as_it_has_synced() {
+        let mut leader = Fixture::leader();
+        leader.flush();
+        leader.append(3);
+        let end = leader.quorum.log().end().offset;
+
+        leader.answer_to(fetch_from(2, end, E1));
+        let before = leader.quorum.high_watermark();
+        leader.flush();
+
+        assert!(before < Some(end), "{before:?}");
+        assert_eq!(leader.quorum.high_watermark(), Some(end));
+    }
+
+    #[test]
+    fn says_where_logs_part_and_which_snapshot_helps() {
+        let snapshot = OffsetAndEpoch { epoch: LeaderEpoch(0), offset: Offset(10) };
+        // After the snapshot: the record that opens epoch 1, at 10, and one more.
+        let cases = [
+            (0, 0, "snapshot"),
+            (9, 0, "snapshot"),
+            (10, 0, "agrees"),
+            (10, 1, "snapshot"),
+            (11, 1, "agrees"),
+            (12, 1, "agrees"),
+            (13, 1, "diverges (1, 12)"),
+            (12, 0, "diverges (0, 10)"),
+        ];
+        for (offset, epoch, expected) in cases {
+            let mut leader = Fixture::leader_with(MemoryLog::after_snapshot(snapshot));
+            leader.append(1);
+            let request = FetchRequest {
+                max_wait: Duration::ZERO,
+                ..fetch_from(2, Offset(offset), LeaderEpoch(epoch))
+            };
+            leader.answer_to(request);
+
+            let answers = leader.answers();
+
+            let [Response::Fetch(response)] = answers.as_slice() else { panic!("{answers:?}") };
+            let found = match (response.diverging, response.snapshot) {
+                (Some(end), None) => format!("diverges ({}, {})", end.epoch, end.offset),
+                (None, Some(id)) if id == snapshot => "snapshot".to_owned(),
+                (None, None) if response.error == ErrorCode::None => "agrees".to_owned(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(found, expected, "fetch from {offset} in epoch {epoch}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_answer() {
+        let leader = Fixture::leader;
+        let voter = || Fixture::voter(MemoryLog::default());
+        let cases = [
+            (
+                leader(),
+                fetch_from(2, Offset(1), LeaderEpoch(0)),
+                LeaderEpoch(0),
+                ErrorCode::FencedLeaderEpoch,
+            ),
+            (leader(), fetch_from(2, Offset(1), E1), LeaderEpoch(2), ErrorCode::UnknownLeaderEpoch),
+            (leader(), fetch_from(2, Offset(-1), E1), E1, ErrorCode::InvalidRequest),
+            (leader(), fetch_from(2, Offset(1), LeaderEpoch::NONE), E1, ErrorCode::InvalidRequest),
+            (
+                voter(),
+                fetch_from(2, Offset(0), LeaderEpoch(0)),
+                LeaderEpoch(0),
+                ErrorCode::NotLeaderOrFollower,
+            ),
+        ];
+        for (mut node, request, epoch, error) in cases {
+            node.answer_to(FetchRequest { epoch, ..request.clone() });
+
+            let answers = node.answers();
+
+            let [Response::Fetch(response)] = answers.as_slice() else { panic!("{answers:?}") };
+            assert_eq!(response.error, error, "{request:?} in {epoch}");
+        }
+    }
+
+    #[test]
+    fn describes_who_is_how_far() {
+        let mut leader = Fixture::leader();
+        leader.flush();
+        leader.append(1);
+        leader.answer_to(fetch_from(2, Offset(2), E1));
+        leader.answer_to(fetch_from(101, Offset(1), E1));
+
+        let description = leader.quorum.describe(leader.now()).unwrap();
+
+        let ends: Vec<i64> = description.voters.iter().map(|voter| voter.log_end_offset.0).collect();
+        assert_eq!(ends, [2, 2, -1], "of 1, which leads, of 2 and of 3");
+        assert_eq!(description.observers.len(), 1);
+        assert_eq!(description.observers[0].key.id, NodeId(101));
+        assert_eq!(description.observers[0].log_end_offset, Offset(1));
+        assert_eq!(description.voters[1].last_caught_up, leader.now().wall);
     }
 }

@@ -212,3 +212,204 @@ impl<L: ReplicatedLog> Quorum<L> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::QuorumError;
+    use crate::message::{BeginQuorumEpochRequest, LeaderAndEpoch, Response};
+    use crate::testing::MemoryLog;
+    use crate::testing::fixture::{self, Fixture, key};
+    use bytes::Bytes;
+    use ottla_types::NodeId;
+
+    const E3: LeaderEpoch = LeaderEpoch(3);
+
+    /// A voter that follows node 2 in epoch 3, its log synced, its first fetch sent.
+    fn follower(log: MemoryLog) -> Fixture {
+        let mut node = Fixture::voter_in(LeaderEpoch(2), log);
+        node.flush();
+        node.request(Request::BeginQuorumEpoch(BeginQuorumEpochRequest {
+            voter: key(1),
+            leader: NodeId(2),
+            epoch: E3,
+            leader_endpoint: None,
+        }));
+        node
+    }
+
+    fn response() -> FetchResponse {
+        FetchResponse {
+            error: ErrorCode::None,
+            leader: LeaderAndEpoch { leader: Some(NodeId(2)), epoch: E3 },
+            leader_endpoint: None,
+            high_watermark: Offset::UNKNOWN,
+            log_start_offset: Offset(0),
+            diverging: None,
+            snapshot: None,
+            records: Bytes::new(),
+        }
+    }
+
+    fn filled(epochs: &[(i32, usize)]) -> MemoryLog {
+        let mut log = MemoryLog::default();
+        fixture::fill(&mut log, epochs);
+        log
+    }
+
+    fn answer(node: &mut Fixture, response: FetchResponse) {
+        let call = node.last_call().expect("a fetch");
+        node.respond(call, Response::Fetch(response));
+    }
+
+    fn fetches(effects: &[Effect]) -> Vec<(Offset, LeaderEpoch)> {
+        let fetch = |effect: &Effect| match effect {
+            Effect::Send { request: Request::Fetch(fetch), .. } => {
+                Some((fetch.fetch_offset, fetch.last_fetched_epoch))
+            }
+            _ => None,
+        };
+        effects.iter().filter_map(fetch).collect()
+    }
+
+    #[test]
+    fn a_voter_acknowledges_only_what_it_has_synced() {
+        let source = filled(&[(3, 2)]);
+        let mut node = follower(MemoryLog::default());
+
+        answer(&mut node, FetchResponse { records: source.read(Offset(0), 1000).unwrap(), ..response() });
+        let before = node.effects();
+        node.flush();
+        let after = node.effects();
+
+        assert!(before.contains(&Effect::Flush { end: Offset(2) }), "{before:?}");
+        assert_eq!(fetches(&before), []);
+        assert_eq!(fetches(&after), [(Offset(2), E3)]);
+    }
+
+    #[test]
+    fn truncates_to_where_the_logs_part() {
+        // Its own log, where the leader says they part, what is left.
+        let cases = [
+            (vec![(1, 5)], (1, 3), 3),
+            (vec![(1, 3), (2, 4)], (1, 3), 3),
+            (vec![(1, 3), (2, 4)], (1, 9), 3),
+            (vec![(0, 2), (2, 4)], (1, 5), 2),
+            (vec![(2, 4)], (1, 5), 0),
+        ];
+        for (own, (epoch, offset), left) in cases {
+            let mut node = follower(filled(&own));
+            let diverging = OffsetAndEpoch { epoch: LeaderEpoch(epoch), offset: Offset(offset) };
+
+            answer(&mut node, FetchResponse { diverging: Some(diverging), ..response() });
+
+            assert_eq!(node.quorum.log().end().offset, Offset(left), "{own:?} and {diverging}");
+            assert_eq!(node.quorum.durable_end(), Offset(left));
+            let offsets: Vec<Offset> = fetches(&node.effects()).iter().map(|(offset, _)| *offset).collect();
+            assert_eq!(offsets, [Offset(left)]);
+        }
+    }
+
+    #[test]
+    fn stops_rather_than_truncate_what_is_committed() {
+        let mut node = follower(filled(&[(1, 5)]));
+        answer(&mut node, FetchResponse { high_watermark: Offset(4), ..response() });
+        let call = node.last_call().unwrap();
+        let diverging = Some(OffsetAndEpoch { epoch: LeaderEpoch(1), offset: Offset(3) });
+
+        let mut effects = Effects::new();
+        let result = node.quorum.handle_response(
+            call,
+            Response::Fetch(FetchResponse { diverging, ..response() }),
+            node.now(),
+            &mut effects,
+        );
+
+        assert!(matches!(result, Err(QuorumError::TruncationBelowHighWatermark { .. })), "{result:?}");
+        assert_eq!(node.quorum.log().end().offset, Offset(5));
+    }
+
+    #[test]
+    fn believes_the_high_watermark_only_as_far_as_its_log_reaches() {
+        let mut node = follower(filled(&[(1, 5)]));
+
+        answer(&mut node, FetchResponse { high_watermark: Offset(900), ..response() });
+
+        assert_eq!(node.quorum.high_watermark(), Some(Offset(5)));
+    }
+
+    #[test]
+    fn asks_again_when_the_leader_sends_rubbish() {
+        let mut node = follower(MemoryLog::default());
+
+        answer(&mut node, FetchResponse { records: Bytes::from_static(b"rubbish"), ..response() });
+        assert_eq!(fetches(&node.effects()), [], "not at once");
+        node.pass(Duration::from_millis(30));
+
+        assert_eq!(fetches(&node.effects()), [(Offset(0), LeaderEpoch(0))]);
+    }
+
+    #[test]
+    fn leaves_out_batches_of_a_later_epoch_than_the_one_it_fetches_in() {
+        let source = filled(&[(3, 1), (4, 1)]);
+        let mut node = follower(MemoryLog::default());
+
+        answer(&mut node, FetchResponse { records: source.read(Offset(0), 1000).unwrap(), ..response() });
+
+        assert_eq!(node.quorum.log().end(), OffsetAndEpoch { epoch: E3, offset: Offset(1) });
+    }
+
+    #[test]
+    fn asks_for_a_snapshot_and_goes_on_from_its_end() {
+        let id = OffsetAndEpoch { epoch: LeaderEpoch(2), offset: Offset(100) };
+        let mut node = follower(MemoryLog::default());
+
+        answer(&mut node, FetchResponse { snapshot: Some(id), ..response() });
+        let asked = node.effects();
+        *node.quorum.log_mut() = MemoryLog::after_snapshot(id);
+        let (now, mut effects) = (node.now(), Effects::new());
+        node.quorum.handle_snapshot_installed(now, &mut effects).unwrap();
+
+        assert_eq!(asked, [Effect::InstallSnapshot { from: NodeId(2), id }]);
+        assert_eq!(node.quorum.high_watermark(), Some(Offset(100)));
+        assert_eq!(fetches(effects.as_slice()), [(Offset(100), LeaderEpoch(2))]);
+    }
+
+    #[test]
+    fn does_not_mistake_its_own_slow_disk_or_its_own_stall_for_the_leaders_silence() {
+        let source = filled(&[(3, 2)]);
+        let mut node = follower(MemoryLog::default());
+        answer(&mut node, FetchResponse { records: source.read(Offset(0), 1000).unwrap(), ..response() });
+
+        node.pass(Duration::from_secs(10));
+        assert_eq!(node.quorum.leader(), Some(NodeId(2)), "the disk was slow");
+
+        node.flush();
+        node.pass(Duration::from_secs(10));
+        assert_eq!(node.quorum.leader(), Some(NodeId(2)), "this process was");
+
+        let silent_at = node.quorum.deadline().expect("a deadline") - node.now().monotonic;
+        node.pass(silent_at);
+        let rest = node.quorum.deadline().expect("a deadline") - node.now().monotonic;
+        node.pass(rest);
+        assert_eq!(node.quorum.leader(), None, "the leader had its moment");
+    }
+
+    #[test]
+    fn a_leader_whose_connection_closed_is_dialled_again_and_refusing_is_given_up() {
+        let mut node = follower(MemoryLog::default());
+        node.effects();
+
+        node.closed(2);
+        assert_eq!(fetches(&node.effects()).len(), 1, "dials at once");
+        node.closed(2);
+        assert_eq!(fetches(&node.effects()).len(), 0, "and then a moment later");
+        node.pass(Duration::from_millis(5));
+        assert_eq!(fetches(&node.effects()).len(), 1);
+
+        node.refused(2);
+        assert_eq!(node.quorum.leader(), None);
+        let wait = node.quorum.deadline().expect("a campaign") - node.now().monotonic;
+        assert!(wait <= Duration::from_millis(10), "{wait:?}");
+    }
+}

@@ -126,3 +126,148 @@ impl<L: ReplicatedLog> Quorum<L> {
         VoteResponse { error, leader, leader_endpoint: self.endpoint_of(leader.leader), vote_granted }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effects::Effect;
+    use crate::message::{BeginQuorumEpochRequest, FetchResponse, LeaderAndEpoch, Request, Response};
+    use crate::testing::MemoryLog;
+    use crate::testing::fixture::{self, Fixture, key};
+    use bytes::Bytes;
+
+    fn vote(candidate: i32, epoch: i32, last: (i32, i64), pre_vote: bool) -> Request {
+        Request::Vote(VoteRequest {
+            voter: key(1),
+            candidate: key(candidate),
+            epoch: LeaderEpoch(epoch),
+            last: OffsetAndEpoch { epoch: LeaderEpoch(last.0), offset: Offset(last.1) },
+            pre_vote,
+        })
+    }
+
+    /// Asks a node, and returns whether it grants, or its error.
+    fn ask(node: &mut Fixture, request: Request) -> Result<bool, ErrorCode> {
+        node.request(request);
+        match node.answers().as_slice() {
+            [Response::Vote(response)] if response.error == ErrorCode::None => Ok(response.vote_granted),
+            [Response::Vote(response)] => Err(response.error),
+            answers => panic!("{answers:?}"),
+        }
+    }
+
+    /// A voter in epoch 3 whose log ends at 5 in epoch 2.
+    fn voter() -> Fixture {
+        let mut log = MemoryLog::default();
+        fixture::fill(&mut log, &[(2, 5)]);
+        Fixture::voter_in(LeaderEpoch(3), log)
+    }
+
+    #[test]
+    fn a_vote_needs_a_log_at_least_as_good() {
+        let cases = [((2, 5), true), ((2, 6), true), ((3, 1), true), ((2, 4), false), ((1, 100), false)];
+        for (last, granted) in cases {
+            for pre_vote in [false, true] {
+                assert_eq!(ask(&mut voter(), vote(2, 4, last, pre_vote)), Ok(granted), "{last:?} {pre_vote}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_vote_in_an_epoch_which_is_written_down_before_it_is_given() {
+        let mut node = voter();
+
+        node.request(vote(2, 4, (2, 5), false));
+        let effects = node.effects();
+
+        let written = effects.iter().position(|effect| matches!(effect, Effect::Persist(state) if state.voted == Some(key(2)) && state.epoch == LeaderEpoch(4)));
+        let given = effects.iter().position(|effect| matches!(effect, Effect::Reply { .. }));
+        assert!(written.unwrap() < given.unwrap(), "{effects:?}");
+        assert_eq!(ask(&mut node, vote(3, 4, (2, 5), false)), Ok(false), "to another");
+        assert_eq!(ask(&mut node, vote(2, 4, (2, 5), false)), Ok(true), "again to the same");
+        assert_eq!(ask(&mut node, vote(3, 5, (2, 5), false)), Ok(true), "in a later epoch");
+    }
+
+    #[test]
+    fn a_pre_vote_changes_nothing_that_must_be_remembered() {
+        let mut node = voter();
+
+        assert_eq!(ask(&mut node, vote(2, 3, (2, 5), true)), Ok(true));
+        assert_eq!(ask(&mut node, vote(3, 3, (2, 5), true)), Ok(true));
+
+        assert_eq!(node.quorum.state(), &QuorumState::new(LeaderEpoch(3)));
+    }
+
+    #[test]
+    fn refuses_what_contradicts_itself() {
+        let other_voter = |id| {
+            let Request::Vote(request) = vote(2, 4, (2, 5), false) else { unreachable!() };
+            Request::Vote(VoteRequest { voter: key(id), ..request })
+        };
+        let cases = [
+            (vote(2, 2, (1, 5), false), ErrorCode::FencedLeaderEpoch),
+            (vote(2, 4, (4, 5), false), ErrorCode::InvalidRequest),
+            (vote(2, 4, (5, 5), true), ErrorCode::InvalidRequest),
+            (vote(2, 4, (2, -1), false), ErrorCode::InvalidRequest),
+            (vote(2, 4, (-1, 5), false), ErrorCode::InvalidRequest),
+            (vote(-1, 4, (2, 5), false), ErrorCode::InvalidRequest),
+            (vote(1, 4, (2, 5), false), ErrorCode::InvalidRequest),
+            (vote(2, i32::MAX, (2, 5), false), ErrorCode::InvalidRequest),
+            (vote(2, -1, (-1, 5), false), ErrorCode::InvalidRequest),
+            (other_voter(3), ErrorCode::InvalidVoterKey),
+        ];
+        for (request, error) in cases {
+            assert_eq!(ask(&mut voter(), request.clone()), Err(error), "{request:?}");
+        }
+        assert_eq!(ask(&mut voter(), other_voter(-1)), Ok(true), "of a version that does not say");
+    }
+
+    /// A voter that follows node 2 in epoch 4, and has fetched from it.
+    fn follower() -> Fixture {
+        let mut node = voter();
+        node.flush();
+        node.request(Request::BeginQuorumEpoch(BeginQuorumEpochRequest {
+            voter: key(1),
+            leader: NodeId(2),
+            epoch: LeaderEpoch(4),
+            leader_endpoint: None,
+        }));
+        let call = node.last_call().expect("a fetch");
+        let response = FetchResponse {
+            error: ErrorCode::None,
+            leader: LeaderAndEpoch { leader: Some(NodeId(2)), epoch: LeaderEpoch(4) },
+            leader_endpoint: None,
+            high_watermark: Offset(3),
+            log_start_offset: Offset(0),
+            diverging: None,
+            snapshot: None,
+            records: Bytes::new(),
+        };
+        node.respond(call, Response::Fetch(response));
+        node.effects();
+        node
+    }
+
+    #[test]
+    fn who_hears_from_a_leader_helps_to_depose_it_only_once_their_connection_is_closed() {
+        let mut node = follower();
+        assert_eq!(ask(&mut node, vote(3, 4, (4, 9), true)), Ok(false), "it hears from the leader");
+
+        node.closed(2);
+        assert_eq!(ask(&mut node, vote(3, 4, (4, 9), true)), Ok(true), "the connection is closed");
+
+        node.connected(2);
+        assert_eq!(ask(&mut node, vote(3, 4, (4, 9), true)), Ok(false), "the leader accepted another");
+    }
+
+    #[test]
+    fn no_vote_in_an_epoch_whose_leader_was_known_even_after_it_is_gone() {
+        let mut node = follower();
+
+        node.refused(2);
+
+        assert_eq!(node.quorum.leader(), None);
+        assert_eq!(ask(&mut node, vote(3, 4, (3, 9), false)), Ok(false));
+        assert_eq!(ask(&mut node, vote(3, 5, (4, 9), false)), Ok(true));
+    }
+}

@@ -138,3 +138,80 @@ impl<L: ReplicatedLog> Quorum<L> {
         Ok(self.epoch_response(ErrorCode::None))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effects::Effect;
+    use crate::message::{BeginQuorumEpochRequest, LeaderAndEpoch, Response};
+    use crate::role::RoleName;
+    use crate::testing::MemoryLog;
+    use crate::testing::fixture::{Fixture, fetch_from, key};
+    use ottla_types::LeaderEpoch;
+
+    fn ends(effects: Vec<Effect>) -> Vec<(NodeId, CallId, Vec<i32>)> {
+        let end = |effect| match effect {
+            Effect::Send { to, call, request: Request::EndQuorumEpoch(end) } => {
+                Some((to, call, end.preferred_candidates.iter().map(|candidate| candidate.id.0).collect()))
+            }
+            _ => None,
+        };
+        effects.into_iter().filter_map(end).collect()
+    }
+
+    #[test]
+    fn who_has_most_of_the_log_is_preferred_and_everyone_is_told() {
+        let mut leader = Fixture::leader();
+        leader.append(1);
+        leader.answer_to(fetch_from(2, Offset(1), LeaderEpoch(1)));
+        leader.answer_to(fetch_from(3, Offset(2), LeaderEpoch(1)));
+        leader.effects();
+        let (now, mut effects) = (leader.now(), Effects::new());
+
+        leader.quorum.shut_down(now, &mut effects).unwrap();
+        leader.take_over(effects);
+        let told = leader.effects();
+
+        assert!(told.contains(&Effect::Resigned { epoch: LeaderEpoch(1) }));
+        assert!(told.contains(&Effect::LeaderChanged { leader: None, epoch: LeaderEpoch(1) }));
+        let ends = ends(told);
+        let preferred: Vec<_> = ends.iter().map(|(to, _, preferred)| (to.0, preferred.clone())).collect();
+        assert_eq!(preferred, [(2, vec![3, 2]), (3, vec![3, 2])]);
+        assert_eq!(leader.quorum.deadline(), None, "it never campaigns again");
+
+        assert!(!leader.quorum.has_shut_down());
+        let response = EpochResponse {
+            error: ErrorCode::None,
+            leader: LeaderAndEpoch { leader: None, epoch: LeaderEpoch(1) },
+            leader_endpoint: None,
+        };
+        leader.respond(ends[0].1, Response::EndQuorumEpoch(response));
+        assert!(!leader.quorum.has_shut_down());
+        leader.refused(3);
+        assert!(leader.quorum.has_shut_down());
+    }
+
+    #[test]
+    fn the_preferred_campaigns_first() {
+        for (preferred, at_least, at_most) in [(vec![1, 3], 0, 5), (vec![3, 1], 50, 55), (vec![3], 50, 55)] {
+            let mut node = Fixture::voter(MemoryLog::default());
+            node.request(Request::BeginQuorumEpoch(BeginQuorumEpochRequest {
+                voter: key(1),
+                leader: NodeId(2),
+                epoch: LeaderEpoch(4),
+                leader_endpoint: None,
+            }));
+
+            node.request(Request::EndQuorumEpoch(EndQuorumEpochRequest {
+                leader: NodeId(2),
+                epoch: LeaderEpoch(4),
+                preferred_candidates: preferred.iter().map(|&id| key(id)).collect(),
+                leader_endpoint: None,
+            }));
+
+            assert_eq!(node.quorum.role(), RoleName::Unattached);
+            let wait = (node.quorum.deadline().expect("a campaign") - node.now().monotonic).as_millis();
+            assert!((at_least..=at_most).contains(&wait), "{preferred:?}: {wait} ms");
+        }
+    }
+}

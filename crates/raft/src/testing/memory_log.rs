@@ -42,9 +42,11 @@ impl Batch {
     }
 }
 
-/// A log in memory. It has neither snapshots nor failures.
+/// A log in memory, which never fails.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLog {
+    /// What lies before the batches.
+    snapshot: Option<OffsetAndEpoch>,
     batches: Vec<Batch>,
     /// The batches from this index on differ from what was last taken by [`MemoryLog::take_changes`].
     changed_from: usize,
@@ -53,7 +55,12 @@ pub struct MemoryLog {
 impl MemoryLog {
     /// A log that has these batches.
     pub fn with(batches: Vec<Batch>) -> MemoryLog {
-        MemoryLog { changed_from: batches.len(), batches }
+        MemoryLog { snapshot: None, changed_from: batches.len(), batches }
+    }
+
+    /// A log that begins where a snapshot ends, and has nothing after it.
+    pub fn after_snapshot(snapshot: OffsetAndEpoch) -> MemoryLog {
+        MemoryLog { snapshot: Some(snapshot), ..MemoryLog::default() }
     }
 
     /// The batches, the first first.
@@ -86,27 +93,31 @@ impl MemoryLog {
 
 impl ReplicatedLog for MemoryLog {
     fn start_offset(&self) -> Offset {
-        Offset::ZERO
+        self.snapshot.map_or(Offset::ZERO, |snapshot| snapshot.offset)
     }
 
     fn end(&self) -> OffsetAndEpoch {
-        self.batches
-            .last()
-            .map_or(OffsetAndEpoch { epoch: LeaderEpoch::NONE, offset: Offset::ZERO }, |last| {
-                OffsetAndEpoch { epoch: last.epoch, offset: last.end }
-            })
+        let empty = OffsetAndEpoch { epoch: LeaderEpoch::NONE, offset: Offset::ZERO };
+        self.batches.last().map_or(self.snapshot.unwrap_or(empty), |last| OffsetAndEpoch {
+            epoch: last.epoch,
+            offset: last.end,
+        })
     }
 
     fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> OffsetAndEpoch {
         let count = self.batches.partition_point(|batch| batch.epoch <= epoch);
         match count.checked_sub(1).map(|last| &self.batches[last]) {
             Some(last) => OffsetAndEpoch { epoch: last.epoch, offset: last.end },
-            None => OffsetAndEpoch { epoch, offset: Offset::ZERO },
+            // The snapshot's last record is of this log too.
+            None => match self.snapshot.filter(|snapshot| snapshot.epoch <= epoch) {
+                Some(snapshot) => snapshot,
+                None => OffsetAndEpoch { epoch, offset: self.start_offset() },
+            },
         }
     }
 
     fn latest_snapshot(&self) -> Option<OffsetAndEpoch> {
-        None
+        self.snapshot
     }
 
     fn append_records(&mut self, epoch: LeaderEpoch, records: &[Bytes], _: Now) -> Result<Offset, LogError> {

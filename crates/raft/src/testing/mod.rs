@@ -8,6 +8,10 @@
 pub mod checker;
 pub mod disk;
 pub mod faults;
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod hostile;
 pub mod memory_log;
 pub mod network;
 #[cfg(test)]

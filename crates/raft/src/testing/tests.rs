@@ -5,7 +5,7 @@ use crate::bug::Bug;
 use ottla_types::NodeId;
 use std::time::Duration;
 
-const SEEDS: u64 = 1500;
+const SEEDS: u64 = 3000;
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
