@@ -58,7 +58,8 @@ impl<L: ReplicatedLog> Quorum<L> {
     }
 
     fn fetch_error(&self, request: &FetchRequest) -> ErrorCode {
-        if request.fetch_offset < Offset::ZERO || request.last_fetched_epoch < LeaderEpoch(0) {
+        let has_sound_epoch = (LeaderEpoch(0)..=request.epoch).contains(&request.last_fetched_epoch);
+        if request.fetch_offset < Offset::ZERO || !has_sound_epoch {
             return ErrorCode::InvalidRequest;
         }
         if request.epoch < self.state.epoch {
@@ -335,6 +336,7 @@ mod tests {
             (leader(), fetch_from(2, Offset(1), E1), LeaderEpoch(2), ErrorCode::UnknownLeaderEpoch),
             (leader(), fetch_from(2, Offset(-1), E1), E1, ErrorCode::InvalidRequest),
             (leader(), fetch_from(2, Offset(1), LeaderEpoch::NONE), E1, ErrorCode::InvalidRequest),
+            (leader(), fetch_from(2, Offset(1), LeaderEpoch(2)), E1, ErrorCode::InvalidRequest),
             (
                 voter(),
                 fetch_from(2, Offset(0), LeaderEpoch(0)),
