@@ -1,7 +1,7 @@
-//! Prints messages for `tests/oracle/Oracle.java`: name, version, `random` or
-//! `default`, bytes in hexadecimal, JSON at the version, and JSON at the last version, with tabs between. Arguments: how many of each message version, and a seed.
+//! Prints messages for `tests/oracle/Oracle.java`: name, version, `random`, `default`
+//! or `damaged`, bytes in hexadecimal, JSON at the version, and JSON at the last version, with tabs between. Arguments: how many of each message version, and a seed.
 
-use ottla_protocol::registry::{Entry, MESSAGES};
+use ottla_protocol::registry::{Entry, MESSAGES, RecodeError};
 use ottla_types::Random;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -18,12 +18,50 @@ fn main() -> Result<(), Box<dyn Error>> {
                 print(&mut out, entry, version, "default", bytes)?;
             }
             for _ in 0..rounds {
-                print(&mut out, entry, version, "random", entry.arbitrary(&mut random, version)?)?;
+                let bytes = entry.arbitrary(&mut random, version)?;
+                print_damaged(&mut out, entry, version, damaged(&bytes, &mut random))?;
+                print(&mut out, entry, version, "random", bytes)?;
             }
         }
     }
     out.flush()?;
     Ok(())
+}
+
+/// Changes up to three bytes.
+fn damaged(bytes: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..1 + random.index(3) {
+        let at = random.index(bytes.len());
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = [0, 1, 2, 0x7f, 0x80, 0xff, random.next_u64() as u8][random.index(7)];
+        }
+    }
+    bytes
+}
+
+/// Has `!` and the error instead of JSON where we refuse the bytes.
+fn print_damaged(
+    out: &mut impl Write,
+    entry: &Entry,
+    version: i16,
+    bytes: Vec<u8>,
+) -> Result<(), Box<dyn Error>> {
+    let verdict = match entry.recode(bytes.clone(), version) {
+        Ok(recoded) => recoded.json,
+        Err(RecodeError::Decode(error)) => format!("!{:?}", error.kind),
+        Err(RecodeError::Encode(error)) => return Err(error.into()),
+    };
+    writeln!(out, "{}\t{version}\tdamaged\t{}\t{verdict}\t-", entry.name, hex(&bytes)?)?;
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> Result<String, std::fmt::Error> {
+    let mut hex = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(hex, "{byte:02x}")?;
+    }
+    Ok(hex)
 }
 
 fn print(
@@ -33,10 +71,7 @@ fn print(
     values: &str,
     bytes: Vec<u8>,
 ) -> Result<(), Box<dyn Error>> {
-    let mut hex = String::with_capacity(bytes.len() * 2);
-    for byte in &bytes {
-        write!(hex, "{byte:02x}")?;
-    }
+    let hex = hex(&bytes)?;
     let recoded = entry.recode(bytes, version)?;
     let (json, latest) = (recoded.json, recoded.json_latest);
     writeln!(out, "{}\t{version}\t{values}\t{hex}\t{json}\t{latest}", entry.name)?;

@@ -25,7 +25,12 @@ import org.apache.kafka.common.protocol.ObjectSerializationCache;
  * default, the bytes in hexadecimal, and the JSON that we make of them at that version and at the last, with tabs
  * between. Kafka decodes the bytes, its JSON must be ours, and what it encodes again must be the bytes. The JSON at the
  * last version shows what fields have that the version lacks; Kafka refuses to make it where the last version lacks
- * something too. Ends with the number of cases, and with exit status 1 when one of them differs.
+ * something too.
+ *
+ * Damaged bytes have, in place of JSON, our error after an exclamation mark if we refuse them. Where both read them, the
+ * JSON must be the same. Where only one does, the reasons are counted.
+ *
+ * Ends with the number of cases, and with exit status 1 when one of them differs.
  */
 public class Oracle {
     private static final String[] PACKAGES = {
@@ -39,6 +44,7 @@ public class Oracle {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final HexFormat HEX = HexFormat.of();
     private static long defaultsCompared = 0;
+    private static final TreeMap<String, List<String>> DISAGREEMENTS = new TreeMap<>();
 
     /** One of Kafka's message classes, and the method that makes JSON of it. */
     private record Kind(Class<?> message, Method toJson) {
@@ -64,6 +70,7 @@ public class Oracle {
         TreeSet<String> compared = new TreeSet<>();
         TreeMap<String, List<String>> differences = new TreeMap<>();
         long cases = 0;
+        long damaged = 0;
         var input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = input.readLine(); line != null; line = input.readLine()) {
             String[] parts = line.split("\t", 6);
@@ -75,12 +82,18 @@ public class Oracle {
             }
             String difference;
             try {
-                difference = compare(kind, parts[2].equals("default"), Short.parseShort(parts[1]), HEX.parseHex(parts[3]), parts[4], parts[5]);
+                difference = parts[2].equals("damaged")
+                    ? compareDamaged(kind, Short.parseShort(parts[1]), HEX.parseHex(parts[3]), parts[4])
+                    : compare(kind, parts[2].equals("default"), Short.parseShort(parts[1]), HEX.parseHex(parts[3]), parts[4], parts[5]);
             } catch (Exception | AssertionError e) {
                 Throwable cause = e.getCause() == null ? e : e.getCause();
                 difference = "fails with " + cause;
             }
-            cases++;
+            if (parts[2].equals("damaged")) {
+                damaged++;
+            } else {
+                cases++;
+            }
             compared.add(name + " v" + parts[1]);
             if (difference != null) {
                 String text = difference + "\n    bytes " + parts[3] + "\n    ours  " + parts[4];
@@ -91,6 +104,9 @@ public class Oracle {
             System.out.println(entry.getKey() + ": " + entry.getValue().size() + " differ, such as");
             System.out.println("  " + entry.getValue().get(0));
         }
+        System.out.printf("%d damaged messages, read or refused by both but for%n", damaged);
+        DISAGREEMENTS.forEach((reason, examples) ->
+            System.out.printf("  %5d %s, such as %s%n", examples.size(), reason, examples.get(0)));
         System.out.printf("%d messages, %d message versions, %d cases compared (%d at the last version too); %d message versions differ%n",
             kinds.size(), compared.size(), cases, defaultsCompared, differences.size());
         System.exit(differences.isEmpty() ? 0 : 1);
@@ -133,6 +149,36 @@ public class Oracle {
         if (again.hasRemaining() || !ByteBuffer.wrap(bytes).equals(again.flip())) {
             return "is encoded as\n    theirs " + HEX.formatHex(again.array());
         }
+        return null;
+    }
+
+    /** Java replaces an encoded surrogate by one character, Rust by one for each byte. */
+    private static String replaced(String json) {
+        return json.replaceAll("\ufffd+", "\ufffd");
+    }
+
+    /** What differs in what both read, or null. */
+    private static String compareDamaged(Kind kind, short version, byte[] bytes, String ours) throws Exception {
+        Message message = (Message) kind.message().getDeclaredConstructor().newInstance();
+        String refusal = null;
+        try {
+            message.read(new ByteBufferAccessor(ByteBuffer.wrap(bytes)), version);
+        } catch (RuntimeException e) {
+            refusal = e.getClass().getSimpleName() + " " + String.valueOf(e.getMessage()).replaceAll("-?[0-9]+", "N");
+        }
+        if (refusal != null && ours.startsWith("!") || refusal == null && !ours.startsWith("!")) {
+            if (refusal != null) {
+                return null;
+            }
+            JsonNode theirs = (JsonNode) kind.toJson().invoke(null, message, version, false);
+            boolean same = JSON.readTree(replaced(theirs.toString())).equals(JSON.readTree(replaced(ours)));
+            return same ? null : "is, damaged, for Kafka,\n    theirs " + theirs;
+        }
+        String reason = refusal == null
+            ? "read by Kafka alone, refused by us: " + ours.replaceAll("[0-9]+", "N")
+            : "read by us alone, refused by Kafka: " + refusal.replaceAll("[a-zA-Z]+ was", "F was");
+        String example = kind.message().getSimpleName() + " v" + version + " " + HEX.formatHex(bytes);
+        DISAGREEMENTS.computeIfAbsent(reason, r -> new ArrayList<>()).add(example);
         return null;
     }
 }
