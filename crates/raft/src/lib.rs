@@ -5,7 +5,7 @@
 //! order in which the driver must carry them out, and [`Quorum::deadline`] says when to call again. The log
 //! is behind [`ReplicatedLog`]; messages are plain values that mirror Kafka's.
 //!
-//! What it deliberately does not do: encode messages, open connections, move snapshots between nodes (it
+//! What it deliberately does not do: open connections, move snapshots between nodes (it
 //! says which one is needed), or change the voter set (the set is the static one of kraft.version 0).
 //!
 //! ```text
@@ -20,7 +20,7 @@
 //! Reading order: [`message`], [`log`], [`effects`], [`quorum_state`], [`quorum`] (the machine and its
 //! events), `transition` (how roles change), `role/*` (what each role does), `vote` (who gets ours), `fetch`
 //! (the leader's side of replication), `replicate` (the follower's side), `flush` (what is on disk),
-//! `silence` (when a leader counts as dead).
+//! `silence` (when a leader counts as dead), [`wire`] (Kafka's messages).
 
 pub mod bug;
 pub mod config;
@@ -41,6 +41,7 @@ pub mod testing;
 mod transition;
 mod vote;
 pub mod voters;
+pub mod wire;
 
 pub use config::QuorumConfig;
 pub use describe::{QuorumDescription, ReplicaStatus};

@@ -32,6 +32,8 @@ pub struct Quorum<L> {
     pub(crate) flush: FlushState,
     /// The leader of this epoch, when it is known to lead no more: it is not followed again on hearsay.
     pub(crate) gone: Option<NodeId>,
+    /// How often this epoch's leader was silent for too long, since it last answered.
+    pub(crate) silences: u32,
     /// This node lets another campaign first until then.
     pub(crate) hold_off_until: Monotonic,
     /// How many candidacies this node lost since it last heard of a leader.
@@ -69,6 +71,7 @@ impl<L: ReplicatedLog> Quorum<L> {
             flush: FlushState::new(log_start),
             log,
             gone: None,
+            silences: 0,
             hold_off_until: Monotonic(0),
             elections_lost: 0,
             shutting_down: false,

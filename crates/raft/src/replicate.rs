@@ -87,6 +87,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         follower.is_connected = true;
         follower.closes = 0;
         self.elections_lost = 0;
+        self.silences = 0;
         if let Some(diverging) = response.diverging {
             self.truncate_to_agree(diverging)?;
         } else if let Some(id) = response.snapshot {

@@ -2,7 +2,7 @@
 //!
 //! A leader that answers every few milliseconds is missed sooner than one that takes its time: the limit is
 //! four times the longest gap of the last minutes, within bounds. Until a few gaps are known it is the upper
-//! bound. Gaps during which this node waited for its own disk are not measured, see `replicate`.
+//! bound, or less where the same leader was silent before. Gaps during which this node waited for its own disk are not measured, see `replicate`.
 
 use ottla_types::Monotonic;
 use std::time::Duration;
@@ -17,6 +17,7 @@ const FACTOR: u32 = 4;
 pub(crate) struct Silence {
     limit_min: Duration,
     limit_max: Duration,
+    limit_at_first: Duration,
     /// The longest gap of each of the last minutes, the current one first.
     longest: [Duration; BUCKETS],
     bucket_start: Monotonic,
@@ -25,7 +26,23 @@ pub(crate) struct Silence {
 
 impl Silence {
     pub(crate) fn new(limit_min: Duration, limit_max: Duration, now: Monotonic) -> Silence {
-        Silence { limit_min, limit_max, longest: [Duration::ZERO; BUCKETS], bucket_start: now, gaps: 0 }
+        Silence {
+            limit_min,
+            limit_max,
+            limit_at_first: limit_max,
+            longest: [Duration::ZERO; BUCKETS],
+            bucket_start: now,
+            gaps: 0,
+        }
+    }
+
+    /// The same, for a leader that was silent `times` times already: it has the lower bound to say something,
+    /// then twice that, and so on.
+    pub(crate) fn after_silences(mut self, times: u32) -> Silence {
+        if let Some(doublings) = times.checked_sub(1) {
+            self.limit_at_first = (self.limit_min * (1 << doublings.min(8))).min(self.limit_max);
+        }
+        self
     }
 
     /// Notes that the leader answered after `gap`.
@@ -44,7 +61,7 @@ impl Silence {
     /// How long the leader may be silent.
     pub(crate) fn limit(&self) -> Duration {
         if self.gaps < GAPS_MIN {
-            return self.limit_max;
+            return self.limit_at_first;
         }
         let longest = self.longest.iter().max().copied().unwrap_or_default();
         (longest * FACTOR).clamp(self.limit_min.min(self.limit_max), self.limit_max)
@@ -77,6 +94,17 @@ mod tests {
         ];
         for (gaps, limit) in cases {
             assert_eq!(heard(gaps).limit(), Duration::from_millis(limit), "{gaps:?}");
+        }
+    }
+
+    #[test]
+    fn a_leader_that_was_silent_gets_less_time_at_first_and_then_more_again() {
+        for (times, limit) in [(0, 2000), (1, 700), (2, 1400), (3, 2000), (u32::MAX, 2000)] {
+            assert_eq!(
+                heard(&[1]).after_silences(times).limit(),
+                Duration::from_millis(limit),
+                "{times} times"
+            );
         }
     }
 

@@ -37,6 +37,7 @@ impl<L: ReplicatedLog> Quorum<L> {
     pub(crate) fn enter_epoch(&mut self, epoch: LeaderEpoch, leader: Option<NodeId>, effects: &mut Effects) {
         assert!(epoch > self.state.epoch, "an epoch is entered once");
         self.gone = None;
+        self.silences = 0;
         self.persist(QuorumState { leader, ..QuorumState::new(epoch) }, effects);
     }
 
@@ -94,6 +95,7 @@ impl<L: ReplicatedLog> Quorum<L> {
             return Ok(());
         }
         self.gone = None;
+        self.silences = 0;
         self.persist(QuorumState { epoch, leader: None, voted: Some(self.identity) }, effects);
         let election = self.ask_for_votes(false, now, effects);
         self.replace_role(Role::Candidate(election), effects);
@@ -123,7 +125,8 @@ impl<L: ReplicatedLog> Quorum<L> {
         assert!(leader != self.identity.id, "nobody follows itself");
         assert!(self.state.leader.is_none_or(|known| known == leader), "RAFT-1: one leader per epoch");
         let limit_min = self.config.silence_min;
-        let silence = Silence::new(limit_min, self.config.fetch_timeout, now.monotonic);
+        let silence =
+            Silence::new(limit_min, self.config.fetch_timeout, now.monotonic).after_silences(self.silences);
         self.replace_role(Role::Follower(Follower::new(leader, silence, now.monotonic)), effects);
         self.fetch_on(now, effects);
         // As in `become_leader`: a convenience for the next start, not a promise.

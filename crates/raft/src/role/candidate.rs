@@ -57,7 +57,10 @@ impl<L: ReplicatedLog> Quorum<L> {
         now: Now,
         effects: &mut Effects,
     ) -> Result<(), QuorumError> {
-        if self.adopt(response.leader, now, effects)? {
+        // Who says yes in advance may name, in the same breath, the leader that it doubts too.
+        let granted = response.error == ErrorCode::None && response.vote_granted;
+        let names_doubted_leader = granted && response.leader.epoch <= self.state.epoch;
+        if !names_doubted_leader && self.adopt(response.leader, now, effects)? {
             return Ok(());
         }
         let Some(voter) = self.close_vote_call(call) else { return Ok(()) };
@@ -66,7 +69,6 @@ impl<L: ReplicatedLog> Quorum<L> {
             // A voter from before KIP-996: it can be asked in earnest only.
             return self.become_candidate(now, effects);
         }
-        let granted = response.error == ErrorCode::None && response.vote_granted;
         if let (true, Role::Prospective(election) | Role::Candidate(election)) = (granted, &mut self.role) {
             election.granted.insert(voter);
         }

@@ -84,6 +84,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         if let Some(silent_at) = follower.silence_deadline().filter(|&at| at <= now.monotonic) {
             let late = now.monotonic - silent_at;
             if late <= STALL {
+                self.silences = self.silences.saturating_add(1);
                 self.lose_leader(now, effects);
                 return Ok(());
             }
