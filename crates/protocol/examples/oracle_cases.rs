@@ -1,7 +1,10 @@
 //! Prints messages for `tests/oracle/Oracle.java`: name, version, `random`, `default`
-//! or `damaged`, bytes in hexadecimal, JSON at the version, and JSON at the last version, with tabs between. Arguments: how many of each message version, and a seed.
+//! or `damaged`, bytes in hexadecimal, JSON at the version, and JSON at the last version, with tabs between. Before them, what we
+//! say of error codes and APIs. Arguments: how many of each message version, and a seed.
 
+use ottla_protocol::header::{request_header_version, response_header_version};
 use ottla_protocol::registry::{Entry, MESSAGES, RecodeError};
+use ottla_protocol::{ApiKey, ErrorCode};
 use ottla_types::Random;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -12,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rounds: u64 = arguments.next().ok_or("how many?")?.parse()?;
     let mut random = Random::new(arguments.next().ok_or("which seed?")?.parse()?);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    print_tables(&mut out)?;
     for entry in MESSAGES {
         for version in entry.versions.clone() {
             if let Ok(bytes) = entry.default_bytes(version) {
@@ -25,6 +29,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     out.flush()?;
+    Ok(())
+}
+
+/// What we say of error codes, and of each version of each API.
+fn print_tables(out: &mut impl Write) -> std::io::Result<()> {
+    for &error in ErrorCode::ALL {
+        let (code, name) = (i16::from(error), error.name());
+        let (retriable, refreshing) = (error.is_retriable(), error.is_refreshing());
+        writeln!(out, "ErrorCode\t{code}\terror\t{name} {retriable} {refreshing}\t-\t-")?;
+    }
+    for &key in ApiKey::ALL {
+        let (versions, stable) = (key.valid_versions(), key.stable_version_max());
+        for version in versions.clone() {
+            let request = request_header_version(key, version);
+            let response = response_header_version(key, version);
+            let facts =
+                format!("{key} {}-{} {stable} {request} {response}", versions.start(), versions.end());
+            let listeners = format!("{} {}", key.is_on_brokers(), key.is_on_controllers());
+            writeln!(out, "{}\t{version}\tapi\t{facts} {listeners}\t-\t-", key as i16)?;
+        }
+    }
     Ok(())
 }
 

@@ -13,8 +13,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import org.apache.kafka.common.errors.RefreshRetriableException;
+import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.errors.UnsupportedVersionException;
+import org.apache.kafka.common.message.ApiMessageType.ListenerType;
+import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
+import org.apache.kafka.common.protocol.Errors;
 import org.apache.kafka.common.protocol.Message;
 import org.apache.kafka.common.protocol.ObjectSerializationCache;
 
@@ -29,6 +34,8 @@ import org.apache.kafka.common.protocol.ObjectSerializationCache;
  *
  * Damaged bytes have, in place of JSON, our error after an exclamation mark if we refuse them. Where both read them, the
  * JSON must be the same. Where only one does, the reasons are counted.
+ *
+ * Lines of error codes and of API versions have facts instead, which must be Kafka's.
  *
  * Ends with the number of cases, and with exit status 1 when one of them differs.
  */
@@ -71,9 +78,22 @@ public class Oracle {
         TreeMap<String, List<String>> differences = new TreeMap<>();
         long cases = 0;
         long damaged = 0;
+        long facts = 0;
         var input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = input.readLine(); line != null; line = input.readLine()) {
             String[] parts = line.split("\t", 6);
+            if (parts[2].equals("error") || parts[2].equals("api")) {
+                String ours = parts[3];
+                String theirs = parts[2].equals("error")
+                    ? error(Short.parseShort(parts[1]))
+                    : api(Short.parseShort(parts[0]), Short.parseShort(parts[1]));
+                facts++;
+                if (!ours.equals(theirs)) {
+                    differences.computeIfAbsent(parts[2] + " " + parts[0] + " " + parts[1], k -> new ArrayList<>())
+                        .add("ours " + ours + ", theirs " + theirs);
+                }
+                continue;
+            }
             String name = parts[0];
             Kind kind = kinds.get(name);
             if (kind == null) {
@@ -104,12 +124,28 @@ public class Oracle {
             System.out.println(entry.getKey() + ": " + entry.getValue().size() + " differ, such as");
             System.out.println("  " + entry.getValue().get(0));
         }
+        System.out.printf("%d error codes and API versions compared%n", facts);
         System.out.printf("%d damaged messages, read or refused by both but for%n", damaged);
         DISAGREEMENTS.forEach((reason, examples) ->
             System.out.printf("  %5d %s, such as %s%n", examples.size(), reason, examples.get(0)));
         System.out.printf("%d messages, %d message versions, %d cases compared (%d at the last version too); %d message versions differ%n",
             kinds.size(), compared.size(), cases, defaultsCompared, differences.size());
         System.exit(differences.isEmpty() ? 0 : 1);
+    }
+
+    /** Name, and whether clients retry, and refresh what they know before. */
+    private static String error(short code) {
+        Errors error = Errors.forCode(code);
+        return error.name() + " " + (error.exception() instanceof RetriableException)
+            + " " + (error.exception() instanceof RefreshRetriableException);
+    }
+
+    /** Name, versions, highest stable version, versions of both headers, and whether brokers and controllers serve it. */
+    private static String api(short key, short version) {
+        ApiKeys api = ApiKeys.forId(key);
+        return api.name + " " + api.oldestVersion() + "-" + api.latestVersion(true) + " " + api.latestVersion(false)
+            + " " + api.requestHeaderVersion(version) + " " + api.responseHeaderVersion(version)
+            + " " + api.inScope(ListenerType.BROKER) + " " + api.inScope(ListenerType.CONTROLLER);
     }
 
     /** What differs, or null. */
