@@ -1,7 +1,7 @@
 //! What stands before every body, and its odd rules.
 
 use crate::api_key::ApiKey;
-use crate::codec::{DecodeError, DecodeErrorKind, Decoder, EncodeError, Encoder, Form};
+use crate::codec::{DecodeError, Decoder, EncodeError, Encoder, Form};
 
 /// The header of a request. Version 2 has tagged fields at its end; the client id stays a classic string
 /// even there.
@@ -13,7 +13,7 @@ pub struct RequestHeader {
     pub api_version: i16,
     /// Comes back in the response.
     pub correlation_id: i32,
-    /// What the client calls itself. What is not UTF-8 in it is replaced: it only names.
+    /// What the client calls itself.
     pub client_id: Option<String>,
 }
 
@@ -30,7 +30,7 @@ impl RequestHeader {
         let api_key = ApiKey::try_from(key).map_err(|kind| input.error(kind))?;
         let api_version = input.i16()?;
         let correlation_id = input.i32()?;
-        let client_id = decode_client_id(input)?;
+        let client_id = input.nullable_string(Form::Classic)?;
         if request_header_version(api_key, api_version) >= 2 {
             input.skip_tagged_fields()?;
         }
@@ -50,19 +50,6 @@ impl RequestHeader {
             out.tagged_fields();
         }
         Ok(())
-    }
-}
-
-fn decode_client_id(input: &mut Decoder) -> Result<Option<String>, DecodeError> {
-    let Ok(len) = usize::try_from(input.i16()?) else { return Ok(None) };
-    let rest = input.rest();
-    match rest.get(..len) {
-        Some(text) => {
-            let text = String::from_utf8_lossy(text).into_owned();
-            input.skip(len)?;
-            Ok(Some(text))
-        }
-        None => Err(input.error(DecodeErrorKind::Truncated { needed: len, remaining: rest.len() })),
     }
 }
 

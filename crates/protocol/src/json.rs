@@ -62,13 +62,15 @@ macro_rules! display_to_json {
 }
 display_to_json!(bool i8 i16 i32 i64 u16 u32);
 
-/// JSON has no infinities and no NaN; they become strings.
+/// JSON has no infinities and no NaN; they become strings, in Java's words.
 impl ToJson for f64 {
     fn to_json(&self, out: &mut String, version: i16) {
         if self.is_finite() {
             write!(out, "{self:?}").expect("a String takes everything");
+        } else if self.is_nan() {
+            "NaN".to_json(out, version);
         } else {
-            self.to_string().to_json(out, version);
+            (if *self > 0.0 { "Infinity" } else { "-Infinity" }).to_json(out, version);
         }
     }
 }

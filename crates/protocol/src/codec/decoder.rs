@@ -202,26 +202,31 @@ impl Decoder {
     /// A string.
     ///
     /// # Errors
-    /// When it is null, truncated, too long or not UTF-8.
+    /// When it is null, truncated or too long.
     pub fn string(&mut self, form: Form) -> Result<String, DecodeError> {
         let value = self.nullable_string(form)?;
         self.non_null(value)
     }
 
-    /// A string, or null.
+    /// A string, or null. What is not UTF-8 is replaced by U+FFFD, as Kafka does: clients that never look at
+    /// their strings (a group id, the metadata of an offset) must not lose the connection for one.
     ///
     /// # Errors
-    /// When it is truncated, too long or not UTF-8.
+    /// When it is truncated or too long.
     pub fn nullable_string(&mut self, form: Form) -> Result<Option<String>, DecodeError> {
         let Some(len) = self.length(form, Width::Short)? else { return Ok(None) };
-        if len > STRING_LEN_MAX {
-            let max = STRING_LEN_MAX as i64;
-            return Err(self.error(DecodeErrorKind::Length { len: len as i64, max }));
+        self.check_string_len(len)?;
+        let text = String::from_utf8_lossy(self.take(len)?).into_owned();
+        // Replacing may have made it longer than what can be written again.
+        self.check_string_len(text.len())?;
+        Ok(Some(text))
+    }
+
+    fn check_string_len(&self, len: usize) -> Result<(), DecodeError> {
+        if len <= STRING_LEN_MAX {
+            return Ok(());
         }
-        match std::str::from_utf8(self.take(len)?) {
-            Ok(text) => Ok(Some(text.to_owned())),
-            Err(_) => Err(self.error(DecodeErrorKind::NotUtf8)),
-        }
+        Err(self.error(DecodeErrorKind::Length { len: len as i64, max: STRING_LEN_MAX as i64 }))
     }
 
     /// A blob, as a slice of the input.

@@ -50,9 +50,6 @@ pub enum DecodeErrorKind {
     /// Null where the version has none.
     #[error("null where the version allows none")]
     Null,
-    /// A string that is not UTF-8.
-    #[error("string is not UTF-8")]
-    NotUtf8,
     /// A varint of more bits than its type.
     #[error("varint is too long")]
     Varint,

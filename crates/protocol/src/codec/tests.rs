@@ -179,10 +179,13 @@ fn strings_have_at_most_32767_bytes() {
 }
 
 #[test]
-fn a_string_must_be_utf8() {
-    let error = Decoder::new(vec![0, 1, 0xff]).string(Form::Classic).unwrap_err();
+fn what_is_not_utf8_is_replaced() {
+    let text = Decoder::new(b"\0\x03a\xffb".to_vec()).string(Form::Classic);
+    let grown = [&i16::to_be_bytes(20_000)[..], &[0xff; 20_000]].concat();
 
-    assert_eq!(error, DecodeError { kind: DecodeErrorKind::NotUtf8, position: 3 });
+    assert_eq!(text.as_deref(), Ok("a\u{fffd}b"));
+    let kind = Decoder::new(grown).string(Form::Classic).unwrap_err().kind;
+    assert_eq!(kind, DecodeErrorKind::Length { len: 60_000, max: 32767 });
 }
 
 #[test]

@@ -13,8 +13,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import org.apache.kafka.common.errors.RefreshRetriableException;
+import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.errors.UnsupportedVersionException;
+import org.apache.kafka.common.message.ApiMessageType.ListenerType;
+import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
+import org.apache.kafka.common.protocol.Errors;
 import org.apache.kafka.common.protocol.Message;
 import org.apache.kafka.common.protocol.ObjectSerializationCache;
 
@@ -25,7 +30,14 @@ import org.apache.kafka.common.protocol.ObjectSerializationCache;
  * default, the bytes in hexadecimal, and the JSON that we make of them at that version and at the last, with tabs
  * between. Kafka decodes the bytes, its JSON must be ours, and what it encodes again must be the bytes. The JSON at the
  * last version shows what fields have that the version lacks; Kafka refuses to make it where the last version lacks
- * something too. Ends with the number of cases, and with exit status 1 when one of them differs.
+ * something too.
+ *
+ * Damaged bytes have, in place of JSON, our error after an exclamation mark if we refuse them. Where both read them, the
+ * JSON must be the same. Where only one does, the reasons are counted.
+ *
+ * Lines of error codes and of API versions have facts instead, which must be Kafka's.
+ *
+ * Ends with the number of cases, and with exit status 1 when one of them differs.
  */
 public class Oracle {
     private static final String[] PACKAGES = {
@@ -39,6 +51,7 @@ public class Oracle {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final HexFormat HEX = HexFormat.of();
     private static long defaultsCompared = 0;
+    private static final TreeMap<String, List<String>> DISAGREEMENTS = new TreeMap<>();
 
     /** One of Kafka's message classes, and the method that makes JSON of it. */
     private record Kind(Class<?> message, Method toJson) {
@@ -64,9 +77,23 @@ public class Oracle {
         TreeSet<String> compared = new TreeSet<>();
         TreeMap<String, List<String>> differences = new TreeMap<>();
         long cases = 0;
+        long damaged = 0;
+        long facts = 0;
         var input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = input.readLine(); line != null; line = input.readLine()) {
             String[] parts = line.split("\t", 6);
+            if (parts[2].equals("error") || parts[2].equals("api")) {
+                String ours = parts[3];
+                String theirs = parts[2].equals("error")
+                    ? error(Short.parseShort(parts[1]))
+                    : api(Short.parseShort(parts[0]), Short.parseShort(parts[1]));
+                facts++;
+                if (!ours.equals(theirs)) {
+                    differences.computeIfAbsent(parts[2] + " " + parts[0] + " " + parts[1], k -> new ArrayList<>())
+                        .add("ours " + ours + ", theirs " + theirs);
+                }
+                continue;
+            }
             String name = parts[0];
             Kind kind = kinds.get(name);
             if (kind == null) {
@@ -75,12 +102,18 @@ public class Oracle {
             }
             String difference;
             try {
-                difference = compare(kind, parts[2].equals("default"), Short.parseShort(parts[1]), HEX.parseHex(parts[3]), parts[4], parts[5]);
+                difference = parts[2].equals("damaged")
+                    ? compareDamaged(kind, Short.parseShort(parts[1]), HEX.parseHex(parts[3]), parts[4])
+                    : compare(kind, parts[2].equals("default"), Short.parseShort(parts[1]), HEX.parseHex(parts[3]), parts[4], parts[5]);
             } catch (Exception | AssertionError e) {
                 Throwable cause = e.getCause() == null ? e : e.getCause();
                 difference = "fails with " + cause;
             }
-            cases++;
+            if (parts[2].equals("damaged")) {
+                damaged++;
+            } else {
+                cases++;
+            }
             compared.add(name + " v" + parts[1]);
             if (difference != null) {
                 String text = difference + "\n    bytes " + parts[3] + "\n    ours  " + parts[4];
@@ -91,9 +124,28 @@ public class Oracle {
             System.out.println(entry.getKey() + ": " + entry.getValue().size() + " differ, such as");
             System.out.println("  " + entry.getValue().get(0));
         }
+        System.out.printf("%d error codes and API versions compared%n", facts);
+        System.out.printf("%d damaged messages, read or refused by both but for%n", damaged);
+        DISAGREEMENTS.forEach((reason, examples) ->
+            System.out.printf("  %5d %s, such as %s%n", examples.size(), reason, examples.get(0)));
         System.out.printf("%d messages, %d message versions, %d cases compared (%d at the last version too); %d message versions differ%n",
             kinds.size(), compared.size(), cases, defaultsCompared, differences.size());
         System.exit(differences.isEmpty() ? 0 : 1);
+    }
+
+    /** Name, and whether clients retry, and refresh what they know before. */
+    private static String error(short code) {
+        Errors error = Errors.forCode(code);
+        return error.name() + " " + (error.exception() instanceof RetriableException)
+            + " " + (error.exception() instanceof RefreshRetriableException);
+    }
+
+    /** Name, versions, highest stable version, versions of both headers, and whether brokers and controllers serve it. */
+    private static String api(short key, short version) {
+        ApiKeys api = ApiKeys.forId(key);
+        return api.name + " " + api.oldestVersion() + "-" + api.latestVersion(true) + " " + api.latestVersion(false)
+            + " " + api.requestHeaderVersion(version) + " " + api.responseHeaderVersion(version)
+            + " " + api.inScope(ListenerType.BROKER) + " " + api.inScope(ListenerType.CONTROLLER);
     }
 
     /** What differs, or null. */
@@ -133,6 +185,36 @@ public class Oracle {
         if (again.hasRemaining() || !ByteBuffer.wrap(bytes).equals(again.flip())) {
             return "is encoded as\n    theirs " + HEX.formatHex(again.array());
         }
+        return null;
+    }
+
+    /** Java replaces an encoded surrogate by one character, Rust by one for each byte. */
+    private static String replaced(String json) {
+        return json.replaceAll("\ufffd+", "\ufffd");
+    }
+
+    /** What differs in what both read, or null. */
+    private static String compareDamaged(Kind kind, short version, byte[] bytes, String ours) throws Exception {
+        Message message = (Message) kind.message().getDeclaredConstructor().newInstance();
+        String refusal = null;
+        try {
+            message.read(new ByteBufferAccessor(ByteBuffer.wrap(bytes)), version);
+        } catch (RuntimeException e) {
+            refusal = e.getClass().getSimpleName() + " " + String.valueOf(e.getMessage()).replaceAll("-?[0-9]+", "N");
+        }
+        if (refusal != null && ours.startsWith("!") || refusal == null && !ours.startsWith("!")) {
+            if (refusal != null) {
+                return null;
+            }
+            JsonNode theirs = (JsonNode) kind.toJson().invoke(null, message, version, false);
+            boolean same = JSON.readTree(replaced(theirs.toString())).equals(JSON.readTree(replaced(ours)));
+            return same ? null : "is, damaged, for Kafka,\n    theirs " + theirs;
+        }
+        String reason = refusal == null
+            ? "read by Kafka alone, refused by us: " + ours.replaceAll("[0-9]+", "N")
+            : "read by us alone, refused by Kafka: " + refusal.replaceAll("[a-zA-Z]+ was", "F was");
+        String example = kind.message().getSimpleName() + " v" + version + " " + HEX.formatHex(bytes);
+        DISAGREEMENTS.computeIfAbsent(reason, r -> new ArrayList<>()).add(example);
         return null;
     }
 }
