@@ -1,6 +1,8 @@
 //! Tasks with names and owners.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
@@ -12,6 +14,11 @@ impl<T> Task<T> {
     /// Waits for the task's end; `None` when it was aborted or panicked.
     pub async fn join(mut self) -> Option<T> {
         (&mut self.0).await.ok()
+    }
+
+    /// The task's end, without giving it up: for `poll_fn`. `None` when it was aborted or panicked.
+    pub fn poll_task(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        Pin::new(&mut self.0).poll(cx).map(Result::ok)
     }
 
     /// Returns whether the task has ended.

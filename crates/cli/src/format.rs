@@ -1,0 +1,53 @@
+//! `ottla format`, as `kafka-storage format` does.
+
+use crate::{output, properties_file};
+use anyhow::{Context, Result};
+use ottla_metadata::MetadataVersion;
+use ottla_net::Clock;
+use ottla_server::format::{self, Formatted};
+use ottla_storage::RealDisk;
+use ottla_types::Random;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The cluster's id: the same for all its nodes. Make one with: ottla kafka-storage random-uuid
+    #[arg(short = 't', long = "cluster-id")]
+    cluster_id: String,
+    /// The node's server.properties.
+    #[arg(short = 'c', long = "config")]
+    config: PathBuf,
+    /// Leave directories as they are that are formatted already.
+    #[arg(short = 'g', long)]
+    ignore_formatted: bool,
+    /// The metadata.version to begin with, such as 4.4-IV2.
+    #[arg(short = 'r', long)]
+    release_version: Option<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let config = properties_file::read(&arguments.config, &[])?;
+    let level = match &arguments.release_version {
+        Some(name) => MetadataVersion::from_name(name)
+            .with_context(|| format!("--release-version {name}: there is no such metadata.version"))?,
+        None => MetadataVersion::LATEST,
+    };
+    let formatted = if arguments.ignore_formatted { Formatted::Ignore } else { Formatted::Refuse };
+    let mut random = Random::new(seed());
+    let lines =
+        format::format(&RealDisk, &config, &arguments.cluster_id, level, formatted, &mut random)?;
+    lines.iter().for_each(output::line);
+    Ok(())
+}
+
+/// A number that no other process on this machine has.
+pub(crate) fn seed() -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let wall = runtime.map_or(0, |runtime| {
+        let _entered = runtime.enter();
+        Clock::new().now().wall.0
+    });
+    // Hashing with the standard library's random keys is its one way to ask the system for randomness.
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one((wall, std::process::id()))
+}

@@ -1,0 +1,87 @@
+//! `ottla server`: one node in this process.
+
+use crate::{format, properties_file};
+use anyhow::{Context, Result};
+use ottla_net::{Clock, Tcp};
+use ottla_server::Node;
+use ottla_server::node::Environment;
+use ottla_storage::RealDisk;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The node's server.properties.
+    file: PathBuf,
+    /// Sets one of its settings, as name=value. May be given more than once.
+    #[arg(long = "override", value_name = "NAME=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// Threads that serve records: more cores than this are better used by more brokers.
+const DATA_THREADS_MAX: usize = 8;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    log_to_stderr();
+    let config = properties_file::read(&arguments.file, &arguments.overrides)?;
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, DATA_THREADS_MAX);
+    let data = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("data")
+        .enable_all()
+        .build()
+        .context("no threads for records")?;
+    let control =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("no control thread")?;
+    control.block_on(async {
+        // Before anything can be lost by dying of them.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let environment = Environment {
+            control: control.handle().clone(),
+            data: data.handle().clone(),
+            network: Arc::new(Tcp),
+            disk: Arc::new(RealDisk),
+            clock: Clock::new(),
+            seed: format::seed(),
+        };
+        let mut node = Node::start(config, environment)?;
+        let ended = tokio::select! {
+            biased;
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            ready = node.ready() => Some(ready),
+        };
+        let failed = match ended {
+            None => None,
+            Some(Err(error)) => Some(error),
+            Some(Ok(())) => tokio::select! {
+                biased;
+                _ = terminate.recv() => None,
+                _ = interrupt.recv() => None,
+                error = node.failure() => Some(error),
+            },
+        };
+        match failed {
+            // What failed cannot be stopped in order; what is written is safe.
+            Some(error) => Err(anyhow::Error::from(error)),
+            None => {
+                node.stop().await;
+                Ok(())
+            }
+        }
+    })
+}
+
+/// Log lines go to standard error, as `RUST_LOG` says.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}

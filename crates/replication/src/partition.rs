@@ -1,0 +1,636 @@
+//! The replica itself: one log, one role, and the rules that hold between them.
+
+use crate::error::{AppendError, FetchError};
+use crate::follower::{FetchPosition, Follower};
+use crate::high_watermark;
+use crate::isr::IsrChange;
+use crate::leader::Leader;
+use crate::waiters::{Outcome, WaiterId, Waiters};
+use ottla_records::{LeaderEpochs, Truncation, ValidBatch};
+use ottla_storage::{AppendInfo, AtLeast, Log, StorageError};
+use ottla_types::{
+    BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, PartitionEpoch,
+    TopicIdPartition, TopicPartition,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A partition as the controller assigned it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Who holds it, preferred leader first.
+    pub replicas: Vec<NodeId>,
+    /// Its in-sync set.
+    pub isr: Vec<NodeId>,
+    /// Who leads; `None` while nobody may.
+    pub leader: Option<NodeId>,
+    /// The leader's term.
+    pub leader_epoch: LeaderEpoch,
+    /// The version of the assignment.
+    pub partition_epoch: PartitionEpoch,
+}
+
+/// A broker that holds another replica, as the image knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its registered incarnation.
+    pub broker_epoch: BrokerEpoch,
+    /// Whether it may join in-sync sets: unfenced and not leaving.
+    pub eligible: bool,
+}
+
+/// What configuration says to a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `min.insync.replicas` of the topic.
+    pub min_insync_replicas: usize,
+    /// `replica.lag.time.max.ms`.
+    pub replica_lag_time_max: Duration,
+}
+
+/// What the replica is.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// It has not been told.
+    Unassigned,
+    /// It takes writes.
+    Leader(Leader),
+    /// It copies the leader's log.
+    Follower(Follower),
+}
+
+/// What an event led to outside of the partition.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Producers that wait no longer, and why.
+    pub produced: Vec<(WaiterId, Outcome)>,
+    /// Fetches to look at again.
+    pub fetches: Vec<WaiterId>,
+    /// An in-sync set to ask the controller for.
+    pub isr_change: Option<IsrChange>,
+}
+
+impl Effects {
+    /// Returns whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.produced.is_empty() && self.fetches.is_empty() && self.isr_change.is_none()
+    }
+}
+
+/// What a fetch found.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Consecutive batches; `None` when there are none to be had.
+    pub records: Option<FileRegion>,
+    /// The high watermark.
+    pub high_watermark: Offset,
+    /// The end of what read-committed consumers may see.
+    pub last_stable_offset: Offset,
+    /// The log's start.
+    pub log_start_offset: Offset,
+    /// The fetcher's log has parted from this one: where it must look for the last common record.
+    pub diverging: Option<OffsetAndEpoch>,
+}
+
+/// How far a reader may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Everything committed to the in-sync set.
+    ReadUncommitted,
+    /// Nothing of transactions that are not ended.
+    ReadCommitted,
+}
+
+/// One replica of a partition.
+#[derive(Debug)]
+pub struct Partition {
+    id: TopicIdPartition,
+    name: TopicPartition,
+    local: NodeId,
+    settings: Settings,
+    log: Log,
+    high_watermark: Offset,
+    role: Role,
+    leader_epoch: LeaderEpoch,
+    partition_epoch: PartitionEpoch,
+    waiters: Waiters,
+}
+
+/// Events.
+impl Partition {
+    /// A replica around its log. `high_watermark` is the checkpointed one; what the log does not hold is cut off.
+    pub fn new(
+        id: TopicIdPartition,
+        name: TopicPartition,
+        local: NodeId,
+        settings: Settings,
+        log: Log,
+        high_watermark: Offset,
+    ) -> Partition {
+        let high_watermark = high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
+        Partition {
+            id,
+            name,
+            local,
+            settings,
+            log,
+            high_watermark,
+            role: Role::Unassigned,
+            leader_epoch: LeaderEpoch::NONE,
+            partition_epoch: PartitionEpoch(-1),
+            waiters: Waiters::default(),
+        }
+    }
+
+    /// The controller has assigned the partition anew. Older news than what is known is ignored.
+    ///
+    /// # Errors
+    /// When the log cannot note the new epoch.
+    pub fn handle_assignment(
+        &mut self,
+        assignment: &Assignment,
+        brokers: BTreeMap<NodeId, Peer>,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), StorageError> {
+        let known = (self.leader_epoch, self.partition_epoch);
+        if (assignment.leader_epoch, assignment.partition_epoch) < known {
+            return Ok(());
+        }
+        let new_term = assignment.leader_epoch > self.leader_epoch;
+        self.leader_epoch = assignment.leader_epoch;
+        self.partition_epoch = assignment.partition_epoch;
+        if assignment.leader == Some(self.local) {
+            match &mut self.role {
+                Role::Leader(leader) if !new_term => {
+                    leader.update(self.local, assignment);
+                    leader.set_brokers(brokers);
+                }
+                _ => {
+                    self.log.assign_epoch(assignment.leader_epoch)?;
+                    let end = self.log.log_end_offset();
+                    let leader = Leader::new(self.local, assignment, brokers, end, now.monotonic);
+                    self.role = Role::Leader(leader);
+                    self.wake_fetches(effects);
+                }
+            }
+            self.advance_high_watermark(now.monotonic, effects);
+        } else {
+            let was_leader = matches!(self.role, Role::Leader(_));
+            self.role =
+                Role::Follower(Follower { leader: assignment.leader, epoch: assignment.leader_epoch });
+            if was_leader || new_term {
+                self.stop_leading(effects);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the image says of the other replicas' brokers has changed.
+    pub fn handle_brokers(&mut self, brokers: BTreeMap<NodeId, Peer>, now: Monotonic, effects: &mut Effects) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.set_brokers(brokers);
+            self.expand_by_all(effects);
+            self.advance_high_watermark(now, effects);
+        }
+    }
+
+    /// The topic's configuration has changed.
+    pub fn handle_settings(
+        &mut self,
+        settings: Settings,
+        log: ottla_storage::LogConfig,
+        now: Monotonic,
+        effects: &mut Effects,
+    ) {
+        self.settings = settings;
+        self.log.set_config(log);
+        self.advance_high_watermark(now, effects);
+    }
+
+    /// This node was cut off from the controller, or is about to stop: it answers no more as a leader.
+    pub fn handle_cut_off(&mut self, effects: &mut Effects) {
+        if matches!(self.role, Role::Leader(_)) {
+            self.role = Role::Follower(Follower { leader: None, epoch: self.leader_epoch });
+            self.stop_leading(effects);
+        }
+    }
+
+    /// Appends a batch as the leader. `all` is whether the producer waits for the whole in-sync set.
+    ///
+    /// The offset that `acks=all` waits for is the log's end afterwards; register it with
+    /// [`Partition::wait_for_commit`].
+    ///
+    /// # Errors
+    /// As [`AppendError`] says; nothing is written then.
+    pub fn append(
+        &mut self,
+        batch: ValidBatch<'_>,
+        all: bool,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<AppendInfo, AppendError> {
+        let Role::Leader(leader) = &self.role else { return Err(AppendError::NotLeader) };
+        let required = self.settings.min_insync_replicas.min(leader.replicas.len());
+        let in_sync = leader.isr.committed.len();
+        if all && in_sync < required {
+            return Err(AppendError::NotEnoughReplicas { in_sync, required });
+        }
+        let info = self.log.append_valid(batch, leader.epoch, now)?;
+        effects.fetches.extend(self.waiters.take_followers());
+        self.advance_high_watermark(now.monotonic, effects);
+        Ok(info)
+    }
+
+    /// Lets `waiter` wait until everything before `required` is committed; `Some` when it need not.
+    pub fn wait_for_commit(&mut self, required: Offset, waiter: WaiterId) -> Option<Outcome> {
+        if !matches!(self.role, Role::Leader(_)) {
+            return Some(Outcome::NotLeader);
+        }
+        if self.high_watermark >= required {
+            return Some(self.commit_outcome());
+        }
+        self.waiters.produced(required, waiter);
+        None
+    }
+
+    /// Lets a consumer's fetch wait until the high watermark moves.
+    pub fn wait_as_consumer(&mut self, waiter: WaiterId) {
+        self.waiters.consumer(waiter);
+    }
+
+    /// Lets a follower's fetch wait until there is something to tell it.
+    pub fn wait_as_follower(&mut self, waiter: WaiterId) {
+        self.waiters.follower(waiter);
+    }
+
+    /// Forgets a fetch that waits no longer.
+    pub fn forget_fetch(&mut self, waiter: WaiterId) {
+        self.waiters.forget_fetch(waiter);
+    }
+
+    /// A follower asks for what comes after its log's end. That it asks says that it has all before.
+    ///
+    /// # Errors
+    /// As [`FetchError`] says. A fetch whose log has parted from this one is no error, and counts for
+    /// nothing.
+    #[expect(clippy::too_many_arguments, reason = "they are the fields of one request")]
+    pub fn fetch_as_follower(
+        &mut self,
+        replica: NodeId,
+        broker_epoch: BrokerEpoch,
+        asked_epoch: LeaderEpoch,
+        fetch_offset: Offset,
+        last_fetched_epoch: LeaderEpoch,
+        bytes_max: usize,
+        now: Monotonic,
+        effects: &mut Effects,
+    ) -> Result<Fetched, FetchError> {
+        self.check_epoch(asked_epoch)?;
+        let Role::Leader(leader) = &mut self.role else { return Err(FetchError::NotLeader) };
+        if !leader.peers.contains_key(&replica) {
+            return Err(FetchError::NotReplica);
+        }
+        let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
+        if fetch_offset < start {
+            return Err(FetchError::OffsetOutOfRange { offset: fetch_offset, start, end });
+        }
+        if last_fetched_epoch.is_some()
+            && let Some(diverging) = self.log.epochs().divergence(fetch_offset, last_fetched_epoch, end)
+        {
+            if diverging == LeaderEpochs::UNDEFINED {
+                // Its records are of a term that this leader has not heard of: somebody else leads.
+                let asked = last_fetched_epoch;
+                return Err(FetchError::UnknownLeaderEpoch { asked, ours: self.leader_epoch });
+            }
+            return Ok(Fetched { diverging: Some(diverging), ..self.fetched(None) });
+        }
+        if fetch_offset > end {
+            return Err(FetchError::OffsetOutOfRange { offset: fetch_offset, start, end });
+        }
+        leader.fetched(replica, broker_epoch, fetch_offset, end, now);
+        self.expand_by(replica, effects);
+        self.advance_high_watermark(now, effects);
+        let read = self.log.read(fetch_offset, end, bytes_max, AtLeast::OneBatch)?;
+        Ok(self.fetched(read.region))
+    }
+
+    /// A consumer asks for records from `offset` on. `asked_epoch` is what it believes, or
+    /// [`LeaderEpoch::NONE`].
+    ///
+    /// # Errors
+    /// As [`FetchError`] says.
+    pub fn fetch_as_consumer(
+        &self,
+        offset: Offset,
+        asked_epoch: LeaderEpoch,
+        isolation: Isolation,
+        bytes_max: usize,
+        at_least: AtLeast,
+    ) -> Result<Fetched, FetchError> {
+        self.check_epoch(asked_epoch)?;
+        if !matches!(self.role, Role::Leader(_)) {
+            return Err(FetchError::NotLeader);
+        }
+        let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
+        if offset < start || offset > end {
+            return Err(FetchError::OffsetOutOfRange { offset, start, end });
+        }
+        let upper = match isolation {
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.last_stable_offset(),
+        };
+        if offset >= upper {
+            return Ok(self.fetched(None));
+        }
+        let read = self.log.read(offset, upper, bytes_max, at_least)?;
+        Ok(self.fetched(read.region))
+    }
+
+    /// The controller has committed an in-sync set that this leader asked for, or another in its place.
+    pub fn handle_isr_committed(
+        &mut self,
+        isr: Vec<NodeId>,
+        leader_epoch: LeaderEpoch,
+        partition_epoch: PartitionEpoch,
+        now: Monotonic,
+        effects: &mut Effects,
+    ) {
+        if leader_epoch != self.leader_epoch || partition_epoch < self.partition_epoch {
+            return;
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        self.partition_epoch = partition_epoch;
+        leader.committed(isr, partition_epoch);
+        self.advance_high_watermark(now, effects);
+        self.expand_by_all(effects);
+    }
+
+    /// The controller has refused an in-sync set, and said that nothing changed: what was committed holds.
+    ///
+    /// Refusals that leave open what is committed (an unknown or newer epoch) must not come here: until the
+    /// image says more, the maximal set stays.
+    pub fn handle_isr_refused(&mut self, partition_epoch: PartitionEpoch) {
+        if let Role::Leader(leader) = &mut self.role
+            && leader.isr.partition_epoch == partition_epoch
+        {
+            leader.isr.pending = None;
+        }
+    }
+
+    /// The deadline has come: who has lagged for too long leaves the in-sync set.
+    pub fn handle_timeout(&mut self, now: Monotonic, effects: &mut Effects) {
+        let end = self.log.log_end_offset();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let lag_max = self.settings.replica_lag_time_max;
+        if let Some(isr) = leader.shrinkage(self.local, end, lag_max, now) {
+            effects.isr_change = Some(leader.ask_for(self.id, self.local, isr));
+        }
+    }
+
+    /// Appends what the leader sent, and takes over its high watermark and log start.
+    ///
+    /// # Errors
+    /// When the batches are corrupt or out of order (fetch again), or the disk fails.
+    pub fn append_as_follower(
+        &mut self,
+        batches: &[u8],
+        fetched_epoch: LeaderEpoch,
+        leader_high_watermark: Offset,
+        leader_log_start: Offset,
+        now: Now,
+    ) -> Result<AppendInfo, AppendError> {
+        if !matches!(&self.role, Role::Follower(follower) if follower.epoch == fetched_epoch) {
+            // The answer to a question of an earlier term.
+            return Err(AppendError::NotLeader);
+        }
+        let info = self.log.append_as_follower(batches, fetched_epoch, now)?;
+        let end = self.log.log_end_offset();
+        self.high_watermark = self.high_watermark.max(leader_high_watermark.min(end));
+        self.log.advance_high_watermark(self.high_watermark);
+        if leader_log_start > self.log.log_start_offset() && leader_log_start <= end {
+            self.log
+                .increment_log_start_offset(leader_log_start)
+                .map_err(ottla_storage::AppendError::from)?;
+            self.high_watermark = self.high_watermark.max(leader_log_start);
+        }
+        Ok(info)
+    }
+
+    /// The leader's log parted from this one: cuts off what the leader does not have (KIP-279). Returns
+    /// the new end.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn handle_diverging(
+        &mut self,
+        leader_end: OffsetAndEpoch,
+        asked_epoch: LeaderEpoch,
+        now: Now,
+    ) -> Result<Offset, StorageError> {
+        if !matches!(&self.role, Role::Follower(follower) if follower.epoch == asked_epoch) {
+            return Ok(self.log.log_end_offset());
+        }
+        let truncation: Truncation = self.log.epochs().truncation(leader_end, self.log.log_end_offset());
+        self.truncate_to(truncation.offset, now)
+    }
+
+    /// The leader's log does not reach to where this one ends, or begins after it: starts over from what
+    /// the leader has.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn handle_out_of_range(
+        &mut self,
+        leader_start: Offset,
+        leader_end: Offset,
+        asked_epoch: LeaderEpoch,
+        now: Now,
+    ) -> Result<Offset, StorageError> {
+        if !matches!(&self.role, Role::Follower(follower) if follower.epoch == asked_epoch) {
+            return Ok(self.log.log_end_offset());
+        }
+        if leader_end < self.log.log_end_offset() {
+            return self.truncate_to(leader_end, now);
+        }
+        self.log.truncate_fully_and_start_at(leader_start, now)?;
+        self.high_watermark = leader_start;
+        Ok(leader_start)
+    }
+}
+
+/// Questions.
+impl Partition {
+    /// The partition, by the topic's id.
+    pub fn id(&self) -> TopicIdPartition {
+        self.id
+    }
+
+    /// The partition, by the topic's name.
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// What the replica is.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// The leader's term, as the controller last said.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// The version of the assignment.
+    pub fn partition_epoch(&self) -> PartitionEpoch {
+        self.partition_epoch
+    }
+
+    /// The offset below which everything is committed.
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// The end of what read-committed consumers may see.
+    pub fn last_stable_offset(&self) -> Offset {
+        self.log.last_stable_offset(self.high_watermark)
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The log, for retention and flushing.
+    pub fn log_mut(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    /// Gives the log back, to close or delete it.
+    pub fn into_log(self) -> Log {
+        self.log
+    }
+
+    /// When [`Partition::handle_timeout`] must be called; `None` while nothing depends on time.
+    pub fn deadline(&self) -> Option<Monotonic> {
+        match &self.role {
+            Role::Leader(leader) if leader.isr.is_settled() => {
+                leader.shrink_deadline(self.log.log_end_offset(), self.settings.replica_lag_time_max)
+            }
+            _ => None,
+        }
+    }
+
+    /// What to ask the leader for; `None` when there is none to follow.
+    pub fn fetch_position(&self) -> Option<(NodeId, FetchPosition)> {
+        let Role::Follower(Follower { leader: Some(leader), epoch }) = &self.role else { return None };
+        let position = FetchPosition {
+            leader_epoch: *epoch,
+            fetch_offset: self.log.log_end_offset(),
+            last_fetched_epoch: self.log.latest_epoch(),
+            log_start_offset: self.log.log_start_offset(),
+            high_watermark: self.high_watermark,
+        };
+        Some((*leader, position))
+    }
+
+    /// Checks the epoch that a client or follower believes in; [`LeaderEpoch::NONE`] believes nothing
+    /// (KIP-320).
+    ///
+    /// # Errors
+    /// When it is older or newer than this replica's.
+    pub fn check_epoch(&self, asked: LeaderEpoch) -> Result<(), FetchError> {
+        let ours = self.leader_epoch;
+        if !asked.is_some() || asked == ours {
+            Ok(())
+        } else if asked < ours {
+            Err(FetchError::FencedLeaderEpoch { asked, ours })
+        } else {
+            Err(FetchError::UnknownLeaderEpoch { asked, ours })
+        }
+    }
+
+    fn fetched(&self, records: Option<FileRegion>) -> Fetched {
+        Fetched {
+            records,
+            high_watermark: self.high_watermark,
+            last_stable_offset: self.last_stable_offset(),
+            log_start_offset: self.log.log_start_offset(),
+            diverging: None,
+        }
+    }
+
+    fn commit_outcome(&self) -> Outcome {
+        match &self.role {
+            Role::Leader(leader) => {
+                let required = self.settings.min_insync_replicas.min(leader.replicas.len());
+                if leader.isr.committed.len() < required {
+                    Outcome::NotEnoughReplicas
+                } else {
+                    Outcome::Committed
+                }
+            }
+            _ => Outcome::NotLeader,
+        }
+    }
+}
+
+/// Inner moves.
+impl Partition {
+    /// Moves the high watermark as far as the in-sync set allows, and releases who waited for it.
+    fn advance_high_watermark(&mut self, now: Monotonic, effects: &mut Effects) {
+        let Role::Leader(leader) = &self.role else { return };
+        let end = self.log.log_end_offset();
+        let Settings { min_insync_replicas, replica_lag_time_max } = self.settings;
+        let candidate = high_watermark::candidate(
+            leader,
+            self.local,
+            end,
+            min_insync_replicas,
+            replica_lag_time_max,
+            now,
+        );
+        let Some(candidate) = candidate.filter(|&candidate| candidate > self.high_watermark) else { return };
+        assert!(candidate <= end, "LOG-3: the high watermark lies within the log");
+        self.high_watermark = candidate;
+        self.log.advance_high_watermark(candidate);
+        let outcome = self.commit_outcome();
+        effects.produced.extend(self.waiters.reached(candidate).into_iter().map(|id| (id, outcome)));
+        self.wake_fetches(effects);
+    }
+
+    fn expand_by(&mut self, replica: NodeId, effects: &mut Effects) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if let Some(isr) = leader.expansion(replica, self.high_watermark) {
+            effects.isr_change = Some(leader.ask_for(self.id, self.local, isr));
+        }
+    }
+
+    /// Looks whether a follower waited for a change under way, or for its broker, to join.
+    fn expand_by_all(&mut self, effects: &mut Effects) {
+        let Role::Leader(leader) = &self.role else { return };
+        let candidates: Vec<NodeId> = leader.peers.keys().copied().collect();
+        for node in candidates {
+            if effects.isr_change.is_none() {
+                self.expand_by(node, effects);
+            }
+        }
+    }
+
+    fn stop_leading(&mut self, effects: &mut Effects) {
+        let producers = self.waiters.all_producers();
+        effects.produced.extend(producers.into_iter().map(|id| (id, Outcome::NotLeader)));
+        self.wake_fetches(effects);
+    }
+
+    fn wake_fetches(&mut self, effects: &mut Effects) {
+        effects.fetches.extend(self.waiters.take_consumers());
+        effects.fetches.extend(self.waiters.take_followers());
+    }
+
+    fn truncate_to(&mut self, offset: Offset, now: Now) -> Result<Offset, StorageError> {
+        self.log.truncate_to(offset, now)?;
+        self.high_watermark = self.high_watermark.min(self.log.log_end_offset());
+        Ok(self.log.log_end_offset())
+    }
+}

@@ -1,0 +1,88 @@
+//! Who waits for a partition to move.
+
+use ottla_types::Offset;
+use std::collections::BTreeMap;
+
+/// A waiter, as its driver numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WaiterId(pub u64);
+
+/// What became of a produced batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every member of the in-sync set has it.
+    Committed,
+    /// This replica does not lead any more: nobody knows here whether the batch survives.
+    NotLeader,
+    /// Every member has it, but they are fewer than `min.insync.replicas` now.
+    NotEnoughReplicas,
+}
+
+/// Producers that wait for offsets, and fetches that wait for any movement.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    /// By the high watermark that releases them.
+    producers: BTreeMap<Offset, Vec<WaiterId>>,
+    /// Fetches by consumers: released when the high watermark moves.
+    consumers: Vec<WaiterId>,
+    /// Fetches by followers: released when records are appended, or the high watermark moves.
+    followers: Vec<WaiterId>,
+}
+
+impl Waiters {
+    /// Waits until the high watermark reaches `required`.
+    pub(crate) fn produced(&mut self, required: Offset, waiter: WaiterId) {
+        self.producers.entry(required).or_default().push(waiter);
+    }
+
+    pub(crate) fn consumer(&mut self, waiter: WaiterId) {
+        self.consumers.push(waiter);
+    }
+
+    pub(crate) fn follower(&mut self, waiter: WaiterId) {
+        self.followers.push(waiter);
+    }
+
+    /// Takes the producers that a high watermark releases.
+    pub(crate) fn reached(&mut self, high_watermark: Offset) -> Vec<WaiterId> {
+        let later = self.producers.split_off(&(high_watermark + 1));
+        std::mem::replace(&mut self.producers, later).into_values().flatten().collect()
+    }
+
+    /// Takes all producers.
+    pub(crate) fn all_producers(&mut self) -> Vec<WaiterId> {
+        std::mem::take(&mut self.producers).into_values().flatten().collect()
+    }
+
+    pub(crate) fn take_consumers(&mut self) -> Vec<WaiterId> {
+        std::mem::take(&mut self.consumers)
+    }
+
+    pub(crate) fn take_followers(&mut self) -> Vec<WaiterId> {
+        std::mem::take(&mut self.followers)
+    }
+
+    /// Forgets a fetch that waits no longer.
+    pub(crate) fn forget_fetch(&mut self, waiter: WaiterId) {
+        self.consumers.retain(|known| *known != waiter);
+        self.followers.retain(|known| *known != waiter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_high_watermark_releases_those_it_has_reached_and_no_others() {
+        let mut waiters = Waiters::default();
+        for (required, id) in [(5, 1), (7, 2), (5, 3), (9, 4)] {
+            waiters.produced(Offset(required), WaiterId(id));
+        }
+
+        assert_eq!(waiters.reached(Offset(4)), []);
+        assert_eq!(waiters.reached(Offset(7)), [WaiterId(1), WaiterId(3), WaiterId(2)]);
+        assert_eq!(waiters.reached(Offset(7)), []);
+        assert_eq!(waiters.all_producers(), [WaiterId(4)]);
+    }
+}

@@ -1,0 +1,225 @@
+//! A broker's membership: it registers, catches up, asks to be let in, says that it lives, and leaves.
+
+use super::controller_channel::ControllerChannel;
+use crate::config::NodeConfig;
+use ottla_controller::bootstrap::SUPPORTED_FEATURES;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
+use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
+use ottla_types::{BrokerEpoch, Offset, Uuid};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Where a broker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not registered.
+    Starting,
+    /// Registered and fenced.
+    Fenced,
+    /// A member that clients are told of.
+    Active,
+    /// It may stop.
+    Released,
+}
+
+/// Why a broker cannot be a member.
+#[derive(Debug, Error)]
+pub enum LifecycleError {
+    /// The controller refuses it for good.
+    #[error("the controller refuses this broker: {code} {message}{help}")]
+    Refused {
+        /// The error's name.
+        code: &'static str,
+        /// What it means.
+        message: &'static str,
+        /// What to do.
+        help: &'static str,
+    },
+    /// No registration within `initial.broker.registration.timeout.ms`.
+    #[error(
+        "not registered within {0:?}: {1}; check controller.quorum.voters, or raise initial.broker.registration.timeout.ms"
+    )]
+    TimedOut(Duration, String),
+}
+
+/// How soon to ask again while something is awaited.
+const EAGER: Duration = Duration::from_millis(10);
+
+/// What the lifecycle is made with.
+pub struct Lifecycle {
+    /// The node's configuration.
+    pub config: std::sync::Arc<NodeConfig>,
+    /// The cluster.
+    pub cluster_id: String,
+    /// Chosen by this process at its start.
+    pub incarnation_id: Uuid,
+    /// The ids of the log directories.
+    pub directories: Vec<Uuid>,
+    /// The epoch of the incarnation that stopped in order; [`BrokerEpoch::NONE`] when the last one did not.
+    pub previous_epoch: BrokerEpoch,
+    /// The ports that were bound, by listener name: what is advertised when port 0 was asked for.
+    pub bound_ports: BTreeMap<String, u16>,
+    /// The way to the controller.
+    pub controller: ControllerChannel,
+    /// How far the metadata log is applied.
+    pub applied: watch::Receiver<Offset>,
+    /// Gets the registration's epoch.
+    pub epoch: watch::Sender<BrokerEpoch>,
+    /// Gets where the broker stands.
+    pub standing: watch::Sender<Standing>,
+    /// Turns true when the listeners accept.
+    pub listening: watch::Receiver<bool>,
+    /// Turns true when the broker is to leave.
+    pub leaving: watch::Receiver<bool>,
+}
+
+impl Lifecycle {
+    /// Keeps the broker a member until it may stop.
+    ///
+    /// # Errors
+    /// When it cannot become one.
+    pub async fn run(mut self) -> Result<(), LifecycleError> {
+        let mut epoch = self.register().await?;
+        let interval = self.config.properties.millis("broker.heartbeat.interval.ms");
+        loop {
+            let (pause, renew) = self.heartbeat(epoch, interval).await;
+            if *self.standing.borrow() == Standing::Released {
+                return Ok(());
+            }
+            if renew {
+                epoch = self.register().await?;
+                continue;
+            }
+            // A change of any of these is a reason to be heard at once.
+            tokio::select! {
+                biased;
+                changed = self.leaving.changed(), if !*self.leaving.borrow() => if changed.is_err() { return Ok(()); },
+                changed = self.listening.changed(), if !*self.listening.borrow() => if changed.is_err() { return Ok(()); },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn register(&self) -> Result<BrokerEpoch, LifecycleError> {
+        let patience = self.config.properties.millis("initial.broker.registration.timeout.ms");
+        let deadline = Instant::now() + patience;
+        let request = self.registration();
+        loop {
+            let why = match self.controller.call(&request).await {
+                Ok(response) => match ErrorCode::try_from(response.error_code) {
+                    Ok(ErrorCode::None) => {
+                        let epoch = BrokerEpoch(response.broker_epoch);
+                        tracing::info!(%epoch, "registered");
+                        self.epoch.send_replace(epoch);
+                        self.standing.send_replace(Standing::Fenced);
+                        return Ok(epoch);
+                    }
+                    Ok(error) => match refusal(error) {
+                        Some(refused) => return Err(refused),
+                        None => error.name().to_owned(),
+                    },
+                    Err(_) => format!("error {}", response.error_code),
+                },
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() >= deadline {
+                return Err(LifecycleError::TimedOut(patience, why));
+            }
+            tracing::debug!(why, "not registered yet");
+            tokio::time::sleep(EAGER * 2).await;
+        }
+    }
+
+    /// Says that the broker lives. Returns when to say so again, and whether it must register anew.
+    async fn heartbeat(&mut self, epoch: BrokerEpoch, interval: Duration) -> (Duration, bool) {
+        let leaving = *self.leaving.borrow();
+        let applied = *self.applied.borrow();
+        let request = BrokerHeartbeatRequest {
+            broker_id: self.config.node_id.0,
+            broker_epoch: epoch.0,
+            current_metadata_offset: applied.0 - 1,
+            want_fence: !*self.listening.borrow() && !leaving,
+            want_shut_down: leaving,
+            ..Default::default()
+        };
+        match self.controller.call(&request).await {
+            Ok(response) if response.error_code == ErrorCode::None.code() => {
+                let standing = match (response.should_shut_down, response.is_fenced) {
+                    (true, _) => Standing::Released,
+                    (false, true) => Standing::Fenced,
+                    (false, false) => Standing::Active,
+                };
+                self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+                let eager = leaving || standing == Standing::Fenced;
+                (if eager { EAGER } else { interval }, false)
+            }
+            Ok(response) => {
+                let error = ErrorCode::try_from(response.error_code).unwrap_or(ErrorCode::UnknownServerError);
+                tracing::warn!(error = error.name(), "heartbeat refused");
+                let unknown = matches!(error, ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered);
+                (EAGER, unknown)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "heartbeat not answered");
+                (EAGER, false)
+            }
+        }
+    }
+
+    fn registration(&self) -> BrokerRegistrationRequest {
+        let listeners = self
+            .config
+            .broker_listeners()
+            .map(|listener| {
+                let advertised = &self.config.advertised[&listener.name];
+                let port = match advertised.port {
+                    0 => self.bound_ports.get(&listener.name).copied().unwrap_or(0),
+                    port => port,
+                };
+                Listener {
+                    name: listener.name.clone(),
+                    host: advertised.host.clone(),
+                    port,
+                    security_protocol: 0,
+                }
+            })
+            .collect();
+        BrokerRegistrationRequest {
+            broker_id: self.config.node_id.0,
+            cluster_id: self.cluster_id.clone(),
+            incarnation_id: self.incarnation_id,
+            listeners,
+            features: SUPPORTED_FEATURES
+                .iter()
+                .map(|(name, levels)| Feature {
+                    name: (*name).to_owned(),
+                    min_supported_version: levels.min,
+                    max_supported_version: levels.max,
+                })
+                .collect(),
+            rack: self.config.rack.clone(),
+            log_dirs: self.directories.clone(),
+            previous_broker_epoch: self.previous_epoch.0,
+            ..Default::default()
+        }
+    }
+}
+
+/// Refusals that asking again does not change.
+fn refusal(error: ErrorCode) -> Option<LifecycleError> {
+    let help = match error {
+        ErrorCode::InconsistentClusterId => {
+            ": its log directory belongs to another cluster; format a new one or name the right one in log.dirs"
+        }
+        ErrorCode::UnsupportedVersion => {
+            ": the cluster has finalized a feature level that this version does not support"
+        }
+        ErrorCode::InvalidRegistration => ": check listeners and node.id",
+        _ => return None,
+    };
+    Some(LifecycleError::Refused { code: error.name(), message: error.message(), help })
+}

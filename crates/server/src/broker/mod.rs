@@ -1,0 +1,171 @@
+//! The broker role: what its handlers share, and the tasks that keep it a member of the cluster.
+//!
+//! Reading order: [`controller_channel`], [`lifecycle`], [`applier`], [`producer_ids`].
+
+pub mod applier;
+pub mod controller_channel;
+pub mod lifecycle;
+pub mod producer_ids;
+
+use crate::config::NodeConfig;
+use crate::replicas::ReplicaManager;
+use arc_swap::ArcSwap;
+use controller_channel::{ControllerChannel, ControllerUnreachable, TopLevelError};
+use ottla_metadata::MetadataImage;
+use ottla_net::{Clock, ConnectionInfo};
+use ottla_protocol::Request;
+use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use ottla_types::{BrokerEpoch, NodeId};
+use producer_ids::ProducerIds;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The topic of committed offsets.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Returns whether a topic is one that Kafka keeps for itself.
+pub fn is_internal_topic(name: &str) -> bool {
+    matches!(name, OFFSETS_TOPIC | "__transaction_state" | "__share_group_state")
+}
+
+/// What the handlers of a broker share.
+pub struct Broker {
+    /// The node's configuration.
+    pub config: Arc<NodeConfig>,
+    /// This broker.
+    pub node_id: NodeId,
+    /// The cluster.
+    pub cluster_id: String,
+    /// The clocks.
+    pub clock: Clock,
+    /// The replicas on this broker.
+    pub replicas: Arc<ReplicaManager>,
+    /// The way to the active controller.
+    pub controller: ControllerChannel,
+    /// Ids for idempotent producers.
+    pub producer_ids: ProducerIds,
+    /// This broker's registration.
+    pub epoch: watch::Receiver<BrokerEpoch>,
+    image: ArcSwap<MetadataImage>,
+    image_changed: watch::Sender<()>,
+}
+
+impl Broker {
+    /// A broker that knows nothing yet.
+    pub fn new(
+        config: Arc<NodeConfig>,
+        cluster_id: String,
+        clock: Clock,
+        replicas: Arc<ReplicaManager>,
+        controller: ControllerChannel,
+        epoch: watch::Receiver<BrokerEpoch>,
+    ) -> Broker {
+        let node_id = config.node_id;
+        let producer_ids = ProducerIds::new(controller.clone(), node_id, epoch.clone());
+        Broker {
+            config,
+            node_id,
+            cluster_id,
+            clock,
+            replicas,
+            controller,
+            producer_ids,
+            epoch,
+            image: ArcSwap::default(),
+            image_changed: watch::Sender::new(()),
+        }
+    }
+
+    /// The cluster as this broker serves it: its own replicas have become what it says.
+    pub fn image(&self) -> Arc<MetadataImage> {
+        self.image.load_full()
+    }
+
+    /// Publishes an image that the replicas have been made to follow.
+    pub(crate) fn publish(&self, image: Arc<MetadataImage>) {
+        self.image.store(image);
+        self.image_changed.send_replace(());
+    }
+
+    /// Waits until the image is as `wanted`, at most for `patience`; returns whether it is.
+    pub async fn wait_for_image(
+        &self,
+        wanted: impl Fn(&MetadataImage) -> bool + Send,
+        patience: Duration,
+    ) -> bool {
+        let mut changed = self.image_changed.subscribe();
+        let waiting = async {
+            while !wanted(&self.image()) {
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(patience, waiting).await.is_ok()
+    }
+
+    /// Waits until another image is published.
+    pub fn image_changes(&self) -> watch::Receiver<()> {
+        self.image_changed.subscribe()
+    }
+
+    /// Sends a request to the active controller, wherever that is.
+    ///
+    /// # Errors
+    /// When none could be reached in time.
+    pub async fn call_controller<R: Request>(&self, request: &R) -> Result<R::Response, ControllerUnreachable>
+    where
+        R::Response: TopLevelError,
+    {
+        self.controller.call(request).await
+    }
+
+    /// `auto.create.topics.enable`.
+    pub fn auto_create_topics(&self) -> bool {
+        self.config.properties.switch("auto.create.topics.enable")
+    }
+
+    /// The topic that is created when a client asks for one that is not there.
+    pub fn automatic_topic(&self, name: &str) -> CreatableTopic {
+        let properties = &self.config.properties;
+        let (partitions, replicas, configs) = if name == OFFSETS_TOPIC {
+            let configs = vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("segment.bytes", properties.number("offsets.topic.segment.bytes").to_string()),
+            ];
+            (
+                properties.number("offsets.topic.num.partitions"),
+                properties.number("offsets.topic.replication.factor"),
+                configs,
+            )
+        } else {
+            (-1, -1, Vec::new())
+        };
+        CreatableTopic {
+            name: name.to_owned(),
+            num_partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+            replication_factor: i16::try_from(replicas).unwrap_or(i16::MAX),
+            configs: configs
+                .into_iter()
+                .map(|(name, value)| CreatableTopicConfig { name: name.to_owned(), value: Some(value) })
+                .collect(),
+            ..Default::default()
+        }
+    }
+
+    /// The broker that clients are told to send administration to: this one, which forwards it.
+    pub fn administration_target(&self, image: &MetadataImage) -> i32 {
+        let nameable = |id: NodeId| image.cluster.broker(id).is_some_and(|broker| !broker.fenced);
+        if nameable(self.node_id) {
+            self.node_id.0
+        } else {
+            image.cluster.unfenced().next().map_or(NodeId::NONE.0, |broker| broker.id.0)
+        }
+    }
+
+    /// A client's connection has ended.
+    pub fn sessions_closed(&self, connection: &ConnectionInfo) {
+        tracing::trace!(peer = %connection.peer, "client gone");
+    }
+}

@@ -1,0 +1,12 @@
+//! `server.properties`: Kafka's names, from one table.
+//!
+//! Reading order: [`table`], [`properties`], [`listeners`], [`node`].
+
+pub mod listeners;
+pub mod node;
+pub mod properties;
+pub mod table;
+
+pub use listeners::ListenerConfig;
+pub use node::{NodeConfig, Roles, Voter};
+pub use properties::{ConfigError, Properties};

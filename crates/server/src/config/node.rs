@@ -1,0 +1,365 @@
+//! A whole configuration, as meant.
+
+use super::{ConfigError, ListenerConfig, Properties};
+use ottla_types::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// It stores and serves partitions.
+    pub broker: bool,
+    /// It votes in the quorum and may be the active controller.
+    pub controller: bool,
+}
+
+/// A controller of a static quorum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voter {
+    /// Its `node.id`.
+    pub id: NodeId,
+    /// Where it is reached.
+    pub host: String,
+    /// Where it is reached.
+    pub port: u16,
+}
+
+/// A node's configuration, every part checked against the others.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// `node.id`.
+    pub node_id: NodeId,
+    /// `process.roles`.
+    pub roles: Roles,
+    /// What to bind.
+    pub listeners: Vec<ListenerConfig>,
+    /// What to tell others, by listener name. Same names as `listeners`.
+    pub advertised: BTreeMap<String, ListenerConfig>,
+    /// Names of the controller's listeners.
+    pub controller_listeners: Vec<String>,
+    /// Name of the listener that brokers reach each other by; empty without the broker role.
+    pub inter_broker_listener: String,
+    /// The quorum.
+    pub voters: Vec<Voter>,
+    /// Where the partitions are; the metadata log is in `metadata_log_dir`.
+    pub log_dirs: Vec<PathBuf>,
+    /// Where the metadata log is.
+    pub metadata_log_dir: PathBuf,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// What topics get that do not say otherwise, by topic configuration name.
+    pub topic_defaults: BTreeMap<String, String>,
+    /// Every setting as written, for those who read one on their own.
+    pub properties: Properties,
+}
+
+impl NodeConfig {
+    /// Checks settings, each on its own and against each other.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn new(properties: Properties) -> Result<NodeConfig, ConfigError> {
+        properties.check()?;
+        let node_id = node_id(&properties)?;
+        let roles = roles(&properties)?;
+        let listeners = parse_listeners("listeners", &properties.list("listeners"))?;
+        let controller_listeners: Vec<String> =
+            properties.list("controller.listener.names").into_iter().map(str::to_owned).collect();
+        if controller_listeners.is_empty() {
+            return Err(ConfigError::Missing {
+                name: "controller.listener.names",
+                help: "name the listener of the controllers, such as CONTROLLER",
+            });
+        }
+        check_listeners(&properties, roles, &listeners, &controller_listeners)?;
+        let advertised = advertised(&properties, &listeners)?;
+        let voters = voters(&properties)?;
+        if roles.controller && !voters.iter().any(|voter| voter.id == node_id) {
+            return Err(ConfigError::Invalid {
+                name: "controller.quorum.voters".to_owned(),
+                value: properties.written("controller.quorum.voters").unwrap_or_default().to_owned(),
+                reason: format!("a controller must be one of the voters; add {node_id}@host:port"),
+            });
+        }
+        let log_dirs: Vec<PathBuf> = match properties.written("log.dirs") {
+            Some(_) => properties.list("log.dirs"),
+            None => properties.list("log.dir"),
+        }
+        .into_iter()
+        .map(PathBuf::from)
+        .collect();
+        let metadata_log_dir = match properties.written("metadata.log.dir") {
+            Some(dir) => PathBuf::from(dir),
+            None => log_dirs.first().cloned().ok_or(ConfigError::Missing {
+                name: "log.dirs",
+                help: "name the directory where the logs are kept",
+            })?,
+        };
+        Ok(NodeConfig {
+            node_id,
+            roles,
+            inter_broker_listener: inter_broker_listener(&properties, &listeners, &controller_listeners)?,
+            listeners,
+            advertised,
+            controller_listeners,
+            voters,
+            log_dirs,
+            metadata_log_dir,
+            rack: properties.written("broker.rack").map(str::to_owned),
+            topic_defaults: properties.topic_defaults()?,
+            properties,
+        })
+    }
+
+    /// The listeners that brokers' clients use.
+    pub fn broker_listeners(&self) -> impl Iterator<Item = &ListenerConfig> {
+        self.listeners.iter().filter(|l| self.roles.broker && !self.controller_listeners.contains(&l.name))
+    }
+
+    /// The listeners that the quorum and brokers use to reach this controller.
+    pub fn bound_controller_listeners(&self) -> impl Iterator<Item = &ListenerConfig> {
+        self.listeners.iter().filter(|l| self.roles.controller && self.controller_listeners.contains(&l.name))
+    }
+}
+
+fn node_id(properties: &Properties) -> Result<NodeId, ConfigError> {
+    let parse = |name| properties.written(name).map(|text| text.parse::<i32>().expect("checked"));
+    match (parse("node.id"), parse("broker.id")) {
+        (Some(node), Some(broker)) if node != broker => Err(ConfigError::Invalid {
+            name: "broker.id".to_owned(),
+            value: broker.to_string(),
+            reason: format!("must equal node.id, which is {node}; remove broker.id"),
+        }),
+        (Some(id), _) | (None, Some(id)) => Ok(NodeId(id)),
+        (None, None) => {
+            Err(ConfigError::Missing { name: "node.id", help: "give this node a number of its own" })
+        }
+    }
+}
+
+fn roles(properties: &Properties) -> Result<Roles, ConfigError> {
+    let list = properties.list("process.roles");
+    let mut roles = Roles { broker: false, controller: false };
+    for role in &list {
+        match *role {
+            "broker" => roles.broker = true,
+            "controller" => roles.controller = true,
+            other => {
+                return Err(ConfigError::Invalid {
+                    name: "process.roles".to_owned(),
+                    value: other.to_owned(),
+                    reason: "must be broker, controller or broker,controller".to_owned(),
+                });
+            }
+        }
+    }
+    if list.is_empty() {
+        return Err(ConfigError::Missing {
+            name: "process.roles",
+            help: "set it to broker, controller or broker,controller",
+        });
+    }
+    Ok(roles)
+}
+
+fn parse_listeners(setting: &str, list: &[&str]) -> Result<Vec<ListenerConfig>, ConfigError> {
+    let mut listeners: Vec<ListenerConfig> = Vec::new();
+    for text in list {
+        let listener = ListenerConfig::parse(setting, text)?;
+        let port_taken = listeners.iter().any(|l| {
+            l.port == listener.port && l.port != 0 && setting == "listeners" && l.host == listener.host
+        });
+        if listeners.iter().any(|l| l.name == listener.name) || port_taken {
+            return Err(ConfigError::Invalid {
+                name: setting.to_owned(),
+                value: (*text).to_owned(),
+                reason: "each listener must have a name and a port of its own".to_owned(),
+            });
+        }
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn check_listeners(
+    properties: &Properties,
+    roles: Roles,
+    listeners: &[ListenerConfig],
+    controller_listeners: &[String],
+) -> Result<(), ConfigError> {
+    let protocols: BTreeMap<&str, &str> = properties
+        .list("listener.security.protocol.map")
+        .into_iter()
+        .filter_map(|entry| entry.split_once(':'))
+        .collect();
+    for listener in listeners {
+        // Controller listeners that the map leaves out are PLAINTEXT, as in Kafka.
+        let name = listener.name.as_str();
+        let protocol = protocols.get(name).copied();
+        let protocol =
+            protocol.or_else(|| controller_listeners.iter().any(|l| l == name).then_some("PLAINTEXT"));
+        match protocol {
+            Some("PLAINTEXT") => {}
+            Some(other) => {
+                return Err(ConfigError::Unsupported {
+                    name: format!("listener.security.protocol.map for listener {name}"),
+                    value: other.to_owned(),
+                });
+            }
+            None => {
+                return Err(ConfigError::Invalid {
+                    name: "listeners".to_owned(),
+                    value: name.to_owned(),
+                    reason: format!(
+                        "no security protocol; add {name}:PLAINTEXT to listener.security.protocol.map"
+                    ),
+                });
+            }
+        }
+    }
+    let names: BTreeSet<&str> = listeners.iter().map(|l| l.name.as_str()).collect();
+    let first = controller_listeners[0].as_str();
+    if roles.controller && !names.contains(first) {
+        return Err(ConfigError::Invalid {
+            name: "controller.listener.names".to_owned(),
+            value: first.to_owned(),
+            reason: "a controller must have this listener; add it to listeners".to_owned(),
+        });
+    }
+    if roles.broker && !names.iter().any(|name| !controller_listeners.iter().any(|c| c == name)) {
+        return Err(ConfigError::Invalid {
+            name: "listeners".to_owned(),
+            value: properties.list("listeners").join(","),
+            reason: "a broker needs a listener that is not the controller's; add PLAINTEXT://host:9092"
+                .to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn advertised(
+    properties: &Properties,
+    listeners: &[ListenerConfig],
+) -> Result<BTreeMap<String, ListenerConfig>, ConfigError> {
+    let mut advertised: BTreeMap<String, ListenerConfig> =
+        listeners.iter().map(|l| (l.name.clone(), l.clone())).collect();
+    for listener in parse_listeners("advertised.listeners", &properties.list("advertised.listeners"))? {
+        if !advertised.contains_key(&listener.name) {
+            return Err(ConfigError::Invalid {
+                name: "advertised.listeners".to_owned(),
+                value: listener.name,
+                reason: "there is no listener of this name; add it to listeners".to_owned(),
+            });
+        }
+        advertised.insert(listener.name.clone(), listener);
+    }
+    for listener in advertised.values_mut() {
+        if listener.host == "0.0.0.0" || listener.host == "::" {
+            return Err(ConfigError::Invalid {
+                name: "advertised.listeners".to_owned(),
+                value: format!("{}://{}:{}", listener.name, listener.host, listener.port),
+                reason: "nobody can connect to this address; advertise one that others reach".to_owned(),
+            });
+        }
+        if listener.host.is_empty() {
+            listener.host = "localhost".to_owned();
+        }
+    }
+    Ok(advertised)
+}
+
+fn voters(properties: &Properties) -> Result<Vec<Voter>, ConfigError> {
+    let mut voters: Vec<Voter> = Vec::new();
+    for text in properties.list("controller.quorum.voters") {
+        let invalid = |reason: &str| ConfigError::Invalid {
+            name: "controller.quorum.voters".to_owned(),
+            value: text.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let form = "each voter must have the form id@host:port";
+        let (id, address) = text.split_once('@').ok_or_else(|| invalid(form))?;
+        let (host, port) = address.rsplit_once(':').ok_or_else(|| invalid(form))?;
+        let id = NodeId(id.parse().ok().filter(|id| *id >= 0).ok_or_else(|| invalid(form))?);
+        let port = port.parse().map_err(|_| invalid(form))?;
+        if voters.iter().any(|voter| voter.id == id) {
+            return Err(invalid("this id is listed twice"));
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        voters.push(Voter { id, host, port });
+    }
+    if voters.is_empty() {
+        return Err(ConfigError::Missing {
+            name: "controller.quorum.voters",
+            help: "list the controllers as id@host:port; quorums found by controller.quorum.bootstrap.servers \
+                   alone are not supported yet",
+        });
+    }
+    Ok(voters)
+}
+
+fn inter_broker_listener(
+    properties: &Properties,
+    listeners: &[ListenerConfig],
+    controller_listeners: &[String],
+) -> Result<String, ConfigError> {
+    let mut brokers = listeners.iter().filter(|l| !controller_listeners.contains(&l.name));
+    match properties.written("inter.broker.listener.name") {
+        None => Ok(brokers
+            .clone()
+            .find(|l| l.name == "PLAINTEXT")
+            .or_else(|| brokers.next())
+            .map(|l| l.name.clone())
+            .unwrap_or_default()),
+        Some(name) if brokers.any(|l| l.name == name) => Ok(name.to_owned()),
+        Some(name) => Err(ConfigError::Invalid {
+            name: "inter.broker.listener.name".to_owned(),
+            value: name.to_owned(),
+            reason: "there is no broker listener of this name; add it to listeners".to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(extra: &str) -> Result<NodeConfig, ConfigError> {
+        let text = format!(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:2181\n\
+             controller.quorum.voters=1@localhost:2181\nlog.dirs=/tmp/x\n{extra}\n"
+        );
+        NodeConfig::new(Properties::parse("server.properties", text.as_bytes())?)
+    }
+
+    #[test]
+    fn a_combined_node_has_a_listener_for_each_role() {
+        let config = config("").unwrap();
+
+        assert_eq!(config.broker_listeners().map(|l| l.port).collect::<Vec<_>>(), [9092]);
+        assert_eq!(config.bound_controller_listeners().map(|l| l.port).collect::<Vec<_>>(), [2181]);
+        assert_eq!(config.inter_broker_listener, "PLAINTEXT");
+        assert_eq!(config.metadata_log_dir, PathBuf::from("/tmp/x"));
+    }
+
+    #[test]
+    fn says_what_does_not_fit_together() {
+        let cases = [
+            ("broker.id=2", "broker.id=2: must equal node.id, which is 1; remove broker.id"),
+            (
+                "controller.quorum.voters=2@localhost:2181",
+                "controller.quorum.voters=2@localhost:2181: a controller must be one of the voters; add 1@host:port",
+            ),
+            ("process.roles=brokre", "process.roles=brokre: must be broker, controller or broker,controller"),
+            (
+                "listeners=CONTROLLER://localhost:2181",
+                "listeners=CONTROLLER://localhost:2181: a broker needs a listener that is not the controller's; \
+                 add PLAINTEXT://host:9092",
+            ),
+        ];
+        for (extra, expected) in cases {
+            assert_eq!(config(extra).expect_err(extra).to_string(), expected);
+        }
+    }
+}

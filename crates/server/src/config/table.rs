@@ -1,0 +1,224 @@
+//! Every broker and controller setting of Kafka 4.4, and what becomes of it here.
+
+/// What values a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// A number in a range, both ends inclusive.
+    Number(i64, i64),
+    /// Any text.
+    Text,
+    /// A comma-separated list.
+    List,
+}
+
+/// One setting that has an effect.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Kafka's name.
+    pub name: &'static str,
+    /// Its values.
+    pub kind: Kind,
+    /// The value when none is given; `None` when there is none.
+    pub default: Option<&'static str>,
+    /// One sentence for people.
+    pub documentation: &'static str,
+}
+
+const fn setting(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    documentation: &'static str,
+) -> Setting {
+    Setting { name, kind, default, documentation }
+}
+
+const INT: i64 = i32::MAX as i64;
+
+/// The settings that have an effect, in the order of their names. Those that stand in for a topic's own
+/// configuration are in `ottla_metadata::topic_config`.
+#[rustfmt::skip]
+pub const SETTINGS: &[Setting] = &[
+    setting("advertised.listeners", Kind::List, None,
+        "Where clients and other nodes reach the listeners, where that is not where they are bound."),
+    setting("auto.create.topics.enable", Kind::Boolean, Some("true"),
+        "Whether asking for a topic that is not there creates it."),
+    setting("broker.heartbeat.interval.ms", Kind::Number(1, INT), Some("200"),
+        "How often a broker tells the controller that it lives. (Kafka: 2000)"),
+    setting("broker.id", Kind::Number(0, INT), None, "An older name of node.id."),
+    setting("broker.rack", Kind::Text, None, "The rack that this broker stands in."),
+    setting("broker.session.timeout.ms", Kind::Number(1, INT), Some("9000"),
+        "The longest silence after which a broker is fenced, whatever else is known of it."),
+    setting("connections.max.idle.ms", Kind::Number(-1, i64::MAX), Some("600000"),
+        "How long a connection may carry nothing before it is closed."),
+    setting("controlled.shutdown.enable", Kind::Boolean, Some("true"),
+        "Whether a broker hands over its leaderships before it stops."),
+    setting("controller.listener.names", Kind::List, None, "Which listeners are the controller's."),
+    setting("controller.quorum.bootstrap.servers", Kind::List, None,
+        "Where to ask for the quorum's leader when the voters are not listed."),
+    setting("controller.quorum.election.timeout.ms", Kind::Number(1, INT), Some("1000"),
+        "How long a candidate waits for votes."),
+    setting("controller.quorum.fetch.timeout.ms", Kind::Number(1, INT), Some("2000"),
+        "The longest silence of the quorum's leader after which a voter calls an election."),
+    setting("controller.quorum.request.timeout.ms", Kind::Number(1, INT), Some("2000"),
+        "How long a request within the quorum may take."),
+    setting("controller.quorum.voters", Kind::List, None, "The controllers, as id@host:port."),
+    setting("default.replication.factor", Kind::Number(1, i16::MAX as i64), Some("1"),
+        "How many replicas a topic has that is created without saying."),
+    setting("delete.topic.enable", Kind::Boolean, Some("true"), "Whether topics can be deleted."),
+    setting("fetch.max.bytes", Kind::Number(1024, INT), Some("57671680"),
+        "The most that one fetch is answered with."),
+    setting("group.initial.rebalance.delay.ms", Kind::Number(0, INT), Some("3000"),
+        "How long an empty group waits for more members after the first."),
+    setting("group.max.session.timeout.ms", Kind::Number(0, INT), Some("1800000"),
+        "The longest session a group member may ask for."),
+    setting("group.max.size", Kind::Number(1, INT), Some("2147483647"), "The most members of a group."),
+    setting("group.min.session.timeout.ms", Kind::Number(0, INT), Some("6000"),
+        "The shortest session a group member may ask for."),
+    setting("initial.broker.registration.timeout.ms", Kind::Number(1, INT), Some("60000"),
+        "How long a starting broker tries to register before it gives up."),
+    setting("inter.broker.listener.name", Kind::Text, None, "Which listener brokers reach each other by."),
+    setting("listener.security.protocol.map", Kind::List,
+        Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"),
+        "The security protocol of each listener. Only PLAINTEXT is served."),
+    setting("listeners", Kind::List, Some("PLAINTEXT://:9092"), "Where to listen, as NAME://host:port."),
+    setting("log.dir", Kind::List, Some("/tmp/kafka-logs"), "Where the logs are, when log.dirs does not say."),
+    setting("log.dirs", Kind::List, None, "Where the logs are."),
+    setting("log.flush.offset.checkpoint.interval.ms", Kind::Number(1, INT), Some("60000"),
+        "How often it is written down up to where the logs are on disk."),
+    setting("log.flush.start.offset.checkpoint.interval.ms", Kind::Number(1, INT), Some("60000"),
+        "How often it is written down where the logs begin."),
+    setting("log.retention.check.interval.ms", Kind::Number(1, i64::MAX), Some("300000"),
+        "How often old segments are looked for."),
+    setting("max.connections", Kind::Number(1, INT), Some("65536"),
+        "The most connections that a listener serves at a time. (Kafka: 2147483647)"),
+    setting("metadata.log.dir", Kind::Text, None, "Where the metadata log is; else in the first of log.dirs."),
+    setting("metadata.log.max.record.bytes.between.snapshots", Kind::Number(1, i64::MAX), Some("20971520"),
+        "After how many bytes of metadata a snapshot is written."),
+    setting("metadata.max.idle.interval.ms", Kind::Number(0, INT), Some("500"),
+        "How often the controller writes a record while nothing happens."),
+    setting("min.insync.replicas", Kind::Number(1, INT), Some("1"),
+        "How many replicas must be in sync for acks=all to be served."),
+    setting("node.id", Kind::Number(0, INT), None, "This node's number in the cluster."),
+    setting("num.partitions", Kind::Number(1, INT), Some("1"),
+        "How many partitions a topic has that is created without saying."),
+    setting("offset.metadata.max.bytes", Kind::Number(0, INT), Some("4096"),
+        "The longest note a consumer may leave beside a committed offset."),
+    setting("offsets.commit.timeout.ms", Kind::Number(1, INT), Some("5000"),
+        "How long committing offsets may take."),
+    setting("offsets.retention.check.interval.ms", Kind::Number(1, i64::MAX), Some("600000"),
+        "How often expired offsets are looked for."),
+    setting("offsets.retention.minutes", Kind::Number(1, INT), Some("10080"),
+        "How long the offsets of a group without members are kept."),
+    setting("offsets.topic.num.partitions", Kind::Number(1, INT), Some("50"),
+        "How many partitions the topic of committed offsets has."),
+    setting("offsets.topic.replication.factor", Kind::Number(1, i16::MAX as i64), Some("3"),
+        "How many replicas the topic of committed offsets has."),
+    setting("offsets.topic.segment.bytes", Kind::Number(1_048_576, INT), Some("104857600"),
+        "The segment size of the topic of committed offsets."),
+    setting("process.roles", Kind::List, None, "What this node is: broker, controller or both."),
+    setting("producer.id.expiration.ms", Kind::Number(1, INT), Some("86400000"),
+        "How long a producer that is silent is remembered."),
+    setting("replica.fetch.max.bytes", Kind::Number(0, INT), Some("1048576"),
+        "The most a follower asks for of one partition."),
+    setting("replica.fetch.response.max.bytes", Kind::Number(0, INT), Some("10485760"),
+        "The most a follower asks for at a time."),
+    setting("replica.fetch.wait.max.ms", Kind::Number(1, INT), Some("500"),
+        "How long a follower's fetch waits for records."),
+    setting("replica.high.watermark.checkpoint.interval.ms", Kind::Number(1, INT), Some("5000"),
+        "How often the high watermarks are written down."),
+    setting("replica.lag.time.max.ms", Kind::Number(1, INT), Some("30000"),
+        "How long a follower may lag before it leaves the in-sync set."),
+    setting("socket.request.max.bytes", Kind::Number(1, INT), Some("104857600"), "The largest request."),
+    setting("transaction.state.log.num.partitions", Kind::Number(1, INT), Some("50"),
+        "How many partitions the topic of transactions would have."),
+];
+
+/// Settings that ask how Kafka does something, not what it does. Accepted, so that an existing file
+/// starts; there is nothing here that they could change.
+pub const WITHOUT_EFFECT: &[&str] = &[
+    "background.threads",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.zstd.level",
+    "controller.quorum.append.linger.ms",
+    "controller.quorum.election.backoff.max.ms",
+    "controller.quorum.retry.backoff.ms",
+    "controller.socket.timeout.ms",
+    "delete.records.purgatory.purge.interval.requests",
+    "fetch.purgatory.purge.interval.requests",
+    "group.coordinator.append.linger.ms",
+    "group.coordinator.threads",
+    "leader.imbalance.check.interval.seconds",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.threads",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.alter.log.dirs.threads",
+    "num.replica.fetchers",
+    "offsets.load.buffer.size",
+    "producer.purgatory.purge.interval.requests",
+    "queued.max.requests",
+    "replica.fetch.backoff.ms",
+    "replica.fetch.min.bytes",
+    "replica.socket.receive.buffer.bytes",
+    "replica.socket.timeout.ms",
+    "request.timeout.ms",
+    "share.coordinator.state.topic.min.isr",
+    "share.coordinator.state.topic.replication.factor",
+    "socket.connection.setup.timeout.max.ms",
+    "socket.connection.setup.timeout.ms",
+    "socket.listen.backlog.size",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
+    "transaction.state.log.min.isr",
+    "transaction.state.log.replication.factor",
+];
+
+/// Settings of parts that do not exist here: who sets one expects something that would not happen.
+/// Anything that begins so is refused.
+pub const REFUSED_PREFIXES: &[&str] = &[
+    "alter.config.policy.",
+    "authorizer.",
+    "client.quota.callback.",
+    "config.providers",
+    "cordoned.log.dirs",
+    "create.topic.policy.",
+    "delegation.token.",
+    "early.start.listeners",
+    "principal.builder.",
+    "remote.log.",
+    "replica.selector.class",
+    "sasl.",
+    "security.providers",
+    "ssl.",
+    "super.users",
+    "zookeeper.",
+];
+
+/// The setting called `name`.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.binary_search_by(|setting| setting.name.cmp(name)).ok().map(|i| &SETTINGS[i])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_sorted() {
+        assert!(SETTINGS.is_sorted_by_key(|setting| setting.name));
+        assert!(WITHOUT_EFFECT.is_sorted());
+        assert!(REFUSED_PREFIXES.is_sorted());
+    }
+}

@@ -1,0 +1,126 @@
+//! Prepares log directories for a node's first start, as `kafka-storage format` does.
+
+use crate::config::NodeConfig;
+use crate::directory::BOOTSTRAP_CHECKPOINT;
+use ottla_controller::bootstrap;
+use ottla_metadata::{MetadataVersion, frames};
+use ottla_protocol::encode_to_vec;
+use ottla_protocol::records::control::{SnapshotFooterRecord, SnapshotHeaderRecord};
+use ottla_records::{BatchBuilder, ControlType};
+use ottla_storage::{Disk, MetaProperties, StorageError};
+use ottla_types::{LeaderEpoch, Offset, Random, Timestamp, Uuid};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why nothing is formatted.
+#[derive(Debug, Error)]
+pub enum FormatError {
+    /// It would be overwritten.
+    #[error("Log directory {} is already formatted. Use --ignore-formatted to ignore this directory and format the others.", .0.display())]
+    AlreadyFormatted(PathBuf),
+    /// The level cannot be written.
+    #[error("metadata.version {0} is not supported; the levels are {min} to {max}", min = MetadataVersion::MIN, max = MetadataVersion::LATEST)]
+    UnsupportedVersion(MetadataVersion),
+    /// The disk refuses.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The disk refuses.
+    #[error("{path}: {source}", path = .path.display())]
+    Disk {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the disk says.
+        source: std::io::Error,
+    },
+}
+
+/// What to do about directories that are formatted already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Formatted {
+    /// Refuse.
+    Refuse,
+    /// Leave them as they are.
+    Ignore,
+}
+
+/// Formats every log directory of `config`; returns a line for each.
+///
+/// # Errors
+/// When one is formatted already and that is not allowed, or the disk refuses.
+pub fn format(
+    disk: &dyn Disk,
+    config: &NodeConfig,
+    cluster_id: &str,
+    level: MetadataVersion,
+    formatted: Formatted,
+    random: &mut Random,
+) -> Result<Vec<String>, FormatError> {
+    if !(MetadataVersion::MIN..=MetadataVersion::LATEST).contains(&level) {
+        return Err(FormatError::UnsupportedVersion(level));
+    }
+    let mut dirs = config.log_dirs.clone();
+    if !dirs.contains(&config.metadata_log_dir) {
+        dirs.push(config.metadata_log_dir.clone());
+    }
+    let mut fresh = Vec::new();
+    for dir in &dirs {
+        match MetaProperties::read(disk, dir)? {
+            Some(_) if formatted == Formatted::Refuse => {
+                return Err(FormatError::AlreadyFormatted(dir.clone()));
+            }
+            Some(_) => {}
+            None => fresh.push(dir.clone()),
+        }
+    }
+    if fresh.is_empty() {
+        return Ok(vec!["All of the log directories are already formatted.".to_owned()]);
+    }
+    let mut lines = Vec::new();
+    for dir in fresh {
+        format_directory(disk, &dir, config, cluster_id, level, random.uuid())?;
+        let kind = if dir == config.metadata_log_dir { "metadata" } else { "data" };
+        lines.push(format!("Formatting {kind} directory {} with metadata.version {level}.", dir.display()));
+    }
+    Ok(lines)
+}
+
+fn format_directory(
+    disk: &dyn Disk,
+    dir: &Path,
+    config: &NodeConfig,
+    cluster_id: &str,
+    level: MetadataVersion,
+    directory_id: Uuid,
+) -> Result<(), FormatError> {
+    let failed = |path: &Path, source| FormatError::Disk { path: path.to_owned(), source };
+    disk.create_dir_all(dir).map_err(|error| failed(dir, error))?;
+    let path = dir.join(BOOTSTRAP_CHECKPOINT);
+    disk.write_atomically(&path, &bootstrap_checkpoint(level)).map_err(|error| failed(&path, error))?;
+    // Last: with it the directory counts as formatted.
+    let meta = MetaProperties { cluster_id: cluster_id.to_owned(), node_id: config.node_id, directory_id };
+    meta.write(disk, dir)?;
+    Ok(())
+}
+
+/// `bootstrap.checkpoint`: a header, the first records, a footer.
+fn bootstrap_checkpoint(level: MetadataVersion) -> Vec<u8> {
+    const EPOCH: LeaderEpoch = LeaderEpoch(0);
+    let time = Timestamp(0);
+    let header = encode_to_vec(&SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: 0 }, 0);
+    let footer = encode_to_vec(&SnapshotFooterRecord { version: 0 }, 0);
+    let values = frames::encode(&bootstrap::records(level), level).expect("short records fit the wire");
+    let control = |control_type: ControlType, value: Vec<u8>, offset: i64| {
+        let mut builder = BatchBuilder::new().base_offset(Offset(offset)).leader_epoch(EPOCH).control();
+        builder.push(time, Some(&control_type.key()), Some(&value), &[]);
+        builder.build()
+    };
+    let mut data = BatchBuilder::new().base_offset(Offset(1)).leader_epoch(EPOCH);
+    for value in &values {
+        data.push(time, None, Some(value), &[]);
+    }
+    let mut bytes = control(ControlType::SnapshotHeader, header.expect("numbers fit the wire"), 0);
+    bytes.extend(data.build());
+    let end = 1 + values.len() as i64;
+    bytes.extend(control(ControlType::SnapshotFooter, footer.expect("numbers fit the wire"), end));
+    bytes
+}

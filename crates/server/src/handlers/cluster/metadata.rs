@@ -1,0 +1,212 @@
+//! Metadata (key 3), versions 0–13, broker listener.
+//!
+//! Names the brokers, and the leaders of the topics asked for.
+//!
+//! - v0: no topics means all; v1+: null means all.
+//! - v4+ a topic that is not there is created when client and `auto.create.topics.enable` allow it; the
+//!   answer waits for it a moment.
+//! - v10 topic ids in the answer, v12 in the question.
+//! - Differs from Kafka: the controller named is the answering broker, when it may be named at all; Kafka
+//!   names one at random. Either forwards what it is sent.
+
+use crate::broker::Broker;
+use crate::request::{Answer, RequestContext};
+use ottla_metadata::{MetadataImage, TopicImage};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use ottla_protocol::messages::metadata_request::MetadataRequest;
+use ottla_protocol::messages::metadata_response::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use ottla_types::{NodeId, Uuid, validate_topic_name};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a question for a topic that is being created waits for it.
+const CREATION_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A topic as the client names it.
+enum Asked {
+    Name(String),
+    Id(Uuid),
+}
+
+/// Answers from the image, after creating what may be created.
+pub fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: MetadataRequest,
+) -> Answer<MetadataResponse> {
+    let all = match &request.topics {
+        None => true,
+        Some(topics) => topics.is_empty() && context.version == 0,
+    };
+    let asked: Vec<Asked> = request
+        .topics
+        .unwrap_or_default()
+        .into_iter()
+        .map(|topic| match topic.name {
+            Some(name) => Asked::Name(name),
+            None => Asked::Id(topic.topic_id),
+        })
+        .collect();
+    let image = broker.image();
+    let may_create = request.allow_auto_topic_creation && broker.auto_create_topics();
+    let missing: Vec<String> = asked
+        .iter()
+        .filter_map(|asked| match asked {
+            Asked::Name(name) if image.topics.by_name(name).is_none() => Some(name.clone()),
+            _ => None,
+        })
+        .filter(|name| may_create && validate_topic_name(name).is_ok())
+        .collect();
+    if missing.is_empty() {
+        return Answer::Now(respond(broker, context, &image, all, &asked, &[]));
+    }
+    let (broker, context) = (broker.clone(), context.clone());
+    Answer::later(async move {
+        let refused = create(&broker, &missing).await;
+        let created = |image: &MetadataImage| {
+            missing.iter().all(|name| {
+                image.topics.by_name(name).is_some() || refused.iter().any(|(refused, _)| refused == name)
+            })
+        };
+        broker.wait_for_image(created, CREATION_PATIENCE).await;
+        respond(&broker, &context, &broker.image(), all, &asked, &refused)
+    })
+}
+
+/// Asks the controller for topics; returns those that it refuses, and why.
+async fn create(broker: &Broker, names: &[String]) -> Vec<(String, ErrorCode)> {
+    let request = CreateTopicsRequest {
+        topics: names.iter().map(|name| broker.automatic_topic(name)).collect::<Vec<CreatableTopic>>(),
+        timeout_ms: 5000,
+        validate_only: false,
+    };
+    match broker.call_controller(&request).await {
+        Ok(response) => response
+            .topics
+            .into_iter()
+            .filter_map(|topic| match ErrorCode::try_from(topic.error_code) {
+                Ok(ErrorCode::None | ErrorCode::TopicAlreadyExists) => None,
+                Ok(error @ (ErrorCode::InvalidTopicException | ErrorCode::InvalidReplicationFactor)) => {
+                    tracing::warn!(topic = topic.name, reason = topic.error_message, "cannot create topic");
+                    Some((topic.name, error))
+                }
+                _ => Some((topic.name, ErrorCode::LeaderNotAvailable)),
+            })
+            .collect(),
+        Err(error) => {
+            tracing::warn!(%error, "cannot ask for topics to be created");
+            names.iter().map(|name| (name.clone(), ErrorCode::LeaderNotAvailable)).collect()
+        }
+    }
+}
+
+fn respond(
+    broker: &Broker,
+    context: &RequestContext,
+    image: &MetadataImage,
+    all: bool,
+    asked: &[Asked],
+    refused: &[(String, ErrorCode)],
+) -> MetadataResponse {
+    let brokers = image
+        .cluster
+        .unfenced()
+        .filter_map(|b| {
+            let endpoint = b.endpoint(context.listener())?;
+            Some(MetadataResponseBroker {
+                node_id: b.id.0,
+                host: endpoint.host.clone(),
+                port: i32::from(endpoint.port),
+                rack: b.rack.clone(),
+            })
+        })
+        .collect();
+    let describe = |topic: &TopicImage| describe_topic(image, topic, context);
+    let topics = if all {
+        image.topics.iter().map(|topic| describe(topic)).collect()
+    } else {
+        asked
+            .iter()
+            .map(|asked| match asked {
+                Asked::Name(name) => match image.topics.by_name(name) {
+                    Some(topic) => describe(topic),
+                    None => unknown_name(name, refused),
+                },
+                Asked::Id(id) => match image.topics.by_id(*id) {
+                    Some(topic) => describe(topic),
+                    None => MetadataResponseTopic {
+                        error_code: ErrorCode::UnknownTopicId.code(),
+                        name: None,
+                        topic_id: *id,
+                        ..Default::default()
+                    },
+                },
+            })
+            .collect()
+    };
+    MetadataResponse {
+        brokers,
+        cluster_id: Some(broker.cluster_id.clone()),
+        controller_id: broker.administration_target(image),
+        topics,
+        ..Default::default()
+    }
+}
+
+fn unknown_name(name: &str, refused: &[(String, ErrorCode)]) -> MetadataResponseTopic {
+    let known = refused.iter().find(|(refused, _)| refused == name).map(|(_, error)| *error);
+    let error = match validate_topic_name(name) {
+        Err(_) => ErrorCode::InvalidTopicException,
+        Ok(()) => known.unwrap_or(ErrorCode::UnknownTopicOrPartition),
+    };
+    MetadataResponseTopic { error_code: error.code(), name: Some(name.to_owned()), ..Default::default() }
+}
+
+fn describe_topic(
+    image: &MetadataImage,
+    topic: &TopicImage,
+    context: &RequestContext,
+) -> MetadataResponseTopic {
+    let partitions = topic
+        .partitions
+        .iter()
+        .map(|(&number, partition)| {
+            let reachable = |node: NodeId| {
+                let broker = image.cluster.broker(node);
+                broker.is_some_and(|b| !b.fenced && b.endpoint(context.listener()).is_some())
+            };
+            let leader = partition.leader.filter(|&leader| reachable(leader));
+            let error = match (partition.leader, leader) {
+                (_, Some(_)) => ErrorCode::None,
+                (Some(_), None) if context.version >= 6 => ErrorCode::ListenerNotFound,
+                _ => ErrorCode::LeaderNotAvailable,
+            };
+            let wire = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();
+            MetadataResponsePartition {
+                error_code: error.code(),
+                partition_index: number,
+                leader_id: leader.unwrap_or(NodeId::NONE).0,
+                leader_epoch: partition.leader_epoch.0,
+                replica_nodes: wire(&partition.replicas),
+                isr_nodes: wire(&partition.isr),
+                offline_replicas: partition
+                    .replicas
+                    .iter()
+                    .filter(|&&node| !reachable(node))
+                    .map(|node| node.0)
+                    .collect(),
+            }
+        })
+        .collect();
+    MetadataResponseTopic {
+        error_code: ErrorCode::None.code(),
+        name: Some(topic.name.clone()),
+        topic_id: topic.id,
+        is_internal: crate::broker::is_internal_topic(&topic.name),
+        partitions,
+        ..Default::default()
+    }
+}

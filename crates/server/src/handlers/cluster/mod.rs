@@ -1,0 +1,5 @@
+//! What a client asks first: who is there, and what they can do.
+
+pub mod api_versions;
+pub mod describe_cluster;
+pub mod metadata;

@@ -1,0 +1,195 @@
+//! DescribeQuorum (key 55, versions 0–2) and DescribeCluster (60, 0–2), controller listener; and what the
+//! controller's other APIs answer on a node that is not the active controller.
+//!
+//! - Differs from Kafka: nothing known.
+
+use crate::quorum::QuorumHandle;
+use crate::request::Answer;
+use arc_swap::ArcSwap;
+use ottla_metadata::MetadataImage;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages as m;
+use ottla_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use ottla_protocol::messages::describe_quorum_response::{
+    Listener, Node, PartitionData, ReplicaState, TopicData,
+};
+use ottla_raft::ReplicaStatus;
+use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME, WireContext};
+use ottla_types::NodeId;
+use std::sync::Arc;
+
+const NOT_CONTROLLER: ErrorCode = ErrorCode::NotController;
+
+/// The quorum as its leader sees it.
+pub fn describe_quorum(
+    quorum: &QuorumHandle,
+    image: &Arc<ArcSwap<MetadataImage>>,
+    request: m::DescribeQuorumRequest,
+) -> Answer<m::DescribeQuorumResponse> {
+    let about_metadata = request.topics.len() == 1
+        && request.topics[0].topic_name == METADATA_TOPIC_NAME
+        && request.topics[0].partitions.iter().all(|p| p.partition_index == METADATA_PARTITION);
+    if !about_metadata {
+        return Answer::Now(m::DescribeQuorumResponse {
+            error_code: ErrorCode::UnknownTopicOrPartition.code(),
+            error_message: Some("only __cluster_metadata-0 has a quorum".to_owned()),
+            ..Default::default()
+        });
+    }
+    let (quorum, image) = (quorum.clone(), image.load_full());
+    Answer::later(async move {
+        let Some(description) = quorum.describe().await else {
+            return m::DescribeQuorumResponse {
+                error_code: ErrorCode::NotLeaderOrFollower.code(),
+                error_message: Some("this node does not lead the quorum".to_owned()),
+                ..Default::default()
+            };
+        };
+        let nodes = image
+            .cluster
+            .controllers
+            .values()
+            .map(|controller| Node {
+                node_id: controller.id.0,
+                listeners: controller
+                    .endpoints
+                    .iter()
+                    .map(|e| Listener { name: e.name.clone(), host: e.host.clone(), port: e.port })
+                    .collect(),
+            })
+            .collect();
+        m::DescribeQuorumResponse {
+            topics: vec![TopicData {
+                topic_name: METADATA_TOPIC_NAME.to_owned(),
+                partitions: vec![PartitionData {
+                    partition_index: METADATA_PARTITION,
+                    leader_id: description.leader.leader.unwrap_or(NodeId::NONE).0,
+                    leader_epoch: description.leader.epoch.0,
+                    high_watermark: description.high_watermark.0,
+                    current_voters: description.voters.iter().map(replica_state).collect(),
+                    observers: description.observers.iter().map(replica_state).collect(),
+                    ..Default::default()
+                }],
+            }],
+            nodes,
+            ..Default::default()
+        }
+    })
+}
+
+fn replica_state(status: &ReplicaStatus) -> ReplicaState {
+    ReplicaState {
+        replica_id: status.key.id.0,
+        replica_directory_id: status.key.directory_id,
+        log_end_offset: status.log_end_offset.0,
+        last_fetch_timestamp: status.last_fetch.0,
+        last_caught_up_timestamp: status.last_caught_up.0,
+    }
+}
+
+/// `EndpointType` of controllers.
+const CONTROLLERS: i8 = 2;
+
+/// The controllers, for an administrator who came straight here (KIP-919).
+pub fn describe_cluster(
+    quorum: &QuorumHandle,
+    image: &Arc<ArcSwap<MetadataImage>>,
+    context: &WireContext,
+    request: m::DescribeClusterRequest,
+) -> Answer<m::DescribeClusterResponse> {
+    if request.endpoint_type != CONTROLLERS {
+        let error = ErrorCode::MismatchedEndpointType;
+        return Answer::Now(m::DescribeClusterResponse {
+            error_code: error.code(),
+            error_message: Some(error.message().to_owned()),
+            endpoint_type: CONTROLLERS,
+            ..Default::default()
+        });
+    }
+    let image = image.load();
+    let leader = quorum.leadership().borrow().leader.as_ref().map(|(id, _)| *id);
+    let brokers = image
+        .cluster
+        .controllers
+        .values()
+        .filter_map(|controller| {
+            let endpoint = controller.endpoints.iter().find(|e| e.name == context.listener)?;
+            Some(DescribeClusterBroker {
+                broker_id: controller.id.0,
+                host: endpoint.host.clone(),
+                port: i32::from(endpoint.port),
+                ..Default::default()
+            })
+        })
+        .collect();
+    Answer::Now(m::DescribeClusterResponse {
+        endpoint_type: CONTROLLERS,
+        cluster_id: context.cluster_id.clone(),
+        controller_id: leader.unwrap_or(NodeId::NONE).0,
+        brokers,
+        ..Default::default()
+    })
+}
+
+/// No topic is created here.
+pub fn topics_not_created(request: &m::CreateTopicsRequest) -> m::CreateTopicsResponse {
+    let topics = request
+        .topics
+        .iter()
+        .map(|topic| m::create_topics_response::CreatableTopicResult {
+            name: topic.name.clone(),
+            error_code: NOT_CONTROLLER.code(),
+            error_message: Some(NOT_CONTROLLER.message().to_owned()),
+            configs: Some(Vec::new()),
+            ..Default::default()
+        })
+        .collect();
+    m::CreateTopicsResponse { topics, ..Default::default() }
+}
+
+/// No topic is deleted here.
+pub fn topics_not_deleted(request: &m::DeleteTopicsRequest) -> m::DeleteTopicsResponse {
+    let names = request.topic_names.iter().map(|name| (Some(name.clone()), Default::default()));
+    let states = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
+    let responses = names
+        .chain(states)
+        .map(|(name, topic_id)| m::delete_topics_response::DeletableTopicResult {
+            name,
+            topic_id,
+            error_code: NOT_CONTROLLER.code(),
+            error_message: Some(NOT_CONTROLLER.message().to_owned()),
+        })
+        .collect();
+    m::DeleteTopicsResponse { responses, ..Default::default() }
+}
+
+/// No partition is created here.
+pub fn partitions_not_created(request: &m::CreatePartitionsRequest) -> m::CreatePartitionsResponse {
+    let results = request
+        .topics
+        .iter()
+        .map(|topic| m::create_partitions_response::CreatePartitionsTopicResult {
+            name: topic.name.clone(),
+            error_code: NOT_CONTROLLER.code(),
+            error_message: Some(NOT_CONTROLLER.message().to_owned()),
+        })
+        .collect();
+    m::CreatePartitionsResponse { results, ..Default::default() }
+}
+
+/// No configuration is altered here.
+pub fn configs_not_altered(
+    request: &m::IncrementalAlterConfigsRequest,
+) -> m::IncrementalAlterConfigsResponse {
+    let responses = request
+        .resources
+        .iter()
+        .map(|resource| m::incremental_alter_configs_response::AlterConfigsResourceResponse {
+            error_code: NOT_CONTROLLER.code(),
+            error_message: Some(NOT_CONTROLLER.message().to_owned()),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+        })
+        .collect();
+    m::IncrementalAlterConfigsResponse { responses, ..Default::default() }
+}

@@ -1,0 +1,4 @@
+//! What controllers serve.
+
+pub mod cluster;
+pub mod raft;

@@ -1,0 +1,145 @@
+//! ListOffsets (key 2), versions 1–11, broker listener.
+//!
+//! Finds offsets: the latest, the earliest, the first of a time, the one of the latest timestamp.
+//!
+//! - −1 latest (last stable for read-committed), −2 earliest, −3 largest timestamp (v7), −4 earliest on local
+//!   disk (v8), −5 latest tiered (v9) and −6 earliest not yet tiered (v11): nothing is tiered, so −4 and −6
+//!   are the earliest and −5 is unknown.
+//! - Differs from Kafka: nothing known.
+
+use super::errors;
+use crate::broker::Broker;
+use crate::request::{Answer, RequestContext};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
+use ottla_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+use ottla_replication::{Partition, Role};
+use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+/// A reader that is told of the log's end, not of the high watermark.
+const DEBUGGING_CONSUMER: i32 = -2;
+
+/// Answers for the partitions led here.
+pub fn handle(
+    broker: &Broker,
+    context: &RequestContext,
+    request: ListOffsetsRequest,
+) -> Answer<ListOffsetsResponse> {
+    let image = broker.image();
+    let topics = request
+        .topics
+        .iter()
+        .map(|topic| {
+            let topic_id = image.topics.by_name(&topic.name).map(|topic| topic.id);
+            let partitions = topic
+                .partitions
+                .iter()
+                .map(|asked| {
+                    let index = asked.partition_index;
+                    let duplicated =
+                        topic.partitions.iter().filter(|other| other.partition_index == index).count() > 1;
+                    let found = match topic_id {
+                        _ if duplicated => Err(ErrorCode::InvalidRequest),
+                        None => Err(ErrorCode::UnknownTopicOrPartition),
+                        Some(id) => match broker.replicas.get(TopicIdPartition::new(id, index)) {
+                            Some(replica) => find(&replica.lock(), context, &request, asked),
+                            None => {
+                                Err(if image.topics.partition(TopicIdPartition::new(id, index)).is_some() {
+                                    ErrorCode::NotLeaderOrFollower
+                                } else {
+                                    ErrorCode::UnknownTopicOrPartition
+                                })
+                            }
+                        },
+                    };
+                    let mut response = ListOffsetsPartitionResponse {
+                        partition_index: index,
+                        timestamp: -1,
+                        offset: -1,
+                        leader_epoch: -1,
+                        ..Default::default()
+                    };
+                    match found {
+                        Ok(Some(found)) => {
+                            response.timestamp = found.timestamp.0;
+                            response.offset = found.offset.0;
+                            response.leader_epoch = found.leader_epoch.0;
+                        }
+                        Ok(None) => {}
+                        Err(error) => response.error_code = error.code(),
+                    }
+                    response
+                })
+                .collect();
+            ListOffsetsTopicResponse { name: topic.name.clone(), partitions }
+        })
+        .collect();
+    Answer::Now(ListOffsetsResponse { topics, ..Default::default() })
+}
+
+struct Found {
+    timestamp: Timestamp,
+    offset: Offset,
+    leader_epoch: LeaderEpoch,
+}
+
+fn find(
+    partition: &Partition,
+    context: &RequestContext,
+    request: &ListOffsetsRequest,
+    asked: &ListOffsetsPartition,
+) -> Result<Option<Found>, ErrorCode> {
+    partition.check_epoch(LeaderEpoch(asked.current_leader_epoch)).map_err(|e| errors::fetch(&e))?;
+    let Role::Leader(leader) = partition.role() else { return Err(ErrorCode::NotLeaderOrFollower) };
+    let log = partition.log();
+    let upper = match (request.replica_id, request.isolation_level) {
+        (DEBUGGING_CONSUMER, _) => log.log_end_offset(),
+        (_, 1) => partition.last_stable_offset(),
+        _ => partition.high_watermark(),
+    };
+    let waits_for_epoch = request.replica_id == -1 && partition.high_watermark() < leader.epoch_start;
+    if waits_for_epoch && (asked.timestamp == LATEST || asked.timestamp >= 0) {
+        // A new leader does not know yet what its predecessor had committed.
+        return Err(if context.version >= 5 {
+            ErrorCode::OffsetNotAvailable
+        } else {
+            ErrorCode::LeaderNotAvailable
+        });
+    }
+    let epoch_at = |offset| log.epochs().epoch_of(offset).unwrap_or(LeaderEpoch::NONE);
+    match asked.timestamp {
+        LATEST => Ok(Some(Found { timestamp: Timestamp::NONE, offset: upper, leader_epoch: leader.epoch })),
+        EARLIEST | EARLIEST_LOCAL | EARLIEST_PENDING_UPLOAD => {
+            let offset = log.log_start_offset();
+            Ok(Some(Found { timestamp: Timestamp::NONE, offset, leader_epoch: epoch_at(offset) }))
+        }
+        LATEST_TIERED => Ok(None),
+        MAX_TIMESTAMP => {
+            let found = log.max_timestamp_offset().map_err(|_| ErrorCode::KafkaStorageError)?;
+            Ok(found.filter(|found| found.offset < upper).map(|found| Found {
+                timestamp: found.timestamp,
+                offset: found.offset,
+                leader_epoch: found.leader_epoch,
+            }))
+        }
+        timestamp if timestamp >= 0 => {
+            let found =
+                log.offset_for_timestamp(Timestamp(timestamp)).map_err(|_| ErrorCode::KafkaStorageError)?;
+            Ok(found.filter(|found| found.offset < upper).map(|found| Found {
+                timestamp: found.timestamp,
+                offset: found.offset,
+                leader_epoch: found.leader_epoch,
+            }))
+        }
+        _ => Err(ErrorCode::UnsupportedVersion),
+    }
+}

@@ -1,0 +1,185 @@
+//! CreateTopics (key 19, versions 2–7), DeleteTopics (20, 1–6), CreatePartitions (37, 0–3), ElectLeaders (43,
+//! 0–2), IncrementalAlterConfigs (44, 0–1), DescribeQuorum (55, 0–2), broker listener.
+//!
+//! Sent on to the active controller; its answer comes back as it is.
+//!
+//! - Creation and deletion are answered when this broker has seen them, so that what the client asks next is
+//!   answered rightly.
+//! - Differs from Kafka: sent as the request itself, not in an Envelope, since there are no principals.
+
+use crate::broker::Broker;
+use crate::request::Answer;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::create_partitions_request::CreatePartitionsRequest;
+use ottla_protocol::messages::create_partitions_response::{
+    CreatePartitionsResponse, CreatePartitionsTopicResult,
+};
+use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
+use ottla_protocol::messages::create_topics_response::{CreatableTopicResult, CreateTopicsResponse};
+use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
+use ottla_protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
+use ottla_protocol::messages::describe_quorum_request::DescribeQuorumRequest;
+use ottla_protocol::messages::describe_quorum_response::DescribeQuorumResponse;
+use ottla_protocol::messages::elect_leaders_request::ElectLeadersRequest;
+use ottla_protocol::messages::elect_leaders_response::ElectLeadersResponse;
+use ottla_protocol::messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
+use ottla_protocol::messages::incremental_alter_configs_response::{
+    AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an answer waits for this broker to see what it says.
+const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What clients are told when the controller cannot be asked: they try again.
+const UNREACHABLE: ErrorCode = ErrorCode::RequestTimedOut;
+
+/// Creates topics.
+pub fn create_topics(broker: &Arc<Broker>, request: CreateTopicsRequest) -> Answer<CreateTopicsResponse> {
+    let broker = broker.clone();
+    Answer::later(async move {
+        let response = broker.call_controller(&request).await.unwrap_or_else(|error| CreateTopicsResponse {
+            topics: request
+                .topics
+                .iter()
+                .map(|topic| CreatableTopicResult {
+                    name: topic.name.clone(),
+                    error_code: UNREACHABLE.code(),
+                    error_message: Some(error.to_string()),
+                    configs: Some(Vec::new()),
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        });
+        if !request.validate_only {
+            let created: Vec<&str> =
+                response.topics.iter().filter(|t| t.error_code == 0).map(|t| t.name.as_str()).collect();
+            broker
+                .wait_for_image(
+                    |image| created.iter().all(|name| image.topics.by_name(name).is_some()),
+                    VISIBLE_PATIENCE,
+                )
+                .await;
+        }
+        response
+    })
+}
+
+/// Deletes topics.
+pub fn delete_topics(broker: &Arc<Broker>, request: DeleteTopicsRequest) -> Answer<DeleteTopicsResponse> {
+    let broker = broker.clone();
+    Answer::later(async move {
+        let response = broker.call_controller(&request).await.unwrap_or_else(|error| {
+            let names = request.topic_names.iter().map(|name| (Some(name.clone()), Default::default()));
+            let states = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
+            DeleteTopicsResponse {
+                responses: names
+                    .chain(states)
+                    .map(|(name, topic_id)| DeletableTopicResult {
+                        name,
+                        topic_id,
+                        error_code: UNREACHABLE.code(),
+                        error_message: Some(error.to_string()),
+                    })
+                    .collect(),
+                ..Default::default()
+            }
+        });
+        let deleted: Vec<_> =
+            response.responses.iter().filter(|r| r.error_code == 0).map(|r| r.topic_id).collect();
+        broker
+            .wait_for_image(
+                |image| deleted.iter().all(|id| image.topics.by_id(*id).is_none()),
+                VISIBLE_PATIENCE,
+            )
+            .await;
+        response
+    })
+}
+
+/// Adds partitions to topics.
+pub fn create_partitions(
+    broker: &Arc<Broker>,
+    request: CreatePartitionsRequest,
+) -> Answer<CreatePartitionsResponse> {
+    let broker = broker.clone();
+    Answer::later(async move {
+        let response =
+            broker.call_controller(&request).await.unwrap_or_else(|error| CreatePartitionsResponse {
+                results: request
+                    .topics
+                    .iter()
+                    .map(|topic| CreatePartitionsTopicResult {
+                        name: topic.name.clone(),
+                        error_code: UNREACHABLE.code(),
+                        error_message: Some(error.to_string()),
+                    })
+                    .collect(),
+                ..Default::default()
+            });
+        if !request.validate_only {
+            let enlarged = |image: &ottla_metadata::MetadataImage| {
+                response.results.iter().filter(|r| r.error_code == 0).all(|result| {
+                    let wanted = request.topics.iter().find(|t| t.name == result.name).map_or(0, |t| t.count);
+                    image
+                        .topics
+                        .by_name(&result.name)
+                        .is_none_or(|topic| topic.partitions.len() as i64 >= i64::from(wanted))
+                })
+            };
+            broker.wait_for_image(enlarged, VISIBLE_PATIENCE).await;
+        }
+        response
+    })
+}
+
+/// Moves leaderships to the preferred replicas.
+pub fn elect_leaders(broker: &Arc<Broker>, request: ElectLeadersRequest) -> Answer<ElectLeadersResponse> {
+    let broker = broker.clone();
+    Answer::later(async move {
+        broker
+            .call_controller(&request)
+            .await
+            .unwrap_or_else(|_| ElectLeadersResponse { error_code: UNREACHABLE.code(), ..Default::default() })
+    })
+}
+
+/// Changes topics' configuration.
+pub fn incremental_alter_configs(
+    broker: &Arc<Broker>,
+    request: IncrementalAlterConfigsRequest,
+) -> Answer<IncrementalAlterConfigsResponse> {
+    let broker = broker.clone();
+    Answer::later(async move {
+        broker.call_controller(&request).await.unwrap_or_else(|error| IncrementalAlterConfigsResponse {
+            responses: request
+                .resources
+                .iter()
+                .map(|resource| AlterConfigsResourceResponse {
+                    error_code: UNREACHABLE.code(),
+                    error_message: Some(error.to_string()),
+                    resource_type: resource.resource_type,
+                    resource_name: resource.resource_name.clone(),
+                })
+                .collect(),
+            ..Default::default()
+        })
+    })
+}
+
+/// Describes the quorum.
+pub fn describe_quorum(
+    broker: &Arc<Broker>,
+    request: DescribeQuorumRequest,
+) -> Answer<DescribeQuorumResponse> {
+    let broker = broker.clone();
+    Answer::later(async move {
+        broker.call_controller(&request).await.unwrap_or_else(|error| DescribeQuorumResponse {
+            error_code: UNREACHABLE.code(),
+            error_message: Some(error.to_string()),
+            ..Default::default()
+        })
+    })
+}

@@ -1,0 +1,22 @@
+//! One process: a broker, a controller or both, from a `server.properties`.
+//!
+//! Here the machines of the lower layers meet the network, the disk and the clock. The quorum, the
+//! controller and the broker's membership run on a runtime of one thread, which does no file I/O but the
+//! metadata log's; records run on another.
+//!
+//! Reading order: [`config`], [`format`], [`directory`], [`node`], [`quorum`], [`broker`], [`replicas`],
+//! [`request`], [`handlers`].
+
+pub mod broker;
+pub mod config;
+pub mod directory;
+pub mod format;
+pub mod handlers;
+pub mod io_pool;
+pub mod node;
+pub mod quorum;
+pub mod replicas;
+pub mod request;
+
+pub use config::{ConfigError, NodeConfig, Properties};
+pub use node::{Node, StartError};

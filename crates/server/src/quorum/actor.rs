@@ -1,0 +1,514 @@
+//! The task that owns the quorum's machine and the active controller, and carries out what they decide.
+//!
+//! It runs on a runtime of its own and waits for nothing but the quorum's own disk: a stalled data log must
+//! not look like a dead controller.
+
+use super::handle::{Leadership, QuorumHandle};
+use super::log::QuorumLog;
+use super::peers::{PeerEvent, Peers};
+use super::state_file::StateFile;
+use crate::io_pool::IoPool;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ottla_controller::{Controller, Settings, bootstrap};
+use ottla_metadata::{MetadataDelta, MetadataImage, MetadataVersion, frames};
+use ottla_net::{Clock, Task, task};
+use ottla_protocol::records::metadata::MetadataRecord;
+use ottla_raft::{
+    AppendError, Effect, Effects, Quorum, QuorumDescription, QuorumError, ReplicatedLog, Request, RequestId,
+    Response,
+};
+use ottla_records::batches;
+use ottla_storage::FlushTarget;
+use ottla_types::{LeaderEpoch, Now, Offset, OffsetAndEpoch};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What the controller is asked to decide, and how the answer leaves once it is known whether the decision
+/// is committed.
+pub(super) type ControllerJob = Box<dyn FnOnce(&mut Controller, Now) -> (Vec<MetadataRecord>, Answer) + Send>;
+type Answer = Box<dyn FnOnce(bool) + Send>;
+
+/// What comes in.
+pub(super) enum Event {
+    Decide(ControllerJob),
+    Request(Request, oneshot::Sender<Response>),
+    Peer(PeerEvent),
+    Describe(oneshot::Sender<Option<QuorumDescription>>),
+    HighWatermark(oneshot::Sender<Option<Offset>>),
+    ShutDown(oneshot::Sender<()>),
+}
+
+/// Events that may wait; then whoever sends one waits.
+const EVENTS_MAX: usize = 4096;
+
+/// What was committed since the last time, for the broker and whoever else follows.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The image after it.
+    pub image: Arc<MetadataImage>,
+    /// What it touched.
+    pub delta: MetadataDelta,
+}
+
+/// Why the quorum's task ended. The node cannot go on without it.
+#[derive(Debug, Error)]
+pub enum QuorumFailed {
+    /// The machine gave up.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
+    /// The vote could not be written down.
+    #[error("quorum-state: {0}")]
+    State(#[from] std::io::Error),
+    /// The log holds what cannot be read as metadata.
+    #[error("metadata log at offset {offset}: {reason}")]
+    Unreadable {
+        /// Where.
+        offset: Offset,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// All that the quorum's task starts with.
+pub struct Start {
+    /// The machine, not started yet.
+    pub quorum: Quorum<QuorumLog>,
+    /// Where votes are written down.
+    pub state_file: StateFile,
+    /// The image of the latest snapshot.
+    pub image: MetadataImage,
+    /// What a new cluster begins with.
+    pub bootstrap: Vec<MetadataRecord>,
+    /// The active controller's settings.
+    pub settings: Settings,
+    /// `metadata.max.idle.interval.ms`.
+    pub idle_interval: Duration,
+    /// Connections to the other voters.
+    pub peers: Peers,
+    /// Where syncs run.
+    pub io: IoPool,
+    /// The clocks.
+    pub clock: Clock,
+    /// Gets everything that is committed, in order; `None` on a node without a broker.
+    pub committed: Option<mpsc::Sender<Committed>>,
+    /// Gets the image of what is committed.
+    pub published: Arc<ArcSwap<MetadataImage>>,
+    /// Decides every matter of chance.
+    pub seed: u64,
+}
+
+/// Starts the quorum's task.
+pub fn start(start: Start) -> (QuorumHandle, Task<Result<(), QuorumFailed>>) {
+    let (sender, events) = mpsc::channel(EVENTS_MAX);
+    let leadership =
+        watch::Sender::new(Leadership { leader: None, epoch: start.quorum.leader_and_epoch().epoch });
+    let handle = QuorumHandle::new(sender.clone(), leadership.subscribe());
+    let (peer_events, from_peers) = mpsc::channel(EVENTS_MAX);
+    let mut peers = start.peers;
+    peers.report_to(peer_events);
+    let (flushed_sender, flushed) = mpsc::channel(4);
+    let actor = Actor {
+        quorum: start.quorum,
+        state_file: start.state_file,
+        image: start.image,
+        bootstrap: start.bootstrap,
+        settings: start.settings,
+        idle_interval: start.idle_interval,
+        peers,
+        io: start.io,
+        clock: start.clock,
+        committed: start.committed,
+        published: start.published,
+        seed: start.seed,
+        leadership,
+        effects: Effects::new(),
+        replies: BTreeMap::new(),
+        next_request: 0,
+        term: None,
+        unpublished: None,
+        flushes: flushed_sender,
+        _alive: sender,
+    };
+    (handle, task::spawn("quorum", actor.run(events, from_peers, flushed)))
+}
+
+/// A term as the quorum's leader.
+struct Term {
+    epoch: LeaderEpoch,
+    /// The offset of the record that opens it.
+    start: Offset,
+    /// Once everything before the term is committed and replayed.
+    controller: Option<Controller>,
+    /// Answers, by the high watermark that releases them.
+    waiting: VecDeque<(Offset, Answer)>,
+    /// When to write something if nothing else is written.
+    idle_at: ottla_types::Monotonic,
+}
+
+struct Actor {
+    quorum: Quorum<QuorumLog>,
+    state_file: StateFile,
+    image: MetadataImage,
+    bootstrap: Vec<MetadataRecord>,
+    settings: Settings,
+    idle_interval: Duration,
+    peers: Peers,
+    io: IoPool,
+    clock: Clock,
+    committed: Option<mpsc::Sender<Committed>>,
+    published: Arc<ArcSwap<MetadataImage>>,
+    seed: u64,
+    leadership: watch::Sender<Leadership>,
+    effects: Effects,
+    replies: BTreeMap<RequestId, oneshot::Sender<Response>>,
+    next_request: u64,
+    term: Option<Term>,
+    /// What is committed and could not be handed on yet.
+    unpublished: Option<Committed>,
+    flushes: mpsc::Sender<(FlushTarget, Result<(), ottla_storage::StorageError>)>,
+    /// Keeps the event queue open while nobody else holds a handle.
+    _alive: mpsc::Sender<Event>,
+}
+
+impl Actor {
+    async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut from_peers: mpsc::Receiver<PeerEvent>,
+        mut flushed: mpsc::Receiver<(FlushTarget, Result<(), ottla_storage::StorageError>)>,
+    ) -> Result<(), QuorumFailed> {
+        let now = self.clock.now();
+        self.quorum.start(now, &mut self.effects)?;
+        self.carry_out(now)?;
+        loop {
+            let deadline = self.deadline();
+            let clock = self.clock;
+            // Every arm waits on a channel or a timer: none loses anything when another wins.
+            tokio::select! {
+                biased;
+                Some((target, result)) = flushed.recv() => self.handle_flushed(&target, result)?,
+                Some(event) = from_peers.recv() => self.handle(Event::Peer(event))?,
+                Some(event) = events.recv() => self.handle(event)?,
+                permit = reserve(self.committed.clone()), if self.unpublished.is_some() => {
+                    match (permit, self.unpublished.take()) {
+                        (Some(permit), Some(committed)) => { permit.send(committed); }
+                        // Nobody follows any more: the process is stopping.
+                        _ => return Ok(()),
+                    }
+                }
+                () = clock.sleep_until(deadline) => self.handle_deadline()?,
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<ottla_types::Monotonic> {
+        let idle = self.term.as_ref().filter(|term| term.controller.is_some()).map(|term| term.idle_at);
+        [self.quorum.deadline(), idle].into_iter().flatten().min()
+    }
+
+    fn handle_deadline(&mut self) -> Result<(), QuorumFailed> {
+        let now = self.clock.now();
+        if self.quorum.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
+            self.quorum.handle_timeout(now, &mut self.effects)?;
+            self.carry_out(now)?;
+        }
+        if self.term.as_ref().is_some_and(|term| term.controller.is_some() && term.idle_at <= now.monotonic) {
+            self.decide(Box::new(|controller, _| (controller.handle_idle(), Box::new(|_| {}))), now)?;
+            self.carry_out(now)?;
+        }
+        Ok(())
+    }
+
+    fn handle_flushed(
+        &mut self,
+        target: &FlushTarget,
+        result: Result<(), ottla_storage::StorageError>,
+    ) -> Result<(), QuorumFailed> {
+        let now = self.clock.now();
+        let log = self.quorum.log_mut().storage_mut();
+        if let Err(error) = result {
+            log.mark_failed();
+            return Err(QuorumError::Log(ottla_raft::LogError::new(error)).into());
+        }
+        log.mark_durable(target);
+        self.quorum.handle_flushed(target.end_offset(), now, &mut self.effects)?;
+        self.carry_out(now)
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), QuorumFailed> {
+        let now = self.clock.now();
+        match event {
+            Event::Decide(job) => self.decide(job, now)?,
+            Event::Request(request, reply) => {
+                let id = RequestId(self.next_request);
+                self.next_request += 1;
+                self.replies.insert(id, reply);
+                self.quorum.handle_request(id, request, now, &mut self.effects)?;
+            }
+            Event::Peer(event) => self.handle_peer(event, now)?,
+            Event::Describe(reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.quorum.describe(now));
+            }
+            Event::HighWatermark(reply) => {
+                let _ = reply.send(self.quorum.high_watermark());
+            }
+            Event::ShutDown(reply) => {
+                self.quorum.shut_down(now, &mut self.effects)?;
+                self.carry_out(now)?;
+                let _ = reply.send(());
+            }
+        }
+        self.carry_out(now)
+    }
+
+    fn handle_peer(&mut self, event: PeerEvent, now: Now) -> Result<(), QuorumFailed> {
+        let effects = &mut self.effects;
+        match event {
+            PeerEvent::Response(call, response) => {
+                self.quorum.handle_response(call, response, now, effects)?;
+            }
+            PeerEvent::Failed(call) => self.quorum.handle_call_failed(call, now, effects)?,
+            PeerEvent::Connected(peer) => self.quorum.handle_connected(peer, now, effects)?,
+            PeerEvent::Closed(peer) => self.quorum.handle_connection_closed(peer, now, effects)?,
+            PeerEvent::Refused(peer) => self.quorum.handle_connection_refused(peer, now, effects)?,
+        }
+        Ok(())
+    }
+
+    /// Lets the controller decide, appends what it decided, and keeps the answer until that is committed.
+    fn decide(&mut self, job: ControllerJob, now: Now) -> Result<(), QuorumFailed> {
+        let end = self.quorum.log().end().offset;
+        let level = self.image.metadata_version();
+        let Some(term) = &mut self.term else { return Ok(()) };
+        let Some(controller) = &mut term.controller else { return Ok(()) };
+        controller.set_end(end);
+        let (records, answer) = job(controller, now);
+        let mut required = end;
+        if !records.is_empty() {
+            let level = level.max(controller.image().metadata_version());
+            let values = match frames::encode(&records, level) {
+                Ok(values) => values,
+                Err(error) => {
+                    // The answer is dropped, which its caller hears as a lost controller.
+                    tracing::error!(%error, "the controller decided what cannot be written");
+                    return Ok(());
+                }
+            };
+            required = match self.quorum.append(term.epoch, &values, now, &mut self.effects) {
+                Ok(end) => end,
+                Err(AppendError::NotLeader(_)) => return Ok(()),
+                Err(AppendError::Log(error)) => return Err(QuorumError::Log(error).into()),
+            };
+            for (i, record) in (0..).zip(&records) {
+                if let Err(error) = controller.replay(record, end + i) {
+                    // What is in the log is what all nodes will see: this one must not go on with another view.
+                    return Err(QuorumFailed::Unreadable { offset: end + i, reason: error.to_string() });
+                }
+            }
+            term.idle_at = now.monotonic + self.idle_interval;
+        }
+        if self.quorum.high_watermark().is_some_and(|high_watermark| high_watermark >= required) {
+            answer(true);
+        } else {
+            term.waiting.push_back((required, answer));
+        }
+        Ok(())
+    }
+
+    /// Carries out everything the machine has asked for.
+    fn carry_out(&mut self, now: Now) -> Result<(), QuorumFailed> {
+        loop {
+            let effects: Vec<Effect> = self.effects.drain().collect();
+            if effects.is_empty() {
+                return Ok(());
+            }
+            for effect in effects {
+                self.carry_out_one(effect, now)?;
+            }
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect, now: Now) -> Result<(), QuorumFailed> {
+        match effect {
+            Effect::Persist(state) => self.state_file.store(&state, self.quorum.voters())?,
+            Effect::Send { to, call, request } => self.peers.send(to, call, request),
+            Effect::Reply { id, response } => {
+                if let Some(reply) = self.replies.remove(&id) {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(response);
+                }
+            }
+            Effect::Flush { .. } => self.flush()?,
+            Effect::HighWatermark(high_watermark) => self.handle_committed(high_watermark, now)?,
+            Effect::LeaderChanged { leader, epoch } => {
+                let endpoint = |id| self.quorum.voters().voter(id).map(|voter| voter.endpoint.clone());
+                let leader = leader.and_then(|id| Some((id, endpoint(id)?)));
+                tracing::info!(leader = leader.as_ref().map(|(id, _)| id.0), %epoch, "quorum leader");
+                self.leadership.send_replace(Leadership { leader, epoch });
+            }
+            Effect::BecameLeader { epoch, start } => {
+                self.term = Some(Term {
+                    epoch,
+                    start,
+                    controller: None,
+                    waiting: VecDeque::new(),
+                    idle_at: now.monotonic + self.idle_interval,
+                });
+            }
+            Effect::Resigned { .. } => {
+                // The answers are dropped, which their callers hear as a lost controller.
+                self.term = None;
+            }
+            Effect::InstallSnapshot { from, id } => {
+                return Err(QuorumFailed::Unreadable {
+                    offset: id.offset,
+                    reason: format!(
+                        "node {from} has it only in a snapshot, and snapshots are not moved between nodes yet; \
+                         copy its metadata directory"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), QuorumFailed> {
+        let log = self.quorum.log().storage();
+        let Some(target) = log.flush_target() else {
+            let now = self.clock.now();
+            let end = log.log_end_offset();
+            self.quorum.handle_flushed(end, now, &mut self.effects)?;
+            return Ok(());
+        };
+        let flushes = self.flushes.clone();
+        // Not waited for: the result comes back as an event.
+        drop(self.io.run(move || {
+            let result = target.sync();
+            // An error means that the quorum has stopped.
+            let _ = flushes.blocking_send((target, result));
+        }));
+        Ok(())
+    }
+
+    /// Replays what is committed, hands it on, and releases the answers that waited for it.
+    fn handle_committed(&mut self, high_watermark: Offset, now: Now) -> Result<(), QuorumFailed> {
+        let mut delta = MetadataDelta::default();
+        let before = self.image.end;
+        while self.image.end.offset < high_watermark {
+            let from = self.image.end.offset;
+            let bytes = self.quorum.log().read(from, REPLAY_BYTES).map_err(QuorumError::Log)?;
+            self.replay(&bytes, high_watermark, &mut delta)?;
+            if self.image.end.offset == from {
+                return Err(QuorumFailed::Unreadable { offset: from, reason: "no batch".to_owned() });
+            }
+        }
+        if self.image.end != before {
+            self.publish(delta);
+        }
+        self.release(high_watermark);
+        self.activate(high_watermark, now)
+    }
+
+    fn replay(
+        &mut self,
+        bytes: &Bytes,
+        high_watermark: Offset,
+        delta: &mut MetadataDelta,
+    ) -> Result<(), QuorumFailed> {
+        for batch in batches(bytes) {
+            let unreadable = |offset: Offset, reason: String| QuorumFailed::Unreadable { offset, reason };
+            let batch = batch.map_err(|error| unreadable(self.image.end.offset, error.to_string()))?;
+            let header = *batch.header();
+            if header.next_offset() <= self.image.end.offset {
+                continue;
+            }
+            if header.next_offset() > high_watermark {
+                break;
+            }
+            if !header.is_control() {
+                let records = batch
+                    .records(BATCH_BYTES_MAX)
+                    .map_err(|error| unreadable(header.base_offset, error.to_string()))?;
+                for record in records.iter() {
+                    let record = record.map_err(|error| unreadable(header.base_offset, error.to_string()))?;
+                    let offset = record.offset;
+                    let frame = Bytes::copy_from_slice(record.value.unwrap_or_default());
+                    let decoded = MetadataRecord::decode_frame(frame)
+                        .map_err(|error| unreadable(offset, error.to_string()))?;
+                    self.image
+                        .replay(&decoded, delta)
+                        .map_err(|error| unreadable(offset, error.to_string()))?;
+                }
+            }
+            self.image.end = OffsetAndEpoch { epoch: header.leader_epoch, offset: header.next_offset() };
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, delta: MetadataDelta) {
+        let image = Arc::new(self.image.clone());
+        self.published.store(image.clone());
+        let Some(followers) = &self.committed else { return };
+        let mut committed = Committed { image, delta };
+        if let Some(earlier) = self.unpublished.take() {
+            let mut merged = earlier.delta;
+            merged.merge(std::mem::take(&mut committed.delta));
+            committed.delta = merged;
+        }
+        match followers.try_send(committed) {
+            Ok(()) => {}
+            Err(
+                mpsc::error::TrySendError::Full(committed) | mpsc::error::TrySendError::Closed(committed),
+            ) => {
+                self.unpublished = Some(committed);
+            }
+        }
+    }
+
+    fn release(&mut self, high_watermark: Offset) {
+        let Some(term) = &mut self.term else { return };
+        while let Some((required, _)) = term.waiting.front()
+            && *required <= high_watermark
+        {
+            let (_, answer) = term.waiting.pop_front().expect("looked at just before");
+            answer(true);
+        }
+    }
+
+    /// Begins to decide once the record that opens the term is committed: then the image has everything
+    /// that earlier controllers decided.
+    fn activate(&mut self, high_watermark: Offset, now: Now) -> Result<(), QuorumFailed> {
+        let Some(term) = &mut self.term else { return Ok(()) };
+        if term.controller.is_some() || high_watermark <= term.start {
+            return Ok(());
+        }
+        self.seed = self.seed.wrapping_add(1);
+        term.controller = Some(Controller::new(self.settings.clone(), self.image.clone(), self.seed));
+        tracing::info!(epoch = %term.epoch, end = %self.image.end, "active controller");
+        if self.image.features.metadata_version().is_none() {
+            let records = if self.bootstrap.is_empty() {
+                bootstrap::records(MetadataVersion::LATEST)
+            } else {
+                self.bootstrap.clone()
+            };
+            self.decide(Box::new(move |_, _| (records, Box::new(|_| {}))), now)?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for room among what is handed on.
+async fn reserve(committed: Option<mpsc::Sender<Committed>>) -> Option<mpsc::OwnedPermit<Committed>> {
+    committed?.reserve_owned().await.ok()
+}
+
+/// How much of the log is read at a time.
+const REPLAY_BYTES: usize = 1 << 20;
+
+/// The largest batch of records, as in Kafka.
+const BATCH_BYTES_MAX: usize = 16 << 20;

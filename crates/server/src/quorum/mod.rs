@@ -1,0 +1,14 @@
+//! The metadata quorum's driver: the raft machine, its log, its peers, and the active controller.
+//!
+//! Reading order: [`log`], [`state_file`], [`actor`], [`handle`], [`peers`].
+
+pub mod actor;
+pub mod handle;
+pub mod log;
+pub mod peers;
+pub mod registration;
+pub mod state_file;
+
+pub use actor::{Committed, Start};
+pub use handle::{Leadership, NotController, QuorumHandle};
+pub use log::QuorumLog;

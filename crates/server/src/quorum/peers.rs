@@ -1,0 +1,214 @@
+//! Connections to the other members of the quorum: calls out, and what becomes of them.
+
+use ottla_net::{CallError, Network, Outgoing, Task, task};
+use ottla_protocol::ApiKey;
+use ottla_raft::wire::{self, WireContext};
+use ottla_raft::{CallId, Endpoint, Request, Response, VoterSet};
+use ottla_types::NodeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// What a peer's connection has to say.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// A call was answered.
+    Response(CallId, Response),
+    /// A call will not be answered, which says nothing about the peer.
+    Failed(CallId),
+    /// The connection stands.
+    Connected(NodeId),
+    /// The peer closed the connection, and every call on it is lost.
+    Closed(NodeId),
+    /// Nobody listens there.
+    Refused(NodeId),
+}
+
+/// Calls that may wait for a connection; further ones fail at once.
+const QUEUE_MAX: usize = 256;
+
+/// All other voters.
+pub struct Peers {
+    network: Arc<dyn Network>,
+    context: Arc<WireContext>,
+    client_id: Arc<str>,
+    endpoints: BTreeMap<NodeId, Endpoint>,
+    timeout: Duration,
+    events: Option<mpsc::Sender<PeerEvent>>,
+    peers: BTreeMap<NodeId, (mpsc::Sender<(CallId, Request)>, Task)>,
+}
+
+impl Peers {
+    /// No connections yet. `timeout` is `controller.quorum.request.timeout.ms`.
+    pub fn new(
+        network: Arc<dyn Network>,
+        context: Arc<WireContext>,
+        node_id: NodeId,
+        voters: &VoterSet,
+        timeout: Duration,
+    ) -> Peers {
+        Peers {
+            network,
+            context,
+            client_id: format!("raft-client-{node_id}").into(),
+            endpoints: voters.iter().map(|voter| (voter.key.id, voter.endpoint.clone())).collect(),
+            timeout,
+            events: None,
+            peers: BTreeMap::new(),
+        }
+    }
+
+    /// Says where events go. Before the first call.
+    pub(super) fn report_to(&mut self, events: mpsc::Sender<PeerEvent>) {
+        self.events = Some(events);
+    }
+
+    /// Sends a request, dialling if need be.
+    ///
+    /// # Panics
+    /// When `to` is no voter: nobody else is called.
+    pub(super) fn send(&mut self, to: NodeId, call: CallId, request: Request) {
+        let events = self.events.clone().expect("`report_to` was called");
+        let (queue, _) = self.peers.entry(to).or_insert_with(|| {
+            let (sender, calls) = mpsc::channel(QUEUE_MAX);
+            let peer = Peer {
+                id: to,
+                endpoint: self.endpoints.get(&to).cloned().expect("calls go to voters"),
+                network: self.network.clone(),
+                context: self.context.clone(),
+                client_id: self.client_id.clone(),
+                timeout: self.timeout,
+                events: events.clone(),
+            };
+            (sender, task::spawn("quorum peer", peer.run(calls)))
+        });
+        if queue.try_send((call, request)).is_err() {
+            // The peer has not taken 256 calls: this one fails like those will.
+            if events.try_send(PeerEvent::Failed(call)).is_err() {
+                tracing::warn!(peer = to.0, "too many quorum events");
+            }
+        }
+    }
+}
+
+struct Peer {
+    id: NodeId,
+    endpoint: Endpoint,
+    network: Arc<dyn Network>,
+    context: Arc<WireContext>,
+    client_id: Arc<str>,
+    timeout: Duration,
+    events: mpsc::Sender<PeerEvent>,
+}
+
+impl Peer {
+    async fn run(self, mut calls: mpsc::Receiver<(CallId, Request)>) {
+        while let Some((call, request)) = calls.recv().await {
+            let connecting = Outgoing::connect(
+                &*self.network,
+                &self.endpoint.host,
+                self.endpoint.port,
+                self.client_id.clone(),
+                self.timeout,
+            );
+            match connecting.await {
+                Ok(connection) => {
+                    self.report(PeerEvent::Connected(self.id)).await;
+                    self.converse(Arc::new(connection), (call, request), &mut calls).await;
+                }
+                Err(CallError::Refused(_)) => self.report(PeerEvent::Refused(self.id)).await,
+                // Accepted and then closed: nothing is known of who listens there. The machine dials again.
+                Err(CallError::Closed) => self.report(PeerEvent::Closed(self.id)).await,
+                Err(error) => {
+                    tracing::debug!(peer = self.id.0, %error, "no connection");
+                    self.report(PeerEvent::Failed(call)).await;
+                }
+            }
+        }
+    }
+
+    /// Sends calls over one connection until it ends.
+    async fn converse(
+        &self,
+        connection: Arc<Outgoing>,
+        first: (CallId, Request),
+        calls: &mut mpsc::Receiver<(CallId, Request)>,
+    ) {
+        let mut running = JoinSet::new();
+        let mut next = Some(first);
+        loop {
+            if let Some((id, request)) = next.take() {
+                running.spawn(answer(connection.clone(), self.context.clone(), id, request, self.timeout));
+            }
+            tokio::select! {
+                biased;
+                Some(done) = running.join_next(), if !running.is_empty() => match done {
+                    Ok((id, Ok(response))) => self.report(PeerEvent::Response(id, response)).await,
+                    // The end of the connection is told once, for all calls.
+                    Ok((_, Err(CallError::Closed))) | Err(_) => {}
+                    Ok((id, Err(error))) => {
+                        tracing::debug!(peer = self.id.0, %error, "call failed");
+                        self.report(PeerEvent::Failed(id)).await;
+                    }
+                },
+                () = connection.closed() => {
+                    self.report(PeerEvent::Closed(self.id)).await;
+                    return;
+                }
+                call = calls.recv() => match call {
+                    Some(call) => next = Some(call),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn report(&self, event: PeerEvent) {
+        // An error means that the quorum has stopped, and this task with it.
+        let _ = self.events.send(event).await;
+    }
+}
+
+async fn answer(
+    connection: Arc<Outgoing>,
+    context: Arc<WireContext>,
+    id: CallId,
+    request: Request,
+    timeout: Duration,
+) -> (CallId, Result<Response, CallError>) {
+    (id, exchange(&connection, &context, request, timeout).await)
+}
+
+async fn exchange(
+    connection: &Outgoing,
+    context: &WireContext,
+    request: Request,
+    timeout: Duration,
+) -> Result<Response, CallError> {
+    let malformed = |error: wire::Refusal| CallError::Malformed(error.to_string());
+    match request {
+        Request::Vote(request) => {
+            let response = connection.call(&wire::vote_request_to_wire(&request, context), timeout).await?;
+            wire::vote_response_from_wire(response).map(Response::Vote).map_err(malformed)
+        }
+        Request::BeginQuorumEpoch(request) => {
+            let response = connection.call(&wire::begin_request_to_wire(&request, context), timeout).await?;
+            wire::begin_response_from_wire(response).map(Response::BeginQuorumEpoch).map_err(malformed)
+        }
+        Request::EndQuorumEpoch(request) => {
+            let response = connection.call(&wire::end_request_to_wire(&request, context), timeout).await?;
+            wire::end_response_from_wire(response).map(Response::EndQuorumEpoch).map_err(malformed)
+        }
+        Request::Fetch(request) => {
+            let wire_request = wire::fetch_request_to_wire(&request, context);
+            let version = connection
+                .version::<ottla_protocol::messages::fetch_request::FetchRequest>()
+                .inspect_err(|_| tracing::warn!(api = ApiKey::Fetch.name(), "a voter does not serve it"))?;
+            let response =
+                connection.call_version(&wire_request, version, timeout + request.max_wait).await?;
+            wire::fetch_response_from_wire(response, version).map(Response::Fetch).map_err(malformed)
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A controller announces itself to the active one (KIP-919), whenever the log does not show it yet.
+
+use crate::broker::controller_channel::ControllerChannel;
+use crate::config::NodeConfig;
+use crate::quorum::Leadership;
+use arc_swap::ArcSwap;
+use ottla_controller::bootstrap::SUPPORTED_FEATURES;
+use ottla_metadata::MetadataImage;
+use ottla_protocol::messages::controller_registration_request::{
+    ControllerRegistrationRequest, Feature, Listener,
+};
+use ottla_types::Uuid;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long to wait before looking again.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// Registers this incarnation, and again if the log loses it.
+pub async fn run(
+    config: Arc<NodeConfig>,
+    channel: ControllerChannel,
+    image: Arc<ArcSwap<MetadataImage>>,
+    incarnation_id: Uuid,
+    mut leadership: watch::Receiver<Leadership>,
+) {
+    loop {
+        let known = {
+            let image = image.load();
+            let registered = image.cluster.controllers.get(&config.node_id);
+            !image.metadata_version().has_controller_registration()
+                || registered.is_some_and(|controller| controller.incarnation_id == incarnation_id)
+        };
+        if known {
+            if leadership.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        if let Err(error) = channel.call(&request(&config, incarnation_id)).await {
+            tracing::debug!(%error, "controller not registered yet");
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+fn request(config: &NodeConfig, incarnation_id: Uuid) -> ControllerRegistrationRequest {
+    ControllerRegistrationRequest {
+        controller_id: config.node_id.0,
+        incarnation_id,
+        zk_migration_ready: false,
+        listeners: config
+            .bound_controller_listeners()
+            .map(|listener| {
+                let advertised = &config.advertised[&listener.name];
+                Listener {
+                    name: listener.name.clone(),
+                    host: advertised.host.clone(),
+                    port: advertised.port,
+                    security_protocol: 0,
+                }
+            })
+            .collect(),
+        features: SUPPORTED_FEATURES
+            .iter()
+            .map(|(name, levels)| Feature {
+                name: (*name).to_owned(),
+                min_supported_version: levels.min,
+                max_supported_version: levels.max,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,298 @@
+//! Followers copy: one task for each leader fetches for all replicas that follow it.
+//!
+//! That a follower asks for an offset says that it has everything before; nothing else acknowledges.
+
+use super::Replica;
+use crate::broker::Broker;
+use ottla_net::{CallError, Network, Outgoing, Task, task};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
+use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
+use ottla_replication::{AppendError, FetchPosition};
+use ottla_storage::AppendError as LogAppendError;
+use ottla_types::{LeaderEpoch, NodeId, Offset, OffsetAndEpoch, TopicIdPartition, Uuid};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long to wait after an error before asking again: an election is over sooner than any longer pause.
+const BACKOFF: Duration = Duration::from_millis(10);
+
+/// How long to wait before dialling a leader again that cannot be reached.
+const DIAL_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How much longer than the fetch itself an answer may take.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The replicas that follow one leader.
+type Followed = Arc<BTreeMap<TopicIdPartition, Arc<Replica>>>;
+
+/// Starts a fetcher for each leader, and tells each which replicas follow it.
+pub async fn run(broker: Arc<Broker>, network: Arc<dyn Network>) {
+    let mut fetchers: BTreeMap<NodeId, (watch::Sender<Followed>, Task)> = BTreeMap::new();
+    loop {
+        let mut by_leader: BTreeMap<NodeId, BTreeMap<TopicIdPartition, Arc<Replica>>> = BTreeMap::new();
+        for replica in broker.replicas.all() {
+            let leader = replica.lock().fetch_position().map(|(leader, _)| leader);
+            if let Some(leader) = leader {
+                by_leader.entry(leader).or_default().insert(replica.id, replica);
+            }
+        }
+        for (leader, (followed, _)) in &fetchers {
+            let now = by_leader.remove(leader).unwrap_or_default();
+            // Told even when the set is the same: the term may be another, and what is parked at the leader
+            // was asked for in the old one.
+            followed.send_replace(Arc::new(now));
+        }
+        for (leader, followed) in by_leader {
+            let sender = watch::Sender::new(Arc::new(followed));
+            let fetcher = Fetcher {
+                broker: broker.clone(),
+                network: network.clone(),
+                leader,
+                followed: sender.subscribe(),
+            };
+            fetchers.insert(leader, (sender, task::spawn("fetcher", fetcher.run())));
+        }
+        broker.replicas.following_changed().await;
+    }
+}
+
+struct Fetcher {
+    broker: Arc<Broker>,
+    network: Arc<dyn Network>,
+    leader: NodeId,
+    followed: watch::Receiver<Followed>,
+}
+
+impl Fetcher {
+    async fn run(mut self) {
+        let mut connection: Option<Outgoing> = None;
+        loop {
+            let followed = self.followed.borrow_and_update().clone();
+            if followed.is_empty() {
+                connection = None;
+                if self.followed.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            let open = match connection.take().filter(|open| !open.is_closed()) {
+                Some(open) => open,
+                None => match self.connect().await {
+                    Ok(open) => open,
+                    Err(error) => {
+                        tracing::debug!(leader = self.leader.0, %error, "cannot fetch");
+                        if self.pause(DIAL_BACKOFF).await {
+                            continue;
+                        }
+                        return;
+                    }
+                },
+            };
+            let (request, positions) = self.request(&followed);
+            let wait = self.wait_max() + ANSWER_PATIENCE;
+            // When another set is to be followed, the answer to the old question is left unread: asking anew
+            // makes the leader answer it at once.
+            let outcome = tokio::select! {
+                biased;
+                answer = open.call(&request, wait) => Some(answer),
+                changed = self.followed.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    None
+                }
+            };
+            match outcome {
+                None => {}
+                Some(Ok(response)) => {
+                    if !self.handle_response(response, &followed, &positions) && !self.pause(BACKOFF).await {
+                        return;
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(leader = self.leader.0, %error, "fetch failed");
+                    if !self.pause(BACKOFF).await {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            connection = Some(open);
+        }
+    }
+
+    /// Waits a moment, or until another set is to be followed; false when the broker stops.
+    async fn pause(&mut self, pause: Duration) -> bool {
+        tokio::select! {
+            biased;
+            changed = self.followed.changed() => {
+                if changed.is_ok() {
+                    self.followed.mark_changed();
+                }
+                changed.is_ok()
+            }
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+
+    async fn connect(&self) -> Result<Outgoing, CallError> {
+        let image = self.broker.image();
+        let listener = &self.broker.config.inter_broker_listener;
+        let endpoint = image.cluster.broker(self.leader).and_then(|broker| broker.endpoint(listener));
+        let Some(endpoint) = endpoint else {
+            return Err(CallError::Malformed(format!("node {} has no listener {listener}", self.leader)));
+        };
+        let client_id = format!("broker-{}-fetcher", self.broker.node_id).into();
+        Outgoing::connect(&*self.network, &endpoint.host, endpoint.port, client_id, ANSWER_PATIENCE).await
+    }
+
+    fn wait_max(&self) -> Duration {
+        self.broker.config.properties.millis("replica.fetch.wait.max.ms")
+    }
+
+    fn request(&self, followed: &Followed) -> (FetchRequest, BTreeMap<TopicIdPartition, FetchPosition>) {
+        let number = |name| i32::try_from(self.broker.config.properties.number(name)).unwrap_or(i32::MAX);
+        let partition_max_bytes = number("replica.fetch.max.bytes");
+        let mut positions = BTreeMap::new();
+        let mut topics: BTreeMap<Uuid, (String, Vec<FetchPartition>)> = BTreeMap::new();
+        for (&at, replica) in followed.iter() {
+            let Some((leader, position)) = replica.lock().fetch_position() else { continue };
+            if leader != self.leader {
+                continue;
+            }
+            positions.insert(at, position);
+            let topic = topics.entry(at.topic_id).or_insert_with(|| (replica.name.topic.clone(), Vec::new()));
+            topic.1.push(FetchPartition {
+                partition: at.partition,
+                current_leader_epoch: position.leader_epoch.0,
+                fetch_offset: position.fetch_offset.0,
+                last_fetched_epoch: position.last_fetched_epoch.0,
+                log_start_offset: position.log_start_offset.0,
+                partition_max_bytes,
+                ..Default::default()
+            });
+        }
+        let request = FetchRequest {
+            replica_id: self.broker.node_id.0,
+            replica_state: ReplicaState {
+                replica_id: self.broker.node_id.0,
+                replica_epoch: self.broker.epoch.borrow().0,
+            },
+            max_wait_ms: number("replica.fetch.wait.max.ms"),
+            min_bytes: 1,
+            max_bytes: number("replica.fetch.response.max.bytes"),
+            session_id: 0,
+            session_epoch: -1,
+            topics: topics
+                .into_iter()
+                .map(|(topic_id, (topic, partitions))| FetchTopic { topic, topic_id, partitions })
+                .collect(),
+            ..Default::default()
+        };
+        (request, positions)
+    }
+
+    /// Takes over what came; returns whether all of it was well.
+    fn handle_response(
+        &self,
+        response: FetchResponse,
+        followed: &Followed,
+        positions: &BTreeMap<TopicIdPartition, FetchPosition>,
+    ) -> bool {
+        if response.error_code != ErrorCode::None.code() {
+            tracing::warn!(leader = self.leader.0, error = response.error_code, "fetch refused");
+            return false;
+        }
+        let mut well = true;
+        for topic in response.responses {
+            for data in topic.partitions {
+                let at = TopicIdPartition::new(topic.topic_id, data.partition_index);
+                let (Some(replica), Some(position)) = (followed.get(&at), positions.get(&at)) else {
+                    continue;
+                };
+                well &= self.handle_partition(replica, *position, data);
+            }
+        }
+        well
+    }
+
+    fn handle_partition(&self, replica: &Replica, asked: FetchPosition, data: PartitionData) -> bool {
+        let now = self.broker.clock.now();
+        match ErrorCode::try_from(data.error_code) {
+            Ok(ErrorCode::None) => {}
+            Ok(ErrorCode::OffsetOutOfRange) => return self.start_over(replica, asked, &data),
+            Ok(error) => {
+                tracing::debug!(partition = %replica.name, error = error.name(), "not fetched");
+                return false;
+            }
+            Err(_) => return false,
+        }
+        let diverging = OffsetAndEpoch {
+            epoch: LeaderEpoch(data.diverging_epoch.epoch),
+            offset: Offset(data.diverging_epoch.end_offset),
+        };
+        if diverging.offset.is_some() {
+            let cut = replica.lock().handle_diverging(diverging, asked.leader_epoch, now);
+            return match cut {
+                Ok(end) => {
+                    let records = asked.fetch_offset - end;
+                    tracing::info!(partition = %replica.name, %end, records, "cut what the leader does not have");
+                    true
+                }
+                Err(error) => {
+                    self.broker.replicas.handle_storage_error(&error);
+                    false
+                }
+            };
+        }
+        let records = match data.records.map(|records| records.to_bytes()) {
+            Some(Ok(records)) => records,
+            Some(Err(_)) | None => Default::default(),
+        };
+        let appended = replica.lock().append_as_follower(
+            &records,
+            asked.leader_epoch,
+            Offset(data.high_watermark),
+            Offset(data.log_start_offset),
+            now,
+        );
+        match appended {
+            Ok(_) => true,
+            // The answer to a question of an earlier term.
+            Err(AppendError::NotLeader) => true,
+            Err(AppendError::Log(LogAppendError::Storage(error))) => {
+                self.broker.replicas.handle_storage_error(&error);
+                false
+            }
+            Err(error) => {
+                tracing::warn!(partition = %replica.name, %error, "what was fetched is not appended");
+                false
+            }
+        }
+    }
+
+    /// The leader's log does not hold what this follower asks for.
+    fn start_over(&self, replica: &Replica, asked: FetchPosition, data: &PartitionData) -> bool {
+        let start = Offset(data.log_start_offset);
+        if start <= asked.fetch_offset {
+            // A follower that is ahead is told where the logs part; this can only be one that fell behind the
+            // leader's oldest record.
+            return false;
+        }
+        let now = self.broker.clock.now();
+        let done = replica.lock().handle_out_of_range(start, start, asked.leader_epoch, now);
+        match done {
+            Ok(offset) => {
+                tracing::warn!(partition = %replica.name, %offset, "starts over where the leader's log is");
+                true
+            }
+            Err(error) => {
+                self.broker.replicas.handle_storage_error(&error);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! A topic's configuration as its logs understand it.
+
+use ottla_metadata::TopicConfig;
+use ottla_records::TimestampType;
+use ottla_storage::{CleanupPolicy, LogConfig};
+
+/// The settings of a log of a topic with this configuration.
+pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogConfig {
+    let bytes = |name| u64::try_from(topic.number(name)).unwrap_or(u64::MAX);
+    let policies: Vec<&str> = topic.value("cleanup.policy").split(',').map(str::trim).collect();
+    LogConfig {
+        segment_bytes: bytes("segment.bytes"),
+        segment_ms: topic.number("segment.ms"),
+        segment_jitter_ms: topic.number("segment.jitter.ms"),
+        segment_index_bytes: bytes("segment.index.bytes"),
+        index_interval_bytes: bytes("index.interval.bytes"),
+        max_message_bytes: usize::try_from(topic.number("max.message.bytes")).unwrap_or(usize::MAX),
+        cleanup_policy: CleanupPolicy {
+            delete: policies.contains(&"delete"),
+            compact: policies.contains(&"compact"),
+        },
+        retention_ms: topic.number("retention.ms"),
+        retention_bytes: topic.number("retention.bytes"),
+        file_delete_delay_ms: bytes("file.delete.delay.ms"),
+        message_timestamp_type: match topic.value("message.timestamp.type") {
+            "LogAppendTime" => TimestampType::LogAppend,
+            _ => TimestampType::Create,
+        },
+        message_timestamp_before_max_ms: topic.number("message.timestamp.before.max.ms"),
+        message_timestamp_after_max_ms: topic.number("message.timestamp.after.max.ms"),
+        producer_id_expiration_ms,
+        ..LogConfig::default()
+    }
+}

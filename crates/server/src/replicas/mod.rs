@@ -1,0 +1,13 @@
+//! The replicas of this broker, and everything that moves them.
+//!
+//! Reading order: [`log_config`], [`waiting`], [`replica_manager`], [`offset_checkpoints`], [`isr_channel`],
+//! [`fetcher`].
+
+pub mod fetcher;
+pub mod isr_channel;
+pub mod log_config;
+pub mod offset_checkpoints;
+pub mod replica_manager;
+pub mod waiting;
+
+pub use replica_manager::{Replica, ReplicaManager};

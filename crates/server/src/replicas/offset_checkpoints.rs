@@ -1,0 +1,58 @@
+//! Where each log starts, up to where it is on disk, and its high watermark: written down now and then, so
+//! that a start knows.
+
+use ottla_storage::checkpoints::{self, HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
+use ottla_storage::{LogDirectory, StorageError};
+use ottla_types::{Offset, TopicPartition};
+use std::collections::BTreeMap;
+
+/// The three checkpoints of a log directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffsetCheckpoints {
+    /// What followers had when it was written.
+    pub high_watermarks: BTreeMap<TopicPartition, Offset>,
+    /// What was on disk.
+    pub recovery_points: BTreeMap<TopicPartition, Offset>,
+    /// Where the logs began.
+    pub log_starts: BTreeMap<TopicPartition, Offset>,
+}
+
+impl OffsetCheckpoints {
+    /// Reads all three; what is not there is empty.
+    ///
+    /// # Errors
+    /// When a file is there and makes no sense, or the disk refuses.
+    pub fn read(directory: &LogDirectory) -> Result<OffsetCheckpoints, StorageError> {
+        let read = |name: &str| checkpoints::read_offsets(&**directory.disk(), &directory.path().join(name));
+        Ok(OffsetCheckpoints {
+            high_watermarks: read(HIGH_WATERMARK)?,
+            recovery_points: read(RECOVERY_POINT)?,
+            log_starts: read(LOG_START)?,
+        })
+    }
+
+    /// Writes the high watermarks.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write_high_watermarks(&self, directory: &LogDirectory) -> Result<(), StorageError> {
+        write(directory, HIGH_WATERMARK, &self.high_watermarks)
+    }
+
+    /// Writes the recovery points and log starts.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write_logs(&self, directory: &LogDirectory) -> Result<(), StorageError> {
+        write(directory, RECOVERY_POINT, &self.recovery_points)?;
+        write(directory, LOG_START, &self.log_starts)
+    }
+}
+
+fn write(
+    directory: &LogDirectory,
+    name: &str,
+    offsets: &BTreeMap<TopicPartition, Offset>,
+) -> Result<(), StorageError> {
+    checkpoints::write_offsets(&**directory.disk(), &directory.path().join(name), offsets)
+}

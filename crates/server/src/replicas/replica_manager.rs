@@ -1,0 +1,486 @@
+//! Finds the partition, and carries out what its machine asks for.
+
+use super::log_config::log_config;
+use super::offset_checkpoints::OffsetCheckpoints;
+use super::waiting::Waiting;
+use ottla_metadata::{
+    ConfigResource, MetadataDelta, MetadataImage, PartitionRegistration, TopicConfig, TopicImage,
+};
+use ottla_net::Clock;
+use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Settings};
+use ottla_storage::{Log, LogConfig, LogDirectory, PartitionDir, Recovery, StorageError, partition_metadata};
+use ottla_types::{NodeId, Offset, Random, TopicIdPartition, TopicPartition, Uuid};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// One partition's replica on this broker.
+#[derive(Debug)]
+pub struct Replica {
+    /// The partition, by the topic's id.
+    pub id: TopicIdPartition,
+    /// The partition, by the topic's name.
+    pub name: TopicPartition,
+    partition: Mutex<Partition>,
+    log_config: RwLock<LogConfig>,
+}
+
+impl Replica {
+    /// The machine. Held for a synchronous call, never across an await.
+    pub fn lock(&self) -> MutexGuard<'_, Partition> {
+        self.partition.lock()
+    }
+
+    /// The log's configuration, for validating before the machine is locked.
+    pub fn log_config(&self) -> LogConfig {
+        *self.log_config.read()
+    }
+}
+
+/// What the replica manager is made with.
+pub struct ReplicaManagerOptions {
+    /// This broker.
+    pub node_id: NodeId,
+    /// The clocks.
+    pub clock: Clock,
+    /// Where the logs are.
+    pub directory: Arc<LogDirectory>,
+    /// Whether the directory's last user ended in order.
+    pub clean: bool,
+    /// What topics get that do not say otherwise, by topic configuration name.
+    pub topic_defaults: BTreeMap<String, String>,
+    /// `replica.lag.time.max.ms`.
+    pub replica_lag_time_max: Duration,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: i64,
+    /// Where changes of in-sync sets are asked for.
+    pub isr_changes: mpsc::Sender<IsrChange>,
+    /// Decides every matter of chance.
+    pub seed: u64,
+}
+
+/// All replicas of this broker.
+pub struct ReplicaManager {
+    options: ReplicaManagerOptions,
+    found: OffsetCheckpoints,
+    replicas: RwLock<HashMap<TopicIdPartition, Arc<Replica>>>,
+    waiting: Waiting,
+    random: Mutex<Random>,
+    /// Woken when a replica gets another leader to follow.
+    following: Notify,
+    /// Set when the log directory failed: nothing is served any more.
+    offline: AtomicBool,
+    failed: Notify,
+}
+
+impl ReplicaManager {
+    /// Reads the directory's checkpoints; logs are opened when the image names them.
+    ///
+    /// # Errors
+    /// When the checkpoints cannot be read.
+    pub fn new(options: ReplicaManagerOptions) -> Result<ReplicaManager, StorageError> {
+        let found = OffsetCheckpoints::read(&options.directory)?;
+        let random = Mutex::new(Random::new(options.seed));
+        Ok(ReplicaManager {
+            options,
+            found,
+            replicas: RwLock::default(),
+            waiting: Waiting::default(),
+            random,
+            following: Notify::new(),
+            offline: AtomicBool::new(false),
+            failed: Notify::new(),
+        })
+    }
+
+    /// The replica of a partition; `None` when this broker has none, or cannot serve any.
+    pub fn get(&self, at: TopicIdPartition) -> Option<Arc<Replica>> {
+        self.replicas.read().get(&at).cloned()
+    }
+
+    /// All replicas, in no order.
+    pub fn all(&self) -> Vec<Arc<Replica>> {
+        let mut all: Vec<Arc<Replica>> = self.replicas.read().values().cloned().collect();
+        all.sort_by_key(|replica| replica.id);
+        all
+    }
+
+    /// Who waits.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// The clocks.
+    pub fn clock(&self) -> Clock {
+        self.options.clock
+    }
+
+    /// The log directory.
+    pub fn directory(&self) -> &Arc<LogDirectory> {
+        &self.options.directory
+    }
+
+    /// Waits until some replica has another leader to follow.
+    pub async fn following_changed(&self) {
+        self.following.notified().await;
+    }
+
+    /// Waits until the log directory has failed.
+    pub async fn directory_failed(&self) {
+        if !self.offline.load(Ordering::Acquire) {
+            self.failed.notified().await;
+        }
+    }
+
+    /// Tells the waiters, and asks for in-sync sets.
+    pub fn carry_out(&self, effects: Effects) {
+        for (id, outcome) in effects.produced {
+            self.waiting.produced(id, outcome);
+        }
+        for id in effects.fetches {
+            self.waiting.wake(id);
+        }
+        if let Some(change) = effects.isr_change {
+            let partition = change.partition;
+            let partition_epoch = change.partition_epoch;
+            if self.options.isr_changes.try_send(change).is_err() {
+                // The queue is longer than all partitions together only when its reader is gone; the change is
+                // asked for again by whoever makes the next one.
+                tracing::warn!(%partition, "too many in-sync sets are asked for");
+                if let Some(replica) = self.get(partition) {
+                    replica.lock().handle_isr_refused(partition_epoch);
+                }
+            }
+        }
+    }
+
+    /// Takes the log directory offline when its disk has failed.
+    pub fn handle_storage_error(&self, error: &StorageError) {
+        if !self.offline.swap(true, Ordering::AcqRel) {
+            tracing::error!(%error, directory = %self.options.directory.path().display(), "log directory failed");
+            self.failed.notify_waiters();
+            self.failed.notify_one();
+        }
+    }
+
+    /// Makes the replicas what the image says. `full` applies everything, else what `delta` names.
+    pub fn apply(&self, image: &MetadataImage, delta: &MetadataDelta, full: bool) {
+        for (topic_id, _) in &delta.removed_topics {
+            self.remove_topic(*topic_id);
+        }
+        if full {
+            self.remove_strays(image);
+            for topic in image.topics.iter() {
+                for &partition in topic.partitions.keys() {
+                    self.apply_partition(image, TopicIdPartition::new(topic.id, partition));
+                }
+            }
+        } else {
+            for &at in &delta.partitions {
+                self.apply_partition(image, at);
+            }
+            self.apply_brokers(image, &delta.brokers);
+            for resource in &delta.configs {
+                self.apply_config(image, resource);
+            }
+        }
+        self.following.notify_one();
+    }
+
+    /// Stops leading everything: this broker is cut off, or stops.
+    pub fn stop_leading(&self) {
+        for replica in self.all() {
+            let mut effects = Effects::default();
+            replica.lock().handle_cut_off(&mut effects);
+            self.carry_out(effects);
+        }
+    }
+
+    /// Hands every partition whose deadline has come the present; returns the next deadline.
+    pub fn handle_timeouts(&self) -> Option<ottla_types::Monotonic> {
+        let now = self.options.clock.monotonic();
+        let mut next = None;
+        for replica in self.all() {
+            let mut effects = Effects::default();
+            let deadline = {
+                let mut partition = replica.lock();
+                if partition.deadline().is_some_and(|deadline| deadline <= now) {
+                    partition.handle_timeout(now, &mut effects);
+                }
+                partition.deadline()
+            };
+            self.carry_out(effects);
+            next = [next, deadline].into_iter().flatten().min();
+        }
+        next
+    }
+
+    /// Deletes what retention no longer keeps, and forgets silent producers.
+    pub fn handle_retention(&self) {
+        let now = self.options.clock.now();
+        for replica in self.all() {
+            let mut partition = replica.lock();
+            let high_watermark = partition.high_watermark();
+            let log = partition.log_mut();
+            log.remove_expired_producers(now);
+            let done = log.delete_old_segments(now, high_watermark);
+            let done = done.and_then(|deleted| log.remove_deleted_files(now.monotonic).map(|()| deleted));
+            match done {
+                Ok(0) => {}
+                Ok(deleted) => tracing::info!(partition = %replica.name, deleted, "old segments deleted"),
+                Err(error) => self.handle_storage_error(&error),
+            }
+        }
+    }
+
+    /// Writes down the high watermarks.
+    pub fn checkpoint_high_watermarks(&self) {
+        if let Err(error) = self.current().write_high_watermarks(&self.options.directory) {
+            self.handle_storage_error(&error);
+        }
+    }
+
+    /// Syncs every log and writes down up to where.
+    pub fn checkpoint_logs(&self) {
+        for replica in self.all() {
+            let Some(target) = replica.lock().log().flush_target() else { continue };
+            match target.sync() {
+                Ok(()) => replica.lock().log_mut().mark_durable(&target),
+                Err(error) => {
+                    replica.lock().log_mut().mark_failed();
+                    self.handle_storage_error(&error);
+                    return;
+                }
+            }
+        }
+        if let Err(error) = self.current().write_logs(&self.options.directory) {
+            self.handle_storage_error(&error);
+        }
+    }
+
+    /// Ends in order: everything is on disk, and the next start need not look.
+    ///
+    /// # Errors
+    /// When the disk refuses; the next start then looks.
+    pub fn close(&self, epoch: ottla_types::BrokerEpoch) -> Result<(), StorageError> {
+        self.checkpoint_logs();
+        self.checkpoint_high_watermarks();
+        let replicas: Vec<Arc<Replica>> = self.replicas.write().drain().map(|(_, replica)| replica).collect();
+        for replica in replicas {
+            match Arc::try_unwrap(replica) {
+                Ok(replica) => replica.partition.into_inner().into_log().close()?,
+                // Somebody still reads; what is written is on disk all the same, but the next start looks.
+                Err(_) => return Ok(()),
+            }
+        }
+        if self.offline.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.options.directory.write_clean_shutdown(epoch)
+    }
+
+    fn current(&self) -> OffsetCheckpoints {
+        let mut checkpoints = OffsetCheckpoints::default();
+        for replica in self.all() {
+            let partition = replica.lock();
+            let name = &replica.name;
+            checkpoints.high_watermarks.insert(name.clone(), partition.high_watermark());
+            checkpoints.recovery_points.insert(name.clone(), partition.log().durable_end());
+            checkpoints.log_starts.insert(name.clone(), partition.log().log_start_offset());
+        }
+        checkpoints
+    }
+
+    fn apply_partition(&self, image: &MetadataImage, at: TopicIdPartition) {
+        let Some(topic) = image.topics.by_id(at.topic_id) else { return };
+        let Some(registration) = topic.partitions.get(&at.partition) else { return };
+        if !registration.has_replica(self.options.node_id) {
+            self.remove_replica(at);
+            return;
+        }
+        let replica = match self.get(at) {
+            Some(replica) => replica,
+            None => match self.open(image, topic, at) {
+                Ok(replica) => replica,
+                Err(error) => {
+                    self.handle_storage_error(&error);
+                    return;
+                }
+            },
+        };
+        let mut effects = Effects::default();
+        let brokers = peers(image, registration);
+        let now = self.options.clock.now();
+        let done = replica.lock().handle_assignment(&assignment(registration), brokers, now, &mut effects);
+        self.carry_out(effects);
+        if let Err(error) = done {
+            self.handle_storage_error(&error);
+        }
+    }
+
+    fn open(
+        &self,
+        image: &MetadataImage,
+        topic: &TopicImage,
+        at: TopicIdPartition,
+    ) -> Result<Arc<Replica>, StorageError> {
+        let name = TopicPartition::new(&topic.name, at.partition);
+        let dir = self.options.directory.partition_path(&name);
+        let disk = self.options.directory.disk();
+        if let Some(found) = partition_metadata::read(&**disk, &dir)?
+            && found != topic.id
+        {
+            // Left by a topic of the same name that was deleted while this broker was away.
+            self.set_aside(&name)?;
+        }
+        let (config, settings) = self.topic_settings(image, &topic.name);
+        let offset = |offsets: &BTreeMap<TopicPartition, Offset>| offsets.get(&name).copied();
+        let recovery = Recovery {
+            clean: self.options.clean,
+            recovery_point: offset(&self.found.recovery_points).unwrap_or(Offset::ZERO),
+            log_start: offset(&self.found.log_starts).unwrap_or(Offset::ZERO),
+        };
+        let now = self.options.clock.now();
+        let (log, report) = Log::open(disk.clone(), dir.clone(), config, recovery, now)?;
+        partition_metadata::write(&**disk, &dir, topic.id)?;
+        if report.truncated_bytes > 0 {
+            tracing::warn!(partition = %name, bytes = report.truncated_bytes, "cut off a torn end");
+        }
+        let high_watermark = offset(&self.found.high_watermarks).unwrap_or(Offset::ZERO);
+        let partition = Partition::new(at, name.clone(), self.options.node_id, settings, log, high_watermark);
+        let replica = Arc::new(Replica {
+            id: at,
+            name,
+            partition: Mutex::new(partition),
+            log_config: RwLock::new(config),
+        });
+        self.replicas.write().insert(at, replica.clone());
+        Ok(replica)
+    }
+
+    fn topic_settings(&self, image: &MetadataImage, topic: &str) -> (LogConfig, Settings) {
+        let overrides = image.configs.get(&ConfigResource::topic(topic)).cloned().unwrap_or_default();
+        let config = TopicConfig::new(overrides, self.options.topic_defaults.clone());
+        let settings = Settings {
+            min_insync_replicas: usize::try_from(config.number("min.insync.replicas")).unwrap_or(1),
+            replica_lag_time_max: self.options.replica_lag_time_max,
+        };
+        (log_config(&config, self.options.producer_id_expiration_ms), settings)
+    }
+
+    fn apply_brokers(&self, image: &MetadataImage, brokers: &BTreeSet<NodeId>) {
+        if brokers.is_empty() {
+            return;
+        }
+        let now = self.options.clock.monotonic();
+        for replica in self.all() {
+            let Some(registration) = image.topics.partition(replica.id) else { continue };
+            if !brokers.iter().any(|&broker| registration.has_replica(broker)) {
+                continue;
+            }
+            let mut effects = Effects::default();
+            replica.lock().handle_brokers(peers(image, registration), now, &mut effects);
+            self.carry_out(effects);
+        }
+    }
+
+    fn apply_config(&self, image: &MetadataImage, resource: &ConfigResource) {
+        let Some(topic) = image.topics.by_name(&resource.name) else { return };
+        let (config, settings) = self.topic_settings(image, &topic.name);
+        for &number in topic.partitions.keys() {
+            let Some(replica) = self.get(TopicIdPartition::new(topic.id, number)) else { continue };
+            let mut effects = Effects::default();
+            *replica.log_config.write() = config;
+            let now = self.options.clock.monotonic();
+            replica.lock().handle_settings(settings, config, now, &mut effects);
+            self.carry_out(effects);
+        }
+    }
+
+    fn remove_topic(&self, topic_id: Uuid) {
+        let gone: Vec<TopicIdPartition> =
+            self.all().iter().map(|replica| replica.id).filter(|at| at.topic_id == topic_id).collect();
+        for at in gone {
+            self.remove_replica(at);
+        }
+    }
+
+    fn remove_replica(&self, at: TopicIdPartition) {
+        let Some(replica) = self.replicas.write().remove(&at) else { return };
+        let mut effects = Effects::default();
+        replica.lock().handle_cut_off(&mut effects);
+        self.carry_out(effects);
+        if let Err(error) = self.set_aside(&replica.name) {
+            self.handle_storage_error(&error);
+        }
+    }
+
+    /// Renames a partition's directory and removes it.
+    fn set_aside(&self, name: &TopicPartition) -> Result<(), StorageError> {
+        let unique = self.random.lock().uuid();
+        let path: PathBuf = self.options.directory.mark_deleted(name, unique)?;
+        self.options.directory.remove(&path)
+    }
+
+    /// Directories of partitions that this broker is no longer to have are kept aside under another name;
+    /// those already marked as deleted go.
+    fn remove_strays(&self, image: &MetadataImage) {
+        let dirs = match self.options.directory.partition_dirs() {
+            Ok(dirs) => dirs,
+            Err(error) => return self.handle_storage_error(&error),
+        };
+        for (path, dir) in dirs {
+            let done = match dir {
+                PartitionDir::Deleted => self.options.directory.remove(&path),
+                PartitionDir::Stray | PartitionDir::Future => Ok(()),
+                PartitionDir::Partition(name) if name.topic == METADATA_TOPIC => Ok(()),
+                PartitionDir::Partition(name) => {
+                    let registered = image
+                        .topics
+                        .by_name(&name.topic)
+                        .and_then(|topic| topic.partitions.get(&name.partition))
+                        .is_some_and(|registration| registration.has_replica(self.options.node_id));
+                    if registered {
+                        Ok(())
+                    } else {
+                        tracing::warn!(partition = %name, "not assigned to this broker: set aside");
+                        let unique = self.random.lock().uuid();
+                        self.options.directory.mark_stray(&name, unique).map(|_| ())
+                    }
+                }
+            };
+            if let Err(error) = done {
+                self.handle_storage_error(&error);
+            }
+        }
+    }
+}
+
+/// The topic of the metadata log, which is not a replica.
+pub const METADATA_TOPIC: &str = "__cluster_metadata";
+
+fn assignment(registration: &PartitionRegistration) -> Assignment {
+    Assignment {
+        replicas: registration.replicas.clone(),
+        isr: registration.isr.clone(),
+        leader: registration.leader,
+        leader_epoch: registration.leader_epoch,
+        partition_epoch: registration.partition_epoch,
+    }
+}
+
+/// What the image says of the brokers that hold a partition.
+fn peers(image: &MetadataImage, registration: &PartitionRegistration) -> BTreeMap<NodeId, Peer> {
+    registration
+        .replicas
+        .iter()
+        .filter_map(|&node| {
+            let broker = image.cluster.broker(node)?;
+            Some((node, Peer { broker_epoch: broker.epoch, eligible: broker.is_active() }))
+        })
+        .collect()
+}

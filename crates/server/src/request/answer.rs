@@ -1,0 +1,67 @@
+//! What a handler says.
+
+use ottla_net::Started;
+use ottla_net::network::BoxFuture;
+use ottla_protocol::{Decoder, Message, Request, RequestHeader, Segment, frame};
+use std::future::Future;
+
+/// A handler's answer.
+pub enum Answer<T> {
+    /// Ready.
+    Now(T),
+    /// Comes later; requests behind it on the connection are started meanwhile.
+    Later(BoxFuture<'static, T>),
+    /// There is none (acks=0).
+    Nothing,
+    /// The connection is closed: the client asked for no answers, and there is something it must learn.
+    Close(String),
+}
+
+impl<T> Answer<T> {
+    /// An answer that `future` gives.
+    pub fn later(future: impl Future<Output = T> + Send + 'static) -> Answer<T> {
+        Answer::Later(Box::pin(future))
+    }
+}
+
+/// Decodes a request, hands it to `handler`, and frames the answer.
+pub(crate) fn serve<R: Request>(
+    header: &RequestHeader,
+    mut input: Decoder,
+    handler: impl FnOnce(R) -> Answer<R::Response>,
+) -> Started
+where
+    R::Response: Send + 'static,
+{
+    let version = header.api_version;
+    let request = match R::decode(&mut input, version).and_then(|request| {
+        input.finish()?;
+        Ok(request)
+    }) {
+        Ok(request) => request,
+        Err(error) => return Started::Close(format!("malformed {} v{version}: {error}", R::NAME)),
+    };
+    let correlation_id = header.correlation_id;
+    match handler(request) {
+        Answer::Now(response) => match respond::<R>(correlation_id, version, &response) {
+            Some(segments) => Started::Reply(segments),
+            None => Started::Close(format!("no answer to {} can be written", R::NAME)),
+        },
+        Answer::Later(future) => Started::Later(Box::pin(async move {
+            let response = future.await;
+            respond::<R>(correlation_id, version, &response)
+        })),
+        Answer::Nothing => Started::Nothing,
+        Answer::Close(why) => Started::Close(why),
+    }
+}
+
+fn respond<R: Request>(correlation_id: i32, version: i16, response: &R::Response) -> Option<Vec<Segment>> {
+    match frame::response(correlation_id, R::KEY, version, response) {
+        Ok(segments) => Some(segments),
+        Err(error) => {
+            tracing::error!(message = <R::Response as Message>::NAME, version, %error, "cannot write an answer");
+            None
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Requests on a controller's listeners find their handlers.
+
+use super::answer::{Answer, serve};
+use crate::handlers::cluster::api_versions;
+use crate::handlers::quorum::{cluster, raft};
+use crate::quorum::QuorumHandle;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ottla_controller::Controller;
+use ottla_controller::brokers::Predecessor;
+use ottla_metadata::MetadataImage;
+use ottla_metadata::topic_config::Owner;
+use ottla_net::{Closed, ConnectionInfo, Service, Started};
+use ottla_protocol::messages as m;
+use ottla_protocol::records::metadata::MetadataRecord;
+use ottla_protocol::{ApiKey, Decoder, ErrorCode, Request, RequestHeader};
+use ottla_raft::wire::WireContext;
+use ottla_types::{Decision, NodeId, Now};
+use std::sync::Arc;
+
+/// The APIs that controllers serve; nothing else is advertised.
+pub const CONTROLLER_APIS: &[ApiKey] = &[
+    ApiKey::Fetch,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::CreatePartitions,
+    ApiKey::ElectLeaders,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::Vote,
+    ApiKey::BeginQuorumEpoch,
+    ApiKey::EndQuorumEpoch,
+    ApiKey::DescribeQuorum,
+    ApiKey::AlterPartition,
+    ApiKey::DescribeCluster,
+    ApiKey::BrokerRegistration,
+    ApiKey::BrokerHeartbeat,
+    ApiKey::UnregisterBroker,
+    ApiKey::AllocateProducerIds,
+    ApiKey::ControllerRegistration,
+];
+
+/// Serves the quorum, the brokers, and administrators who come straight here.
+pub struct ControllerService {
+    /// The quorum on this node.
+    pub quorum: QuorumHandle,
+    /// What this node knows to be committed.
+    pub image: Arc<ArcSwap<MetadataImage>>,
+    /// The cluster.
+    pub wire: Arc<WireContext>,
+    /// This node.
+    pub node_id: NodeId,
+}
+
+impl ControllerService {
+    /// Lets the active controller decide. `refused` is the answer of a node that is not it.
+    fn decide<R: Request>(
+        &self,
+        header: &RequestHeader,
+        input: Decoder,
+        decision: impl FnOnce(&mut Controller, R, Now) -> Decision<MetadataRecord, R::Response> + Send + 'static,
+        refused: impl FnOnce(&R) -> R::Response,
+    ) -> Started
+    where
+        R: Send + 'static,
+        R::Response: Send + 'static,
+    {
+        let quorum = self.quorum.clone();
+        serve(header, input, |request: R| {
+            let refused = refused(&request);
+            Answer::later(async move {
+                quorum
+                    .decide(move |controller, now| decision(controller, request, now))
+                    .await
+                    .unwrap_or(refused)
+            })
+        })
+    }
+}
+
+const NOT_CONTROLLER: i16 = ErrorCode::NotController.code();
+
+impl Service for ControllerService {
+    fn start(&self, _: &Arc<ConnectionInfo>, frame: Bytes) -> Started {
+        let mut input = Decoder::new(frame);
+        let header = match RequestHeader::decode(&mut input) {
+            Ok(header) => header,
+            Err(error) => return Started::Close(format!("malformed request header: {error}")),
+        };
+        let (key, version) = (header.api_key, header.api_version);
+        if key == ApiKey::ApiVersions {
+            let image = self.image.load();
+            return api_versions::answer(
+                &header,
+                input,
+                CONTROLLER_APIS,
+                &image,
+                &self.wire.cluster_id,
+                self.node_id,
+            );
+        }
+        if !key.is_valid(version) {
+            return Started::Close(format!("{} has no version {version}", key.name()));
+        }
+        match key {
+            ApiKey::Vote => raft::vote(&self.quorum, &self.wire, &header, input),
+            ApiKey::BeginQuorumEpoch => raft::begin_quorum_epoch(&self.quorum, &self.wire, &header, input),
+            ApiKey::EndQuorumEpoch => raft::end_quorum_epoch(&self.quorum, &self.wire, &header, input),
+            ApiKey::Fetch => raft::fetch(&self.quorum, &self.wire, &header, input),
+            ApiKey::DescribeQuorum => {
+                serve(&header, input, |r| cluster::describe_quorum(&self.quorum, &self.image, r))
+            }
+            ApiKey::DescribeCluster => {
+                serve(&header, input, |r| cluster::describe_cluster(&self.quorum, &self.image, &self.wire, r))
+            }
+            ApiKey::BrokerRegistration => self.decide(
+                &header,
+                input,
+                |controller, request: m::BrokerRegistrationRequest, _| {
+                    controller.handle_broker_registration(&request, Predecessor::Disconnected)
+                },
+                |_| m::BrokerRegistrationResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+            ),
+            ApiKey::BrokerHeartbeat => self.decide(
+                &header,
+                input,
+                |controller, request: m::BrokerHeartbeatRequest, _| {
+                    controller.handle_broker_heartbeat(&request)
+                },
+                |_| m::BrokerHeartbeatResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+            ),
+            ApiKey::ControllerRegistration => self.decide(
+                &header,
+                input,
+                |controller, request: m::ControllerRegistrationRequest, _| {
+                    controller.handle_controller_registration(&request)
+                },
+                |_| m::ControllerRegistrationResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+            ),
+            ApiKey::UnregisterBroker => self.decide(
+                &header,
+                input,
+                |controller, request: m::UnregisterBrokerRequest, _| {
+                    controller.handle_unregister_broker(&request)
+                },
+                |_| m::UnregisterBrokerResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+            ),
+            ApiKey::AlterPartition => self.decide(
+                &header,
+                input,
+                |controller, request: m::AlterPartitionRequest, _| {
+                    controller.handle_alter_partition(&request)
+                },
+                |_| m::AlterPartitionResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+            ),
+            ApiKey::AllocateProducerIds => self.decide(
+                &header,
+                input,
+                |controller, request: m::AllocateProducerIdsRequest, _| {
+                    controller.handle_allocate_producer_ids(&request)
+                },
+                |_| m::AllocateProducerIdsResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+            ),
+            ApiKey::CreateTopics => self.decide(
+                &header,
+                input,
+                |controller, request: m::CreateTopicsRequest, _| {
+                    controller.handle_create_topics(&request, owner(&request))
+                },
+                cluster::topics_not_created,
+            ),
+            ApiKey::DeleteTopics => self.decide(
+                &header,
+                input,
+                |controller, request: m::DeleteTopicsRequest, _| controller.handle_delete_topics(&request),
+                cluster::topics_not_deleted,
+            ),
+            ApiKey::CreatePartitions => self.decide(
+                &header,
+                input,
+                |controller, request: m::CreatePartitionsRequest, _| {
+                    controller.handle_create_partitions(&request)
+                },
+                cluster::partitions_not_created,
+            ),
+            ApiKey::ElectLeaders => self.decide(
+                &header,
+                input,
+                |controller, request: m::ElectLeadersRequest, _| controller.handle_elect_leaders(&request),
+                |_| m::ElectLeadersResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+            ),
+            ApiKey::IncrementalAlterConfigs => self.decide(
+                &header,
+                input,
+                |controller, request: m::IncrementalAlterConfigsRequest, _| {
+                    controller.handle_incremental_alter_configs(&request)
+                },
+                cluster::configs_not_altered,
+            ),
+            other => Started::Close(format!("{} is not served by controllers", other.name())),
+        }
+    }
+
+    fn closed(&self, _: &ConnectionInfo, _: Closed) {}
+}
+
+/// Internal topics are configured as no user may.
+fn owner(request: &m::CreateTopicsRequest) -> Owner {
+    if request.topics.iter().all(|topic| crate::broker::is_internal_topic(&topic.name)) {
+        Owner::Internal
+    } else {
+        Owner::User
+    }
+}

@@ -1,0 +1,104 @@
+//! Requests on a broker's listeners find their handlers.
+
+use super::answer::serve;
+use super::context::RequestContext;
+use crate::broker::Broker;
+use crate::handlers::{cluster, records, topics};
+use bytes::Bytes;
+use ottla_net::{Closed, ConnectionInfo, Service, Started};
+use ottla_protocol::{ApiKey, Decoder, RequestHeader};
+use std::sync::Arc;
+
+/// The APIs that brokers serve; nothing else is advertised.
+pub const BROKER_APIS: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeConfigs,
+    ApiKey::CreatePartitions,
+    ApiKey::ElectLeaders,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeQuorum,
+    ApiKey::DescribeCluster,
+    ApiKey::DescribeTopicPartitions,
+];
+
+/// Serves a broker's clients and its fellow brokers.
+pub struct BrokerService {
+    broker: Arc<Broker>,
+}
+
+impl BrokerService {
+    /// The service of this broker.
+    pub fn new(broker: Arc<Broker>) -> BrokerService {
+        BrokerService { broker }
+    }
+}
+
+impl Service for BrokerService {
+    fn start(&self, connection: &Arc<ConnectionInfo>, frame: Bytes) -> Started {
+        let mut input = Decoder::new(frame);
+        let header = match RequestHeader::decode(&mut input) {
+            Ok(header) => header,
+            Err(error) => return Started::Close(format!("malformed request header: {error}")),
+        };
+        let (key, version) = (header.api_key, header.api_version);
+        if key == ApiKey::ApiVersions {
+            return cluster::api_versions::start(&self.broker, &header, input);
+        }
+        if !key.is_valid(version) {
+            return Started::Close(format!("{} has no version {version}", key.name()));
+        }
+        let context = RequestContext {
+            connection: connection.clone(),
+            number: connection.received(),
+            version,
+            client_id: header.client_id.clone().unwrap_or_default(),
+        };
+        let broker = &self.broker;
+        match key {
+            ApiKey::Produce => serve(&header, input, |r| records::produce::handle(broker, &context, r)),
+            ApiKey::Fetch => serve(&header, input, |r| records::fetch::handle(broker, context, r)),
+            ApiKey::ListOffsets => {
+                serve(&header, input, |r| records::list_offsets::handle(broker, &context, r))
+            }
+            ApiKey::OffsetForLeaderEpoch => {
+                serve(&header, input, |r| records::offset_for_leader_epoch::handle(broker, r))
+            }
+            ApiKey::InitProducerId => serve(&header, input, |r| records::init_producer_id::handle(broker, r)),
+            ApiKey::Metadata => serve(&header, input, |r| cluster::metadata::handle(broker, &context, r)),
+            ApiKey::DescribeCluster => {
+                serve(&header, input, |r| cluster::describe_cluster::handle(broker, &context, r))
+            }
+            ApiKey::DescribeTopicPartitions => {
+                serve(&header, input, |r| topics::describe_topic_partitions::handle(broker, r))
+            }
+            ApiKey::DescribeConfigs => {
+                serve(&header, input, |r| topics::describe_configs::handle(broker, &r))
+            }
+            ApiKey::CreateTopics => serve(&header, input, |r| topics::forwarded::create_topics(broker, r)),
+            ApiKey::DeleteTopics => serve(&header, input, |r| topics::forwarded::delete_topics(broker, r)),
+            ApiKey::CreatePartitions => {
+                serve(&header, input, |r| topics::forwarded::create_partitions(broker, r))
+            }
+            ApiKey::ElectLeaders => serve(&header, input, |r| topics::forwarded::elect_leaders(broker, r)),
+            ApiKey::IncrementalAlterConfigs => {
+                serve(&header, input, |r| topics::forwarded::incremental_alter_configs(broker, r))
+            }
+            ApiKey::DescribeQuorum => {
+                serve(&header, input, |r| topics::forwarded::describe_quorum(broker, r))
+            }
+            other => Started::Close(format!("{} is not served by brokers", other.name())),
+        }
+    }
+
+    fn closed(&self, connection: &ConnectionInfo, _: Closed) {
+        self.broker.sessions_closed(connection);
+    }
+}
