@@ -109,8 +109,9 @@ impl Log {
         self.log_start = self.log_start.max(first);
         // Recovery synced what it checked.
         self.durable_end = self.log_end;
+        // A snapshot from before the log starts, or from beyond its end, is another history's.
         let end = self.log_end;
-        self.remove_snapshots(|snapshot| snapshot > end)
+        self.remove_snapshots(|snapshot| snapshot < first || snapshot > end)
     }
 
     /// Reads the lineage, and puts right what may not have been durable with what recovery saw in the log.
