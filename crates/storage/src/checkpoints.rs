@@ -134,9 +134,17 @@ mod tests {
 
     #[test]
     fn a_malformed_checkpoint_is_refused() {
-        for text in
-            ["", "1\n0\n", "0\n", "0\nx\n", "0\n2\na 0 1\n", "0\n1\na 0\n", "0\n1\na 0 1 2\n", "0\n1\n\n", "0\n1\na 0 1"]
-        {
+        for text in [
+            "",
+            "1\n0\n",
+            "0\n",
+            "0\nx\n",
+            "0\n2\na 0 1\n",
+            "0\n1\na 0\n",
+            "0\n1\na 0 1 2\n",
+            "0\n1\n\n",
+            "0\n1\na 0 1",
+        ] {
             assert!(parse(text.as_bytes(), offset_entry).is_err(), "{text:?}");
         }
         assert!(parse_epochs(b"0\n2\n1 5\n1 6\n").is_err());

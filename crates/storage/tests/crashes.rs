@@ -3,6 +3,8 @@
 //! The model is the list of batches appended. After a kill the log holds exactly them; after a power loss it
 //! holds a prefix of them that reaches at least to the durable end.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use ottla_records::{BatchBuilder, BatchHeader, EndTxnMarker, Origin, batches};
 use ottla_storage::sim_disk::FaultOn;
 use ottla_storage::{AppendError, Disk, FlushTarget, Log, LogConfig, Recovery, SimDisk};
@@ -162,7 +164,7 @@ impl World {
     fn append_bytes(&mut self, mut bytes: Vec<u8>, origin: Origin) {
         let (now, epoch) = (self.now(), self.epoch);
         let info = self.log().append_as_leader(&mut bytes, epoch, origin, now).unwrap();
-        assert!(!info.duplicate);
+        assert!(!info.duplicate, "seed {}", self.seed);
         self.note(bytes);
     }
 
@@ -327,7 +329,7 @@ impl World {
 #[test]
 fn a_kill_takes_nothing_and_a_power_loss_only_what_was_not_durable() {
     let mut total = Counts::default();
-    for seed in 0..20000 {
+    for seed in 0..1000 {
         let mut world = World::new(seed);
         for _ in 0..120 {
             world.step();

@@ -2,6 +2,8 @@
 //! classes: batches of all codecs, an idempotent and a transactional producer, an aborted and a committed
 //! transaction, two leader epochs, two segments.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use ottla_records::{BatchMut, Origin, batches};
 use ottla_storage::{AtLeast, Disk, Log, LogConfig, Recovery, SimDisk, producer_snapshot};
 use ottla_types::{LeaderEpoch, Monotonic, Now, Offset, ProducerId, Timestamp};

@@ -1,5 +1,7 @@
 //! The log on the machine's own disk.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use ottla_records::{BatchBuilder, Origin, batches};
 use ottla_storage::{AtLeast, DirLock, Log, LogConfig, LogDirectory, RealDisk, Recovery};
 use ottla_types::{BrokerEpoch, LeaderEpoch, Monotonic, Now, Offset, Timestamp, TopicPartition};

@@ -101,6 +101,8 @@ impl Log {
                 self.delete_files(segment, now)?;
             }
             self.remove_snapshots(|_| true)?;
+            // What is gone must not come back beside what is written from here on.
+            self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
             let start = self.log_start;
             self.segments.insert(start, Segment::create(&self.disk, &self.dir, start, now.wall)?);
             self.log_end = start;
@@ -165,14 +167,14 @@ impl Log {
     /// crash took back what the checkpoint did not say yet.
     fn complete_epochs(&mut self, is_empty: bool) -> Result<(), StorageError> {
         let known = self.epochs.entries().to_vec();
-        let Some(first) = known.first().filter(|first| !is_empty && first.start_offset > self.log_start)
-        else {
+        let upper = known.first().map_or(self.log_end, |first| first.start_offset);
+        if is_empty || upper <= self.log_start {
             return Ok(());
-        };
-        let before = self.scan_epochs(first.start_offset)?;
+        }
+        let before = self.scan_epochs(upper)?;
         self.epochs.clear();
         for (epoch, start_offset) in before.starts {
-            if epoch.is_some() && epoch <= first.epoch {
+            if epoch.is_some() && known.first().is_none_or(|first| epoch <= first.epoch) {
                 self.epochs.assign(epoch, start_offset);
             }
         }
