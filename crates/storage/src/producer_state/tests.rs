@@ -61,6 +61,15 @@ fn an_unknown_producer_starts_anywhere() {
 }
 
 #[test]
+fn what_came_before_a_gap_in_the_sequence_is_no_duplicate_any_more() {
+    let mut states = states();
+    states.update(&header(3, 4, 2, 110), None);
+
+    assert_eq!(states.get(ID).unwrap().batches.len(), 1);
+    assert_eq!(states.check(&header(3, 6, 2, 0), None, Origin::Client), Ok(None));
+}
+
+#[test]
 fn sequences_wrap_to_zero() {
     let mut states = ProducerStates::new(Offset(0));
     states.update(&header(0, i32::MAX - 1, 4, 0), None);
