@@ -83,6 +83,10 @@ fn format(lines: impl Iterator<Item = impl Display>) -> Vec<u8> {
 
 fn parse<T>(bytes: &[u8], entry: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
+    // A file torn within its last number would pass for another one.
+    if !text.ends_with('\n') {
+        return Err("its last line has no end".to_owned());
+    }
     let mut lines = text.lines();
     if lines.next() != Some(VERSION) {
         return Err(format!("its version is not {VERSION}"));
@@ -130,9 +134,17 @@ mod tests {
 
     #[test]
     fn a_malformed_checkpoint_is_refused() {
-        for text in
-            ["", "1\n0\n", "0\n", "0\nx\n", "0\n2\na 0 1\n", "0\n1\na 0\n", "0\n1\na 0 1 2\n", "0\n1\n\n"]
-        {
+        for text in [
+            "",
+            "1\n0\n",
+            "0\n",
+            "0\nx\n",
+            "0\n2\na 0 1\n",
+            "0\n1\na 0\n",
+            "0\n1\na 0 1 2\n",
+            "0\n1\n\n",
+            "0\n1\na 0 1",
+        ] {
             assert!(parse(text.as_bytes(), offset_entry).is_err(), "{text:?}");
         }
         assert!(parse_epochs(b"0\n2\n1 5\n1 6\n").is_err());

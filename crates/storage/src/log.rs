@@ -42,6 +42,8 @@ pub struct Log {
     epochs: LeaderEpochs,
     /// The lineage's file, when what is in it may not survive a power loss.
     epochs_unsynced: Option<Arc<dyn DiskFile>>,
+    /// Producer snapshots that may not survive a power loss.
+    snapshots_unsynced: Vec<Arc<dyn DiskFile>>,
     /// How often names in the directory changed, and how many of these changes survive a power loss.
     names_changed: u64,
     names_synced: u64,
@@ -284,7 +286,8 @@ impl Log {
         self.producers.advance(self.log_end);
         let path = file_names::path(&self.dir, self.log_end, file_names::SNAPSHOT);
         let bytes = producer_snapshot::encode(self.producers.iter());
-        self.disk.replace(&path, &bytes).at("write", &path)?;
+        self.snapshots_unsynced.push(self.disk.replace(&path, &bytes).at("write", &path)?);
+        self.names_changed += 1;
         Ok(())
     }
 

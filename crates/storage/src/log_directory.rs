@@ -1,6 +1,6 @@
 //! A log directory: who may use it, whether its last user ended in order, and which logs it holds.
 
-use crate::disk::{DirLock, Disk, read_if_exists};
+use crate::disk::{DirLock, Disk, parent, read_if_exists};
 use crate::error::{IoContext, StorageError};
 use ottla_types::{BrokerEpoch, TopicPartition, Uuid};
 use std::path::{Path, PathBuf};
@@ -68,6 +68,7 @@ impl LogDirectory {
     /// [`StorageError::Io`] of kind `WouldBlock` when another process has it.
     pub fn open(disk: Arc<dyn Disk>, path: PathBuf) -> Result<LogDirectory, StorageError> {
         disk.create_dir_all(&path).at("create", &path)?;
+        disk.sync_dir(parent(&path)).at("sync", parent(&path))?;
         let lock_path = path.join(LOCK);
         let lock = disk.lock(&lock_path).at("lock", &lock_path)?;
         Ok(LogDirectory { disk, path, _lock: lock })

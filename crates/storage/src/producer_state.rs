@@ -166,6 +166,12 @@ impl ProducerStates {
         if header.is_control() {
             return None;
         }
+        // A batch that was let in though it does not follow came when the earlier ones were forgotten: they must
+        // not make a later one look repeated.
+        let last = state.last_sequence();
+        if last != NO_SEQUENCE && header.base_sequence != add_sequence(last, 1) {
+            state.batches.clear();
+        }
         if state.batches.len() == BATCHES_MAX {
             state.batches.pop_front();
         }
@@ -255,8 +261,7 @@ fn check_sequence(state: &ProducerState, header: &BatchHeader) -> Result<(), Pro
     let (got, last) = (header.base_sequence, state.last_sequence());
     let expected =
         if header.producer_epoch == state.epoch && last != NO_SEQUENCE { add_sequence(last, 1) } else { 0 };
-    // A producer's first batch after a marker alone was seen may have any place in its sequence only if it
-    // starts it: what came before it is not known to be lost.
+    // Where only a marker is known of this epoch, the first batch starts the sequence.
     if got == expected {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use crate::scan::{self, Found, ScanError};
 use crate::time_index::{TimeIndex, TimestampOffset};
 use crate::transaction_index::TransactionIndex;
 use ottla_records::{BatchHeader, BatchView, batches};
-use ottla_types::{FileRegion, Offset, ReadAt, Timestamp};
+use ottla_types::{FileRegion, LeaderEpoch, Offset, ReadAt, Timestamp};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -132,6 +132,7 @@ impl Segment {
         (self.latest, self.first_timestamp, self.bytes_since_index_entry) = (None, None, 0);
         let file_size = self.size;
         let mut next_offset = self.base_offset;
+        let mut latest_epoch = LeaderEpoch::NONE;
         let mut buffer = Vec::new();
         self.size = 0;
         for found in scan::headers(&Arc::clone(&self.file), 0, file_size) {
@@ -147,14 +148,20 @@ impl Segment {
                 Err(error) => return Err(self.scan_error(error)),
             };
             let header = *batch.header();
+            // Offset and epoch are not under the crc.
             if header.base_offset < next_offset
+                || header.leader_epoch < latest_epoch
                 || header.last_offset() - self.base_offset > i64::from(i32::MAX)
             {
                 break;
             }
+            latest_epoch = header.leader_epoch;
             each(&header);
             self.index(&header, config)?;
             next_offset = header.next_offset();
+        }
+        if let Some(latest) = self.latest {
+            self.time_index.maybe_append(latest)?;
         }
         let truncated_bytes = file_size - self.size;
         self.file.truncate(self.size).at("truncate", &self.path)?;
@@ -399,6 +406,13 @@ impl Segment {
             file.sync().at("sync", &self.path)?;
         }
         Ok(())
+    }
+
+    pub(crate) fn sync_transaction_index(&self) -> Result<(), StorageError> {
+        match self.transaction_index.file() {
+            Some(file) => file.sync().at("sync", &self.path),
+            None => Ok(()),
+        }
     }
 
     /// Notes an aborted transaction whose marker is in this segment.

@@ -66,6 +66,7 @@ impl Log {
         let mut files: Vec<_> =
             self.segments.range(first..).flat_map(|(_, segment)| segment.files()).collect();
         files.extend(self.epochs_unsynced.clone());
+        files.extend(self.snapshots_unsynced.iter().cloned());
         Some(FlushTarget {
             disk: Arc::clone(&self.disk),
             dir: self.dir.clone(),

@@ -4,7 +4,7 @@
 use super::Log;
 use crate::checkpoints;
 use crate::config::LogConfig;
-use crate::disk::{Disk, read_if_exists, remove_if_exists};
+use crate::disk::{Disk, parent, read_if_exists, remove_if_exists};
 use crate::error::{IoContext, StorageError};
 use crate::file_names::{self, CLEANED, DELETED, SEGMENT_SUFFIXES, SWAP, TEMPORARY};
 use crate::producer_snapshot;
@@ -59,6 +59,7 @@ impl Log {
         now: Now,
     ) -> Result<(Log, RecoveryReport), StorageError> {
         disk.create_dir_all(&dir).at("create", &dir)?;
+        disk.sync_dir(parent(&dir)).at("sync", parent(&dir))?;
         remove_leftovers(&*disk, &dir)?;
         let mut report = RecoveryReport::default();
         let (segments, mut found) = open_segments(&disk, &dir, &config, recovery, now, &mut report)?;
@@ -69,6 +70,7 @@ impl Log {
             durable_end: Offset::ZERO,
             epochs: LeaderEpochs::new(),
             epochs_unsynced: None,
+            snapshots_unsynced: Vec::new(),
             names_changed: 1,
             names_synced: 0,
             truncations: 0,
@@ -83,6 +85,7 @@ impl Log {
         log.find_bounds(now)?;
         log.load_epochs(&mut found, &mut report)?;
         log.load_producers(&recovered)?;
+        log.sync_recovered(&recovered)?;
         log.assert_ordered();
         Ok((log, report))
     }
@@ -98,6 +101,8 @@ impl Log {
                 self.delete_files(segment, now)?;
             }
             self.remove_snapshots(|_| true)?;
+            // What is gone must not come back beside what is written from here on.
+            self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
             let start = self.log_start;
             self.segments.insert(start, Segment::create(&self.disk, &self.dir, start, now.wall)?);
             self.log_end = start;
@@ -106,8 +111,9 @@ impl Log {
         self.log_start = self.log_start.max(first);
         // Recovery synced what it checked.
         self.durable_end = self.log_end;
+        // A snapshot from before the log starts, or from beyond its end, is another history's.
         let end = self.log_end;
-        self.remove_snapshots(|snapshot| snapshot > end)
+        self.remove_snapshots(|snapshot| snapshot < first || snapshot > end)
     }
 
     /// Reads the lineage, and puts right what may not have been durable with what recovery saw in the log.
@@ -125,7 +131,7 @@ impl Log {
             None if is_empty => {}
             None => {
                 report.epochs_rebuilt = true;
-                *found = self.scan_epochs()?;
+                *found = self.scan_epochs(Offset::MAX)?;
             }
         }
         if let Some(from) = found.from {
@@ -137,18 +143,58 @@ impl Log {
             }
         }
         self.epochs.truncate_from_end(self.log_end);
+        self.complete_epochs(is_empty)?;
         self.epochs.truncate_from_start(self.log_start);
         if Some(checkpoints::format_epochs(&self.epochs)) != on_disk && (on_disk.is_some() || !is_empty) {
-            self.write_epochs()?;
+            self.write_epochs_durably()?;
         }
         Ok(())
     }
 
-    fn scan_epochs(&self) -> Result<Recovered, StorageError> {
+    /// Makes durable what recovery rebuilt last: flushes start from the durable end, which is beyond it.
+    fn sync_recovered(&mut self, recovered: &BTreeSet<Offset>) -> Result<(), StorageError> {
+        for segment in recovered.iter().filter_map(|base_offset| self.segments.get(base_offset)) {
+            segment.sync_transaction_index()?;
+        }
+        if !recovered.is_empty() {
+            self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
+            self.names_synced = self.names_changed;
+        }
+        Ok(())
+    }
+
+    /// Finds the epochs of the first records, if the lineage starts later: the log start had moved forward, and a
+    /// crash took back what the checkpoint did not say yet.
+    fn complete_epochs(&mut self, is_empty: bool) -> Result<(), StorageError> {
+        let known = self.epochs.entries().to_vec();
+        let upper = known.first().map_or(self.log_end, |first| first.start_offset);
+        if is_empty || upper <= self.log_start {
+            return Ok(());
+        }
+        let before = self.scan_epochs(upper)?;
+        self.epochs.clear();
+        for (epoch, start_offset) in before.starts {
+            if epoch.is_some() && known.first().is_none_or(|first| epoch <= first.epoch) {
+                self.epochs.assign(epoch, start_offset);
+            }
+        }
+        for entry in &known {
+            // The first may have started earlier than the log did when this was written.
+            self.epochs.assign(entry.epoch, entry.start_offset);
+        }
+        Ok(())
+    }
+
+    /// The epochs of the batches before `upper`.
+    fn scan_epochs(&self, upper: Offset) -> Result<Recovered, StorageError> {
         let mut epochs = Recovered { from: Some(Offset::ZERO), ..Recovered::default() };
-        for segment in self.segments.values() {
+        for (_, segment) in self.segments.range(..upper) {
             for found in segment.headers(0) {
-                epochs.note(&segment.found(found)?.header);
+                let header = segment.found(found)?.header;
+                if header.base_offset >= upper {
+                    break;
+                }
+                epochs.note(&header);
             }
         }
         Ok(epochs)
@@ -220,7 +266,10 @@ impl Recovered {
 /// Removes what an interrupted change left. A compaction that was putting its outcome in place is not finished
 /// by us: its files say which, and which it replaces only Kafka's own start tells.
 fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-    for entry in disk.list(dir).at("list", dir)? {
+    let entries = disk.list(dir).at("list", dir)?;
+    let log_of = |name: &str| file_names::offset(name, file_names::LOG);
+    let logs: BTreeSet<Offset> = entries.iter().filter_map(|entry| log_of(&entry.name)).collect();
+    for entry in entries {
         let path = dir.join(&entry.name);
         if entry.name.ends_with(SWAP) {
             return Err(StorageError::invalid(
@@ -228,7 +277,9 @@ fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
                 "a compaction was interrupted while it replaced segments",
             ));
         }
-        if [CLEANED, DELETED, TEMPORARY].iter().any(|suffix| entry.name.ends_with(suffix)) {
+        let index_of = |suffix: &&str| file_names::offset(&entry.name, suffix);
+        let is_orphan = SEGMENT_SUFFIXES.iter().find_map(index_of).is_some_and(|base| !logs.contains(&base));
+        if is_orphan || [CLEANED, DELETED, TEMPORARY].iter().any(|suffix| entry.name.ends_with(suffix)) {
             remove_if_exists(disk, &path).at("remove", &path)?;
         }
     }

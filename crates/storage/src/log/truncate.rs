@@ -20,9 +20,13 @@ impl Log {
     /// # Errors
     /// [`StorageError`]; the log is closed to changes then.
     pub fn truncate_to(&mut self, offset: Offset, now: Now) -> Result<Offset, StorageError> {
-        if offset <= self.log_start && offset < self.log_end {
-            self.truncate_fully_and_start_at(offset, now)?;
-            return Ok(offset);
+        if self.failed {
+            return Err(StorageError::Failed { path: self.dir.clone() });
+        }
+        if offset < self.log_end && self.cut_offset(offset)? <= self.log_start {
+            let start = offset.min(self.log_start);
+            self.truncate_fully_and_start_at(start, now)?;
+            return Ok(start);
         }
         self.guarded(|log| {
             if offset < log.log_end {
@@ -57,6 +61,12 @@ impl Log {
         })
     }
 
+    /// Where the log would end if it were cut at `offset`: where the batch starts that holds it.
+    fn cut_offset(&self, offset: Offset) -> Result<Offset, StorageError> {
+        let found = self.segment_floor(offset).map(|segment| segment.find(offset)).transpose()?.flatten();
+        Ok(found.map_or(offset, |found| found.header.base_offset.min(offset)))
+    }
+
     fn cut(&mut self, offset: Offset, now: Now) -> Result<(), StorageError> {
         self.truncations += 1;
         while self.active().base_offset >= offset && self.segments.len() > 1 {
@@ -72,7 +82,7 @@ impl Log {
         self.load_producers(&BTreeSet::new())
     }
 
-    fn write_epochs_durably(&mut self) -> Result<(), StorageError> {
+    pub(super) fn write_epochs_durably(&mut self) -> Result<(), StorageError> {
         let path = self.dir.join(checkpoints::LEADER_EPOCH);
         self.disk.write_atomically(&path, &checkpoints::format_epochs(&self.epochs)).at("write", &path)?;
         self.epochs_unsynced = None;
