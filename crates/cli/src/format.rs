@@ -3,7 +3,6 @@
 use crate::{output, properties_file};
 use anyhow::{Context, Result};
 use ottla_metadata::MetadataVersion;
-use ottla_net::Clock;
 use ottla_server::format::{self, Formatted};
 use ottla_storage::RealDisk;
 use ottla_types::Random;
@@ -34,20 +33,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let formatted = if arguments.ignore_formatted { Formatted::Ignore } else { Formatted::Refuse };
     let mut random = Random::new(seed());
-    let lines =
-        format::format(&RealDisk, &config, &arguments.cluster_id, level, formatted, &mut random)?;
+    let lines = format::format(&RealDisk, &config, &arguments.cluster_id, level, formatted, &mut random)?;
     lines.iter().for_each(output::line);
     Ok(())
 }
 
-/// A number that no other process on this machine has.
+/// A number that no other process has.
 pub(crate) fn seed() -> u64 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let wall = runtime.map_or(0, |runtime| {
-        let _entered = runtime.enter();
-        Clock::new().now().wall.0
-    });
     // Hashing with the standard library's random keys is its one way to ask the system for randomness.
     use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one((wall, std::process::id()))
+    RandomState::new().hash_one(std::process::id())
 }
