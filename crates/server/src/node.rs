@@ -79,6 +79,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// How long connections may take to come to rest.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
+/// A port that is ours, and the listener it belongs to.
+type NamedPort = (String, Box<dyn Bound>);
+
 /// What a node runs on.
 #[derive(Clone)]
 pub struct Environment {
@@ -114,7 +117,7 @@ struct BrokerParts {
     leaving: watch::Sender<bool>,
     listening: watch::Sender<bool>,
     applied: watch::Receiver<Offset>,
-    bound: Vec<(String, Box<dyn Bound>)>,
+    bound: Vec<NamedPort>,
     listeners: Vec<Listener>,
     tasks: Vec<Task>,
 }
@@ -387,7 +390,7 @@ fn start_broker(
     directory: &NodeDirectory,
     channel: ControllerChannel,
     committed: mpsc::Receiver<Committed>,
-    bound: Vec<(String, Box<dyn Bound>)>,
+    bound: Vec<NamedPort>,
     incarnation_id: Uuid,
     seed: u64,
     io: IoPool,
@@ -497,7 +500,7 @@ async fn housekeeping(broker: Arc<Broker>, io: IoPool) {
 }
 
 /// Takes possession of every listener's port. A host that stands for several addresses gets one each.
-fn bind_all(config: &NodeConfig, network: &dyn Network) -> Result<Vec<(String, Box<dyn Bound>)>, StartError> {
+fn bind_all(config: &NodeConfig, network: &dyn Network) -> Result<Vec<NamedPort>, StartError> {
     let mut bound = Vec::new();
     for listener in config.broker_listeners().chain(config.bound_controller_listeners()) {
         let failed = |address: String, source: io::Error| StartError::Bind {

@@ -110,19 +110,18 @@ impl Lifecycle {
         let request = self.registration();
         loop {
             let why = match self.controller.call(&request).await {
-                Ok(response) => match ErrorCode::try_from(response.error_code) {
-                    Ok(ErrorCode::None) => {
+                Ok(response) => match ErrorCode::from(response.error_code) {
+                    ErrorCode::None => {
                         let epoch = BrokerEpoch(response.broker_epoch);
                         tracing::info!(%epoch, "registered");
                         self.epoch.send_replace(epoch);
                         self.standing.send_replace(Standing::Fenced);
                         return Ok(epoch);
                     }
-                    Ok(error) => match refusal(error) {
+                    error => match refusal(error) {
                         Some(refused) => return Err(refused),
                         None => error.name().to_owned(),
                     },
-                    Err(_) => format!("error {}", response.error_code),
                 },
                 Err(error) => error.to_string(),
             };
@@ -158,7 +157,7 @@ impl Lifecycle {
                 (if eager { EAGER } else { interval }, false)
             }
             Ok(response) => {
-                let error = ErrorCode::try_from(response.error_code).unwrap_or(ErrorCode::UnknownServerError);
+                let error = ErrorCode::from(response.error_code);
                 tracing::warn!(error = error.name(), "heartbeat refused");
                 let unknown = matches!(error, ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered);
                 (EAGER, unknown)

@@ -108,7 +108,8 @@ impl Fetcher {
             match outcome {
                 None => {}
                 Some(Ok(response)) => {
-                    if !self.handle_response(response, &followed, &positions) && !self.pause(BACKOFF).await {
+                    let well = self.handle_response(response, &followed, &positions);
+                    if !well && !self.pause(BACKOFF).await {
                         return;
                     }
                 }
@@ -221,14 +222,13 @@ impl Fetcher {
 
     fn handle_partition(&self, replica: &Replica, asked: FetchPosition, data: PartitionData) -> bool {
         let now = self.broker.clock.now();
-        match ErrorCode::try_from(data.error_code) {
-            Ok(ErrorCode::None) => {}
-            Ok(ErrorCode::OffsetOutOfRange) => return self.start_over(replica, asked, &data),
-            Ok(error) => {
+        match ErrorCode::from(data.error_code) {
+            ErrorCode::None => {}
+            ErrorCode::OffsetOutOfRange => return self.start_over(replica, asked, &data),
+            error => {
                 tracing::debug!(partition = %replica.name, error = error.name(), "not fetched");
                 return false;
             }
-            Err(_) => return false,
         }
         let diverging = OffsetAndEpoch {
             epoch: LeaderEpoch(data.diverging_epoch.epoch),

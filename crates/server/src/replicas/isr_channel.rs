@@ -106,8 +106,8 @@ fn take_answers(
             let Some(replica) = replicas.get(at) else { continue };
             let Some(change) = waiting.get(&at) else { continue };
             let mut effects = Effects::default();
-            match ErrorCode::try_from(answer.error_code) {
-                Ok(ErrorCode::None) => {
+            match ErrorCode::from(answer.error_code) {
+                ErrorCode::None => {
                     let isr = answer.isr.iter().copied().map(NodeId).collect();
                     let now = replicas.clock().monotonic();
                     replica.lock().handle_isr_committed(
@@ -119,17 +119,15 @@ fn take_answers(
                     );
                     waiting.remove(&at);
                 }
-                Ok(ErrorCode::IneligibleReplica | ErrorCode::OperationNotAttempted) => {
+                ErrorCode::IneligibleReplica | ErrorCode::OperationNotAttempted => {
                     replica.lock().handle_isr_refused(change.partition_epoch);
                     waiting.remove(&at);
                 }
-                Ok(
-                    ErrorCode::UnknownTopicId
-                    | ErrorCode::UnknownTopicOrPartition
-                    | ErrorCode::FencedLeaderEpoch
-                    | ErrorCode::InvalidUpdateVersion
-                    | ErrorCode::InvalidRequest,
-                ) => {
+                ErrorCode::UnknownTopicId
+                | ErrorCode::UnknownTopicOrPartition
+                | ErrorCode::FencedLeaderEpoch
+                | ErrorCode::InvalidUpdateVersion
+                | ErrorCode::InvalidRequest => {
                     // The image will say what holds; until then the maximal set stays.
                     waiting.remove(&at);
                 }

@@ -54,7 +54,7 @@ pub struct ControllerService {
 
 impl ControllerService {
     /// Lets the active controller decide. `refused` is the answer of a node that is not it.
-    fn decide<R: Request>(
+    fn decide<R>(
         &self,
         header: &RequestHeader,
         input: Decoder,
@@ -62,7 +62,7 @@ impl ControllerService {
         refused: impl FnOnce(&R) -> R::Response,
     ) -> Started
     where
-        R: Send + 'static,
+        R: Request + Send + 'static,
         R::Response: Send + 'static,
     {
         let quorum = self.quorum.clone();

@@ -87,9 +87,9 @@ async fn create(broker: &Broker, names: &[String]) -> Vec<(String, ErrorCode)> {
         Ok(response) => response
             .topics
             .into_iter()
-            .filter_map(|topic| match ErrorCode::try_from(topic.error_code) {
-                Ok(ErrorCode::None | ErrorCode::TopicAlreadyExists) => None,
-                Ok(error @ (ErrorCode::InvalidTopicException | ErrorCode::InvalidReplicationFactor)) => {
+            .filter_map(|topic| match ErrorCode::from(topic.error_code) {
+                ErrorCode::None | ErrorCode::TopicAlreadyExists => None,
+                error @ (ErrorCode::InvalidTopicException | ErrorCode::InvalidReplicationFactor) => {
                     tracing::warn!(topic = topic.name, reason = topic.error_message, "cannot create topic");
                     Some((topic.name, error))
                 }

@@ -1,0 +1,201 @@
+//! Real nodes in a directory of their own, on ports of their own.
+
+use crate::eventually;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long anything may take that should take well under a second: the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The cluster id of every test.
+const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAZA";
+
+/// Nodes that are killed when the test ends.
+pub struct Cluster {
+    directory: TempDir,
+    nodes: Vec<Node>,
+}
+
+/// One node: combined broker and controller.
+pub struct Node {
+    /// Its `node.id`, from 1.
+    pub id: usize,
+    /// Where clients reach it.
+    pub port: u16,
+    directory: PathBuf,
+    child: Option<Child>,
+    /// How much its earlier lives have logged.
+    logged_before: usize,
+}
+
+impl Cluster {
+    /// Formats and starts `count` nodes with Ottla's defaults, and waits until all serve. `extra` is added to
+    /// every `server.properties`.
+    pub fn start(count: usize, extra: &str) -> Cluster {
+        let directory = tempfile::tempdir().expect("a directory for the test");
+        let ports = free_ports(2 * count);
+        let voters: Vec<String> =
+            (1..=count).map(|id| format!("{id}@localhost:{}", ports[count + id - 1])).collect();
+        let factor = count.min(3);
+        let nodes = (1..=count)
+            .map(|id| {
+                let node = Node {
+                    id,
+                    port: ports[id - 1],
+                    directory: directory.path().join(id.to_string()),
+                    child: None,
+                    logged_before: 0,
+                };
+                fs::create_dir_all(&node.directory).expect("a directory for the node");
+                let text = format!(
+                    "process.roles=broker,controller\nnode.id={id}\n\
+                     controller.listener.names=CONTROLLER\n\
+                     listeners=PLAINTEXT://localhost:{},CONTROLLER://localhost:{}\n\
+                     controller.quorum.voters={}\nlog.dirs={}\n\
+                     default.replication.factor={factor}\nmin.insync.replicas={}\n\
+                     offsets.topic.replication.factor={factor}\n{extra}\n",
+                    node.port,
+                    ports[count + id - 1],
+                    voters.join(","),
+                    node.data().display(),
+                    factor.min(2),
+                );
+                fs::write(node.properties(), text).expect("a file for the node");
+                node
+            })
+            .collect();
+        let mut cluster = Cluster { directory, nodes };
+        for index in 0..count {
+            let node = &cluster.nodes[index];
+            run(Command::new(binary()).args(["format", "-t", CLUSTER_ID, "-c"]).arg(node.properties()));
+        }
+        for node in &mut cluster.nodes {
+            node.spawn();
+        }
+        for node in &cluster.nodes {
+            node.wait_until_serving();
+        }
+        cluster
+    }
+
+    /// The addresses of all nodes, for `-b`.
+    pub fn bootstrap(&self) -> String {
+        let addresses: Vec<String> = self.nodes.iter().map(|n| format!("localhost:{}", n.port)).collect();
+        addresses.join(",")
+    }
+
+    /// The node with this id.
+    pub fn node(&mut self, id: usize) -> &mut Node {
+        &mut self.nodes[id - 1]
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Where everything is.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Node {
+    /// Where its logs are.
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("server.log")).unwrap_or_default()
+    }
+
+    /// Starts it again, and waits until it serves.
+    pub fn start(&mut self) {
+        self.spawn();
+        self.wait_until_serving();
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("the node runs");
+        child.kill().expect("the child is ours");
+        child.wait().expect("the child is ours");
+    }
+
+    /// Ends it as `kill` does, and waits until it has stopped in order.
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().expect("the node runs");
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::TERM).expect("the child is ours");
+        let status = eventually("the node stops", PATIENCE, || child.try_wait().expect("the child is ours"));
+        assert!(status.success(), "node {} stopped with {status}:\n{}", self.id, self.log());
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.directory.join("server.properties")
+    }
+
+    fn spawn(&mut self) {
+        assert!(self.child.is_none(), "the node runs already");
+        self.logged_before = self.log().len();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.join("server.log"))
+            .expect("a log file");
+        let child = Command::new(binary())
+            .arg("server")
+            .arg(self.properties())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the binary is built by `cargo xtask test`");
+        self.child = Some(child);
+    }
+
+    fn wait_until_serving(&self) {
+        eventually(&format!("node {} serves", self.id), PATIENCE, || {
+            self.log()[self.logged_before..].contains("Kafka Server started").then_some(())
+        });
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The `ottla` that was built with these tests.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a file");
+    let profile = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
+    let binary = profile.join("ottla");
+    assert!(binary.exists(), "{} is missing: run `cargo xtask test`", binary.display());
+    binary
+}
+
+/// Ports that nobody listens on, until somebody else takes one.
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port")).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("it is bound").port()).collect()
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("the binary is built by `cargo xtask test`");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
+}

@@ -1,0 +1,38 @@
+//! A cluster of one: everything that is acknowledged is there again after `kill -9`, and after a planned stop.
+
+use ottla_e2e::{Cluster, kcat};
+
+fn numbers(range: std::ops::Range<u32>) -> (String, Vec<String>) {
+    let lines: Vec<String> = range.map(|n| format!("record {n:05}")).collect();
+    (lines.iter().map(|line| format!("{line}\n")).collect(), lines)
+}
+
+#[test]
+fn what_is_acknowledged_survives_a_kill_and_a_stop() {
+    let mut cluster = Cluster::start(1, "num.partitions=3");
+    let (first, mut expected) = numbers(0..1000);
+    kcat::produce(&cluster, "t", &first);
+    assert_eq!(kcat::consume_all(&cluster, "t"), expected);
+
+    cluster.node(1).kill();
+    cluster.node(1).start();
+    assert_eq!(kcat::consume_all(&cluster, "t"), expected);
+
+    let (second, more) = numbers(1000..1500);
+    kcat::run(&cluster, &["-P", "-t", "t", "-X", "enable.idempotence=true", "-z", "zstd"], &second);
+    expected.extend(more);
+    cluster.node(1).stop();
+    cluster.node(1).start();
+    assert_eq!(kcat::consume_all(&cluster, "t"), expected);
+}
+
+#[test]
+fn every_codec_comes_back_as_it_went_in() {
+    let cluster = Cluster::start(1, "");
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let topic = format!("codec-{codec}");
+        let (lines, expected) = numbers(0..200);
+        kcat::run(&cluster, &["-P", "-t", &topic, "-z", codec], &lines);
+        assert_eq!(kcat::consume_all(&cluster, &topic), expected, "{codec}");
+    }
+}
