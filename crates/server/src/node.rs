@@ -14,7 +14,6 @@ use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
 use crate::replicas::{ReplicaManager, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
 use crate::request::router::BrokerService;
-use arc_swap::ArcSwap;
 use ottla_controller::Settings;
 use ottla_metadata::MetadataImage;
 use ottla_net::network::Bound;
@@ -138,7 +137,8 @@ impl Node {
         let mut random = Random::new(environment.seed);
         let bound = bind_all(&config, &*environment.network)?;
         let io = IoPool::new("io", 2).map_err(StartError::Threads)?;
-        let image = Arc::new(ArcSwap::<MetadataImage>::default());
+        let published = watch::Sender::new(Arc::<MetadataImage>::default());
+        let image = published.subscribe();
         let (committed_sender, committed) = mpsc::channel(1024);
 
         let control = environment.control.clone();
@@ -149,7 +149,7 @@ impl Node {
             &environment,
             &directory,
             io.clone(),
-            image.clone(),
+            published,
             committed_sender,
             random.next_u64(),
         )?;
@@ -330,7 +330,7 @@ fn start_quorum(
     environment: &Environment,
     directory: &NodeDirectory,
     io: IoPool,
-    image: Arc<ArcSwap<MetadataImage>>,
+    published: watch::Sender<Arc<MetadataImage>>,
     committed: Option<mpsc::Sender<Committed>>,
     seed: u64,
 ) -> Result<(QuorumHandle, Task<Result<(), QuorumFailed>>), StartError> {
@@ -371,7 +371,7 @@ fn start_quorum(
         quorum,
         state_file,
         image: MetadataImage::default(),
-        published: image,
+        published,
         bootstrap: directory.bootstrap_records()?,
         settings,
         idle_interval: properties.millis("metadata.max.idle.interval.ms"),

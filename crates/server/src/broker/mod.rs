@@ -1,10 +1,11 @@
 //! The broker role: what its handlers share, and the tasks that keep it a member of the cluster.
 //!
-//! Reading order: [`controller_channel`], [`lifecycle`], [`applier`], [`producer_ids`].
+//! Reading order: [`controller_channel`], [`lifecycle`], [`applier`], [`peers`], [`producer_ids`].
 
 pub mod applier;
 pub mod controller_channel;
 pub mod lifecycle;
+pub mod peers;
 pub mod producer_ids;
 
 use crate::config::NodeConfig;
@@ -16,6 +17,7 @@ use ottla_net::{Clock, ConnectionInfo};
 use ottla_protocol::Request;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_types::{BrokerEpoch, NodeId};
+use peers::PeerConnections;
 use producer_ids::ProducerIds;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +47,8 @@ pub struct Broker {
     pub controller: ControllerChannel,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// The connections with the other brokers.
+    pub peers: PeerConnections,
     /// This broker's registration.
     pub epoch: watch::Receiver<BrokerEpoch>,
     image: ArcSwap<MetadataImage>,
@@ -71,6 +75,7 @@ impl Broker {
             replicas,
             controller,
             producer_ids,
+            peers: PeerConnections::default(),
             epoch,
             image: ArcSwap::default(),
             image_changed: watch::Sender::new(()),
@@ -164,8 +169,34 @@ impl Broker {
         }
     }
 
-    /// A client's connection has ended.
-    pub fn sessions_closed(&self, connection: &ConnectionInfo) {
-        tracing::trace!(peer = %connection.peer, "client gone");
+    /// A connection has ended.
+    pub fn connection_closed(&self, connection: &ConnectionInfo) {
+        self.peers.inbound_closed(connection.id);
+    }
+
+    /// Returns whether a broker may be named to clients: not one that has just gone and is still unfenced.
+    pub fn is_nameable(&self, node: NodeId) -> bool {
+        node == self.node_id || !self.peers.is_lost(node)
+    }
+
+    /// Waits until the image no longer relies on brokers that have gone, at most for `patience`; `relies` says
+    /// whether it does.
+    pub async fn wait_for_fencing(&self, relies: impl Fn(&MetadataImage) -> bool + Send, patience: Duration) {
+        let mut image_changed = self.image_changed.subscribe();
+        let mut peers_changed = self.peers.changes();
+        let waiting = async {
+            while relies(&self.image()) {
+                let changed = tokio::select! {
+                    biased;
+                    changed = image_changed.changed() => changed,
+                    changed = peers_changed.changed() => changed,
+                };
+                if changed.is_err() {
+                    return;
+                }
+            }
+        };
+        // What is answered after the patience leaves the gone ones out.
+        let _ = tokio::time::timeout(patience, waiting).await;
     }
 }

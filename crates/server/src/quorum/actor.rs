@@ -8,7 +8,6 @@ use super::log::QuorumLog;
 use super::peers::{PeerEvent, Peers};
 use super::state_file::StateFile;
 use crate::io_pool::IoPool;
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_controller::{Controller, Settings, bootstrap};
 use ottla_metadata::{MetadataDelta, MetadataImage, MetadataVersion, frames};
@@ -96,7 +95,7 @@ pub struct Start {
     /// Gets everything that is committed, in order; `None` on a node without a broker.
     pub committed: Option<mpsc::Sender<Committed>>,
     /// Gets the image of what is committed.
-    pub published: Arc<ArcSwap<MetadataImage>>,
+    pub published: watch::Sender<Arc<MetadataImage>>,
     /// Decides every matter of chance.
     pub seed: u64,
 }
@@ -160,7 +159,7 @@ struct Actor {
     io: IoPool,
     clock: Clock,
     committed: Option<mpsc::Sender<Committed>>,
-    published: Arc<ArcSwap<MetadataImage>>,
+    published: watch::Sender<Arc<MetadataImage>>,
     seed: u64,
     leadership: watch::Sender<Leadership>,
     effects: Effects,
@@ -452,7 +451,7 @@ impl Actor {
 
     fn publish(&mut self, delta: MetadataDelta) {
         let image = Arc::new(self.image.clone());
-        self.published.store(image.clone());
+        self.published.send_replace(image.clone());
         let Some(followers) = &self.committed else { return };
         let mut committed = Committed { image, delta };
         if let Some(earlier) = self.unpublished.take() {

@@ -3,7 +3,6 @@
 use crate::broker::controller_channel::ControllerChannel;
 use crate::config::NodeConfig;
 use crate::quorum::Leadership;
-use arc_swap::ArcSwap;
 use ottla_controller::bootstrap::SUPPORTED_FEATURES;
 use ottla_metadata::MetadataImage;
 use ottla_protocol::messages::controller_registration_request::{
@@ -21,13 +20,13 @@ const PERIOD: Duration = Duration::from_millis(500);
 pub async fn run(
     config: Arc<NodeConfig>,
     channel: ControllerChannel,
-    image: Arc<ArcSwap<MetadataImage>>,
+    image: watch::Receiver<Arc<MetadataImage>>,
     incarnation_id: Uuid,
     mut leadership: watch::Receiver<Leadership>,
 ) {
     loop {
         let known = {
-            let image = image.load();
+            let image = image.borrow();
             let registered = image.cluster.controllers.get(&config.node_id);
             !image.metadata_version().has_controller_registration()
                 || registered.is_some_and(|controller| controller.incarnation_id == incarnation_id)

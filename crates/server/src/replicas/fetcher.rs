@@ -72,7 +72,20 @@ impl Fetcher {
         loop {
             let followed = self.followed.borrow_and_update().clone();
             if followed.is_empty() {
-                connection = None;
+                // An idle connection is kept: its end is how this broker learns of the peer's.
+                if let Some(open) = connection.take().filter(|open| !open.is_closed()) {
+                    tokio::select! {
+                        biased;
+                        changed = self.followed.changed() => {
+                            if changed.is_err() {
+                                return;
+                            }
+                            connection = Some(open);
+                        }
+                        () = open.closed() => self.broker.peers.outbound_closed(self.leader),
+                    }
+                    continue;
+                }
                 if self.followed.changed().await.is_err() {
                     return;
                 }
@@ -81,7 +94,10 @@ impl Fetcher {
             let open = match connection.take().filter(|open| !open.is_closed()) {
                 Some(open) => open,
                 None => match self.connect().await {
-                    Ok(open) => open,
+                    Ok(open) => {
+                        self.broker.peers.outbound(self.leader);
+                        open
+                    }
                     Err(error) => {
                         tracing::debug!(leader = self.leader.0, %error, "cannot fetch");
                         if self.pause(DIAL_BACKOFF).await {
@@ -115,6 +131,7 @@ impl Fetcher {
                 }
                 Some(Err(error)) => {
                     tracing::debug!(leader = self.leader.0, %error, "fetch failed");
+                    self.broker.peers.outbound_closed(self.leader);
                     if !self.pause(BACKOFF).await {
                         return;
                     }

@@ -4,7 +4,6 @@ use super::answer::{Answer, serve};
 use crate::handlers::cluster::api_versions;
 use crate::handlers::quorum::{cluster, raft};
 use crate::quorum::QuorumHandle;
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_controller::Controller;
 use ottla_controller::brokers::Predecessor;
@@ -17,6 +16,7 @@ use ottla_protocol::{ApiKey, Decoder, ErrorCode, Request, RequestHeader};
 use ottla_raft::wire::WireContext;
 use ottla_types::{Decision, NodeId, Now};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The APIs that controllers serve; nothing else is advertised.
 pub const CONTROLLER_APIS: &[ApiKey] = &[
@@ -45,7 +45,7 @@ pub struct ControllerService {
     /// The quorum on this node.
     pub quorum: QuorumHandle,
     /// What this node knows to be committed.
-    pub image: Arc<ArcSwap<MetadataImage>>,
+    pub image: watch::Receiver<Arc<MetadataImage>>,
     /// The cluster.
     pub wire: Arc<WireContext>,
     /// This node.
@@ -89,7 +89,7 @@ impl Service for ControllerService {
         };
         let (key, version) = (header.api_key, header.api_version);
         if key == ApiKey::ApiVersions {
-            let image = self.image.load();
+            let image = self.image.borrow().clone();
             return api_versions::answer(
                 &header,
                 input,

@@ -99,6 +99,6 @@ impl Service for BrokerService {
     }
 
     fn closed(&self, connection: &ConnectionInfo, _: Closed) {
-        self.broker.sessions_closed(connection);
+        self.broker.connection_closed(connection);
     }
 }

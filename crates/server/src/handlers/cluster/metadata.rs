@@ -25,6 +25,9 @@ use std::time::Duration;
 /// How long a question for a topic that is being created waits for it.
 const CREATION_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long an answer waits for the controller to fence a broker that has gone.
+const FENCING_PATIENCE: Duration = Duration::from_millis(300);
+
 /// A topic as the client names it.
 enum Asked {
     Name(String),
@@ -51,6 +54,14 @@ pub fn handle(
         })
         .collect();
     let image = broker.image();
+    if names_lost(broker, all, &asked)(&image) {
+        // One stale answer costs a client up to a second: it stops asking when it has a leader for everything.
+        let (broker, context) = (broker.clone(), context.clone());
+        return Answer::later(async move {
+            broker.wait_for_fencing(names_lost(&broker, all, &asked), FENCING_PATIENCE).await;
+            respond(&broker, &context, &broker.image(), all, &asked, &[])
+        });
+    }
     let may_create = request.allow_auto_topic_creation && broker.auto_create_topics();
     let missing: Vec<String> = asked
         .iter()
@@ -74,6 +85,33 @@ pub fn handle(
         broker.wait_for_image(created, CREATION_PATIENCE).await;
         respond(&broker, &context, &broker.image(), all, &asked, &refused)
     })
+}
+
+/// Whether an answer would name a leader that has just gone.
+fn names_lost<'a>(
+    broker: &'a Broker,
+    all: bool,
+    asked: &'a [Asked],
+) -> impl Fn(&MetadataImage) -> bool + Send + 'a {
+    move |image| {
+        let relies = |topic: &TopicImage| {
+            topic.partitions.values().any(|p| p.leader.is_some_and(|leader| !broker.is_nameable(leader)))
+        };
+        let lost = |id: NodeId| !broker.is_nameable(id);
+        if !image.cluster.unfenced().any(|b| lost(b.id)) {
+            return false;
+        }
+        if all {
+            return image.topics.iter().any(|topic| relies(topic));
+        }
+        asked.iter().any(|asked| {
+            let topic = match asked {
+                Asked::Name(name) => image.topics.by_name(name),
+                Asked::Id(id) => image.topics.by_id(*id),
+            };
+            topic.is_some_and(|topic| relies(topic))
+        })
+    }
 }
 
 /// Asks the controller for topics; returns those that it refuses, and why.
@@ -114,6 +152,7 @@ fn respond(
     let brokers = image
         .cluster
         .unfenced()
+        .filter(|b| broker.is_nameable(b.id))
         .filter_map(|b| {
             let endpoint = b.endpoint(context.listener())?;
             Some(MetadataResponseBroker {
@@ -124,7 +163,7 @@ fn respond(
             })
         })
         .collect();
-    let describe = |topic: &TopicImage| describe_topic(image, topic, context);
+    let describe = |topic: &TopicImage| describe_topic(broker, image, topic, context);
     let topics = if all {
         image.topics.iter().map(|topic| describe(topic)).collect()
     } else {
@@ -166,6 +205,7 @@ fn unknown_name(name: &str, refused: &[(String, ErrorCode)]) -> MetadataResponse
 }
 
 fn describe_topic(
+    broker: &Broker,
     image: &MetadataImage,
     topic: &TopicImage,
     context: &RequestContext,
@@ -175,8 +215,9 @@ fn describe_topic(
         .iter()
         .map(|(&number, partition)| {
             let reachable = |node: NodeId| {
-                let broker = image.cluster.broker(node);
-                broker.is_some_and(|b| !b.fenced && b.endpoint(context.listener()).is_some())
+                let registered = image.cluster.broker(node);
+                registered.is_some_and(|b| !b.fenced && b.endpoint(context.listener()).is_some())
+                    && broker.is_nameable(node)
             };
             let leader = partition.leader.filter(|&leader| reachable(leader));
             let error = match (partition.leader, leader) {

@@ -5,7 +5,6 @@
 
 use crate::quorum::QuorumHandle;
 use crate::request::Answer;
-use arc_swap::ArcSwap;
 use ottla_metadata::MetadataImage;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages as m;
@@ -17,13 +16,14 @@ use ottla_raft::ReplicaStatus;
 use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME, WireContext};
 use ottla_types::NodeId;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 const NOT_CONTROLLER: ErrorCode = ErrorCode::NotController;
 
 /// The quorum as its leader sees it.
 pub fn describe_quorum(
     quorum: &QuorumHandle,
-    image: &Arc<ArcSwap<MetadataImage>>,
+    image: &watch::Receiver<Arc<MetadataImage>>,
     request: m::DescribeQuorumRequest,
 ) -> Answer<m::DescribeQuorumResponse> {
     let about_metadata = request.topics.len() == 1
@@ -36,7 +36,7 @@ pub fn describe_quorum(
             ..Default::default()
         });
     }
-    let (quorum, image) = (quorum.clone(), image.load_full());
+    let (quorum, image) = (quorum.clone(), image.borrow().clone());
     Answer::later(async move {
         let Some(description) = quorum.describe().await else {
             return m::DescribeQuorumResponse {
@@ -93,7 +93,7 @@ const CONTROLLERS: i8 = 2;
 /// The controllers, for an administrator who came straight here (KIP-919).
 pub fn describe_cluster(
     quorum: &QuorumHandle,
-    image: &Arc<ArcSwap<MetadataImage>>,
+    image: &watch::Receiver<Arc<MetadataImage>>,
     context: &WireContext,
     request: m::DescribeClusterRequest,
 ) -> Answer<m::DescribeClusterResponse> {
@@ -106,7 +106,7 @@ pub fn describe_cluster(
             ..Default::default()
         });
     }
-    let image = image.load();
+    let image = image.borrow().clone();
     let leader = quorum.leadership().borrow().leader.as_ref().map(|(id, _)| *id);
     let brokers = image
         .cluster

@@ -93,6 +93,9 @@ impl Fetch {
             None if request.isolation_level == 1 => Fetcher::Consumer(Isolation::ReadCommitted),
             None => Fetcher::Consumer(Isolation::ReadUncommitted),
         };
+        if let Fetcher::Follower(node, _) = fetcher {
+            broker.peers.inbound(node, context.connection.id);
+        }
         let image = broker.image();
         let topics = request
             .topics
@@ -167,6 +170,10 @@ impl Fetch {
         }
     }
 
+    fn is_follower(&self) -> bool {
+        matches!(self.fetcher, Fetcher::Follower(..))
+    }
+
     /// Looks at every partition once.
     fn attempt(&self) -> Attempt {
         let image = self.broker.image();
@@ -197,7 +204,8 @@ impl Fetch {
                         self.fill(&mut data, at, asked, found);
                     }
                     Err(error) => {
-                        attempt.is_urgent = true;
+                        // A follower of a term that this broker has yet to hear of waits for it here.
+                        attempt.is_urgent |= !(self.is_follower() && error == ErrorCode::UnknownLeaderEpoch);
                         data.error_code = error.code();
                         data.log_start_offset =
                             self.broker.replicas.get(at).map_or(-1, |r| r.lock().log().log_start_offset().0);

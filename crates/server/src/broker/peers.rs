@@ -1,0 +1,113 @@
+//! Which fellow brokers have closed all their connections to this one.
+//!
+//! A broker that is killed is known to its peers at once: the system closes its connections. Until the
+//! controller has drawn its conclusions, this broker does not name such a peer to clients as a leader: one
+//! stale answer costs a client up to a second.
+
+use ottla_net::ConnectionId;
+use ottla_types::NodeId;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::watch;
+
+/// A connection with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Connection {
+    /// The peer's, to fetch from here.
+    Inbound(ConnectionId),
+    /// Ours, to fetch from there.
+    Outbound,
+}
+
+/// The connections with all peers.
+#[derive(Debug)]
+pub struct PeerConnections {
+    open: Mutex<BTreeMap<NodeId, BTreeSet<Connection>>>,
+    changed: watch::Sender<()>,
+}
+
+impl Default for PeerConnections {
+    fn default() -> Self {
+        PeerConnections { open: Mutex::default(), changed: watch::Sender::new(()) }
+    }
+}
+
+impl PeerConnections {
+    /// A peer has sent a request by this connection.
+    pub fn inbound(&self, peer: NodeId, connection: ConnectionId) {
+        self.opened(peer, Connection::Inbound(connection));
+    }
+
+    /// A connection of somebody's has ended.
+    pub fn inbound_closed(&self, connection: ConnectionId) {
+        let mut open = self.open.lock();
+        let mut lost = false;
+        for connections in open.values_mut() {
+            lost |= connections.remove(&Connection::Inbound(connection)) && connections.is_empty();
+        }
+        drop(open);
+        if lost {
+            self.changed.send_replace(());
+        }
+    }
+
+    /// The connection to a peer stands.
+    pub fn outbound(&self, peer: NodeId) {
+        self.opened(peer, Connection::Outbound);
+    }
+
+    /// The connection to a peer has ended.
+    pub fn outbound_closed(&self, peer: NodeId) {
+        let mut open = self.open.lock();
+        let lost = open
+            .get_mut(&peer)
+            .is_some_and(|connections| connections.remove(&Connection::Outbound) && connections.is_empty());
+        drop(open);
+        if lost {
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Returns whether a peer had connections and has none left.
+    pub fn is_lost(&self, peer: NodeId) -> bool {
+        self.open.lock().get(&peer).is_some_and(BTreeSet::is_empty)
+    }
+
+    /// Changes when a peer is lost or heard of again.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn opened(&self, peer: NodeId, connection: Connection) {
+        let mut open = self.open.lock();
+        let connections = open.entry(peer).or_default();
+        let was_lost = connections.is_empty();
+        if connections.insert(connection) && was_lost {
+            drop(open);
+            self.changed.send_replace(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_lost_with_the_last_of_its_connections() {
+        let peers = PeerConnections::default();
+        let peer = NodeId(2);
+        assert!(!peers.is_lost(peer), "never heard of");
+
+        peers.outbound(peer);
+        peers.inbound(peer, ConnectionId(7));
+        peers.inbound_closed(ConnectionId(7));
+        assert!(!peers.is_lost(peer));
+
+        peers.outbound_closed(peer);
+        assert!(peers.is_lost(peer));
+
+        peers.inbound(peer, ConnectionId(8));
+        assert!(!peers.is_lost(peer));
+    }
+}
