@@ -1,11 +1,12 @@
 //! The `ottla` binary: a cluster on a laptop, a node, and Kafka's tools.
 //!
-//! Reading order: [`output`], [`properties_file`], [`server`], [`format`].
+//! Reading order: [`output`], [`properties_file`], [`server`], [`format`], [`up`].
 
 mod format;
 mod output;
 mod properties_file;
 mod server;
+mod up;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -20,6 +21,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Starts a cluster on this machine and tells what happens to it. Ctrl-C stops it.
+    Up(up::commands::Up),
+    /// Ends a node of the cluster as `kill -9` does.
+    Kill(up::commands::OneNode),
+    /// Starts a node of the cluster that was killed or stopped.
+    Start(up::commands::OneNode),
+    /// Stops a node of the cluster in order.
+    Stop(up::commands::OneNode),
+    /// Stops the cluster; its data stays.
+    Down(up::commands::Data),
+    /// Prints what a shell needs to speak to the cluster: eval "$(ottla env)"
+    Env(up::commands::Data),
     /// Runs one node.
     Server(server::Arguments),
     /// Prepares the log directories of a node for its first start.
@@ -28,6 +41,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Up(arguments) => up::commands::up(&arguments),
+        Command::Kill(arguments) => up::commands::kill(&arguments),
+        Command::Start(arguments) => up::commands::start(&arguments),
+        Command::Stop(arguments) => up::commands::stop(&arguments),
+        Command::Down(data) => up::commands::down(&data),
+        Command::Env(data) => up::commands::env(&data),
         Command::Server(arguments) => server::run(&arguments),
         Command::Format(arguments) => format::run(&arguments),
     };

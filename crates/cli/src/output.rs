@@ -8,6 +8,13 @@ pub(crate) fn line(text: impl std::fmt::Display) {
     }
 }
 
+/// The time of day in UTC, to the millisecond.
+pub(crate) fn time_of_day() -> String {
+    let wall = ottla_net::clock::wall().0.rem_euclid(86_400_000);
+    let (seconds, millis) = (wall / 1000, wall % 1000);
+    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 /// Writes an error, with what led to it, to standard error.
 pub(crate) fn error(error: &anyhow::Error) {
     eprintln!("ottla: {error:#}");

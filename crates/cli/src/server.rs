@@ -1,6 +1,7 @@
 //! `ottla server`: one node in this process.
 
-use crate::{format, properties_file};
+use crate::up::process::READY;
+use crate::{format, output, properties_file};
 use anyhow::{Context, Result};
 use ottla_net::{Clock, Tcp};
 use ottla_server::Node;
@@ -10,11 +11,15 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The node's server.properties.
     file: PathBuf,
+    /// Ends when standard input does, and says `ready` on standard output: for `ottla up`.
+    #[arg(long, hide = true)]
+    supervised: bool,
     /// Sets one of its settings, as name=value. May be given more than once.
     #[arg(long = "override", value_name = "NAME=VALUE")]
     overrides: Vec<String>,
@@ -39,6 +44,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         // Before anything can be lost by dying of them.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let orphaned = Arc::new(Notify::new());
+        if arguments.supervised {
+            notice_orphanhood(orphaned.clone())?;
+        }
         let environment = Environment {
             control: control.handle().clone(),
             data: data.handle().clone(),
@@ -52,17 +61,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             biased;
             _ = terminate.recv() => None,
             _ = interrupt.recv() => None,
+            () = orphaned.notified() => None,
             ready = node.ready() => Some(ready),
         };
         let failed = match ended {
             None => None,
             Some(Err(error)) => Some(error),
-            Some(Ok(())) => tokio::select! {
-                biased;
-                _ = terminate.recv() => None,
-                _ = interrupt.recv() => None,
-                error = node.failure() => Some(error),
-            },
+            Some(Ok(())) => {
+                if arguments.supervised {
+                    output::line(READY);
+                }
+                tokio::select! {
+                    biased;
+                    _ = terminate.recv() => None,
+                    _ = interrupt.recv() => None,
+                    () = orphaned.notified() => None,
+                    error = node.failure() => Some(error),
+                }
+            }
         };
         match failed {
             // What failed cannot be stopped in order; what is written is safe.
@@ -73,6 +89,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             }
         }
     })
+}
+
+/// Waits on a thread of its own for the end of standard input: then the supervisor is gone.
+fn notice_orphanhood(orphaned: Arc<Notify>) -> Result<()> {
+    std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || {
+        // Nothing is ever sent; an error is an end too.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        orphaned.notify_one();
+    })?;
+    Ok(())
 }
 
 /// Log lines go to standard error, as `RUST_LOG` says.

@@ -46,8 +46,9 @@ impl Clock {
     }
 }
 
+/// The time of day.
 #[expect(clippy::disallowed_methods, reason = "this is the file that reads the clock")]
-fn wall() -> Timestamp {
+pub fn wall() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

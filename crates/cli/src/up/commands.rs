@@ -1,0 +1,224 @@
+//! `ottla up`, `kill`, `start`, `stop`, `down` and `env`.
+
+use super::control::{self, Command};
+use super::layout::Layout;
+use super::supervisor;
+use crate::{format, output, properties_file};
+use anyhow::{Context, Result, bail};
+use ottla_metadata::MetadataVersion;
+use ottla_server::format::Formatted;
+use ottla_storage::RealDisk;
+use ottla_types::Random;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+/// Where a cluster is kept.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Data {
+    /// The cluster's directory.
+    #[arg(long, default_value = "ottla-data")]
+    data: PathBuf,
+}
+
+impl Data {
+    /// The cluster there.
+    fn layout(&self) -> Result<Layout> {
+        let shown = self.data.display();
+        Layout::find(&self.data)?.with_context(|| {
+            format!("there is no cluster in {shown}; make one with: ottla up --data {shown}")
+        })
+    }
+}
+
+/// Starts a cluster on this machine.
+#[derive(clap::Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    data: Data,
+    /// How many brokers a new cluster has.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=99))]
+    brokers: Option<u16>,
+    /// The first broker's port; the others follow.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1024..=60000))]
+    base_port: Option<u16>,
+    /// Start over: removes what an earlier `ottla up` made in the directory.
+    #[arg(long)]
+    fresh: bool,
+    /// Come back once the cluster serves; it runs on in the background.
+    #[arg(long)]
+    detach: bool,
+}
+
+/// A node of the cluster.
+#[derive(clap::Args)]
+pub(crate) struct OneNode {
+    /// The node's id.
+    node: u16,
+    #[command(flatten)]
+    data: Data,
+}
+
+pub(crate) fn up(arguments: &Up) -> Result<()> {
+    if arguments.detach {
+        return detach(arguments);
+    }
+    let mut random = Random::new(format::seed());
+    let found = Layout::find(&arguments.data.data)?;
+    if let (Some(layout), true) = (&found, arguments.fresh) {
+        if std::os::unix::net::UnixStream::connect(layout.socket()).is_ok() {
+            bail!("a cluster runs in {}; end it first with: ottla down", layout.directory.display());
+        }
+        layout.remove()?;
+    }
+    let (layout, is_new) = match found.filter(|_| !arguments.fresh) {
+        Some(layout) => {
+            check_same(&layout, arguments)?;
+            (layout, false)
+        }
+        None => {
+            let brokers = arguments.brokers.unwrap_or(3);
+            let base_port = arguments.base_port.unwrap_or(9092);
+            (Layout::create(&arguments.data.data, brokers, base_port, &mut random)?, true)
+        }
+    };
+    for node in layout.nodes() {
+        let config = properties_file::read(&node.properties(), &[])?;
+        let (level, formatted) = (MetadataVersion::LATEST, Formatted::Ignore);
+        ottla_server::format::format(&RealDisk, &config, &layout.cluster_id, level, formatted, &mut random)?;
+    }
+    runtime()?.block_on(supervisor::run(&layout, is_new))
+}
+
+/// A cluster keeps the size and ports it was made with.
+fn check_same(layout: &Layout, arguments: &Up) -> Result<()> {
+    let shown = layout.directory.display();
+    if let Some(brokers) = arguments.brokers.filter(|&brokers| brokers != layout.brokers) {
+        bail!("{shown} has {} brokers, not {brokers}; use --fresh to start over", layout.brokers);
+    }
+    if let Some(port) = arguments.base_port.filter(|&port| port != layout.base_port) {
+        bail!("{shown} begins at port {}, not {port}; use --fresh to start over", layout.base_port);
+    }
+    Ok(())
+}
+
+/// Starts the supervisor in the background, and waits until it has said that the cluster serves.
+fn detach(arguments: &Up) -> Result<()> {
+    let data = &arguments.data.data;
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    command.arg("up").arg("--data").arg(data);
+    if let Some(brokers) = arguments.brokers {
+        command.arg("--brokers").arg(brokers.to_string());
+    }
+    if let Some(port) = arguments.base_port {
+        command.arg("--base-port").arg(port.to_string());
+    }
+    if arguments.fresh {
+        command.arg("--fresh");
+    }
+    // Not in the data directory, which must be empty for a new cluster; moved there below.
+    let log_path = std::env::temp_dir().join(format!("ottla-up-{}.log", std::process::id()));
+    let log = File::create(&log_path).with_context(|| log_path.display().to_string())?;
+    let mut child = command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("cannot start the supervisor")?;
+    let said = runtime()?.block_on(async {
+        loop {
+            let text = fs::read_to_string(&log_path).unwrap_or_default();
+            let ended = child.try_wait()?;
+            if ended.is_some() || text.ends_with("\n\n") {
+                return anyhow::Ok((text, ended.is_some()));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })?;
+    let (text, ended) = said;
+    if ended {
+        fs::remove_file(&log_path)?;
+        bail!("{}", text.trim().trim_start_matches("ottla: "));
+    }
+    output::line(text.trim_end());
+    let layout = arguments.data.layout()?;
+    if fs::rename(&log_path, layout.log()).is_err() {
+        // Another file system; the story goes on where it began.
+        output::line(format!(" the story goes on in {}", log_path.display()));
+    }
+    Ok(())
+}
+
+pub(crate) fn kill(arguments: &OneNode) -> Result<()> {
+    send(&arguments.data, Command::Kill(arguments.node))
+}
+
+pub(crate) fn start(arguments: &OneNode) -> Result<()> {
+    send(&arguments.data, Command::Start(arguments.node))
+}
+
+pub(crate) fn stop(arguments: &OneNode) -> Result<()> {
+    send(&arguments.data, Command::Stop(arguments.node))
+}
+
+pub(crate) fn down(data: &Data) -> Result<()> {
+    send(data, Command::Down)
+}
+
+fn send(data: &Data, command: Command) -> Result<()> {
+    let layout = data.layout()?;
+    let answer = runtime()?.block_on(control::send(&layout, command))?;
+    output::line(answer.trim_end());
+    Ok(())
+}
+
+/// Names of Kafka's tools that this binary answers to.
+const TOOLS: &[&str] = &[
+    "kafka-topics",
+    "kafka-console-producer",
+    "kafka-console-consumer",
+    "kafka-consumer-groups",
+    "kafka-storage",
+    "kafka-metadata-quorum",
+    "kafka-dump-log",
+];
+
+/// What a shell evaluates to speak to the cluster.
+pub(crate) fn env(data: &Data) -> Result<()> {
+    let layout = data.layout()?;
+    let tools = std::path::absolute(layout.tools())?;
+    fs::create_dir_all(&tools).with_context(|| tools.display().to_string())?;
+    let program = std::env::current_exe()?;
+    link(&program, &tools.join("ottla"))?;
+    for name in TOOLS {
+        link(&program, &tools.join(name))?;
+        link(&program, &tools.join(format!("{name}.sh")))?;
+    }
+    if let Some(kcat) = find_on_path("kcat") {
+        link(&kcat, &tools.join("kafkacat"))?;
+    }
+    let data = std::path::absolute(&layout.directory)?;
+    output::line(format!("export PATH=\"{}:$PATH\"", tools.display()));
+    output::line(format!("export BOOTSTRAP=\"{}\"", layout.bootstrap()));
+    output::line(format!("export OTTLA_DATA=\"{}\"", data.display()));
+    Ok(())
+}
+
+fn link(target: &Path, at: &Path) -> Result<()> {
+    // Another binary may have made it.
+    let _ = fs::remove_file(at);
+    symlink(target, at).with_context(|| at.display().to_string())
+}
+
+fn find_on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("no thread")
+}

@@ -1,0 +1,114 @@
+//! What other terminals say to the supervisor: one line each way.
+
+use super::layout::Layout;
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+/// A command to the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Ends a node as `kill -9` does.
+    Kill(u16),
+    /// Stops a node in order.
+    Stop(u16),
+    /// Starts a node.
+    Start(u16),
+    /// Tells the nodes' process ids.
+    Processes,
+    /// Stops everything.
+    Down,
+}
+
+impl Command {
+    fn parse(line: &str) -> Option<Command> {
+        let mut words = line.split_whitespace();
+        let verb = words.next()?;
+        let node = words.next().and_then(|word| word.parse().ok());
+        match (verb, node) {
+            ("kill", Some(node)) => Some(Command::Kill(node)),
+            ("stop", Some(node)) => Some(Command::Stop(node)),
+            ("start", Some(node)) => Some(Command::Start(node)),
+            ("processes", None) => Some(Command::Processes),
+            ("down", None) => Some(Command::Down),
+            _ => None,
+        }
+    }
+
+    fn line(self) -> String {
+        match self {
+            Command::Kill(node) => format!("kill {node}\n"),
+            Command::Stop(node) => format!("stop {node}\n"),
+            Command::Start(node) => format!("start {node}\n"),
+            Command::Processes => "processes\n".to_owned(),
+            Command::Down => "down\n".to_owned(),
+        }
+    }
+}
+
+/// A command that came, and where its answer goes: `Ok` is printed, `Err` is an error.
+pub(crate) type Asked = (Command, oneshot::Sender<Result<String, String>>);
+
+/// Hands every command that comes by the socket to `commands`.
+pub(crate) async fn listen(listener: UnixListener, commands: mpsc::Sender<Asked>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        // One at a time: commands change the cluster, and people type them.
+        if let Err(error) = serve(stream, &commands).await {
+            tracing::debug!(%error, "control connection");
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, commands: &mpsc::Sender<Asked>) -> Result<()> {
+    const LINE_BYTES_MAX: u64 = 1024;
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(read.take(LINE_BYTES_MAX)).read_line(&mut line).await?;
+    let Some(command) = Command::parse(&line) else { bail!("unknown command") };
+    let (reply, answer) = oneshot::channel();
+    commands.send((command, reply)).await?;
+    let text = match answer.await? {
+        Ok(text) => format!("ok\n{text}"),
+        Err(text) => format!("error\n{text}"),
+    };
+    write.write_all(text.as_bytes()).await?;
+    Ok(())
+}
+
+/// Sends a command to the supervisor of a cluster and returns its answer.
+///
+/// # Errors
+/// When no supervisor runs, or it refuses.
+pub(crate) async fn send(layout: &Layout, command: Command) -> Result<String> {
+    let shown = layout.directory.display();
+    let stream = UnixStream::connect(layout.socket())
+        .await
+        .with_context(|| format!("no cluster runs in {shown}; start it with: ottla up --data {shown}"))?;
+    let (mut read, mut write) = stream.into_split();
+    write.write_all(command.line().as_bytes()).await?;
+    let mut answer = String::new();
+    read.read_to_string(&mut answer).await?;
+    match answer.split_once('\n') {
+        Some(("ok", text)) => Ok(text.to_owned()),
+        Some(("error", text)) => bail!("{text}"),
+        _ => bail!("the supervisor ended before it answered"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_read_as_it_was_written() {
+        for command in
+            [Command::Kill(2), Command::Stop(1), Command::Start(3), Command::Processes, Command::Down]
+        {
+            assert_eq!(Command::parse(&command.line()), Some(command));
+        }
+        assert_eq!(Command::parse("kill"), None);
+        assert_eq!(Command::parse("reboot 1"), None);
+    }
+}

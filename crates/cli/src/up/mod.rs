@@ -1,0 +1,15 @@
+//! `ottla up` and its companions: a cluster of real processes on this machine.
+//!
+//! One process, the supervisor, starts the nodes and owns them; `ottla kill`, `start`, `stop`, `status` and
+//! `down` talk to it through a socket in the data directory. When it dies, however it dies, the nodes end:
+//! each holds the other end of a pipe to it.
+//!
+//! Reading order: [`layout`], [`ports`], [`process`], [`supervisor`], [`control`], [`commands`].
+
+pub(crate) mod commands;
+pub(crate) mod control;
+pub(crate) mod layout;
+pub(crate) mod ports;
+pub(crate) mod process;
+pub(crate) mod story;
+pub(crate) mod supervisor;

@@ -1,0 +1,258 @@
+//! The process that owns the nodes: starts them, tells what becomes of them, and carries out commands.
+
+use super::control::{self, Asked, Command};
+use super::layout::{Layout, NodeLayout};
+use super::process::NodeProcess;
+use super::{ports, story};
+use crate::output;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// How long nodes may take to serve, and to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node, running or not.
+struct Slot {
+    layout: NodeLayout,
+    process: Option<NodeProcess>,
+    /// Who waits for it to end, because they asked for it.
+    ended: Vec<oneshot::Sender<Result<String, String>>>,
+    /// Its end was asked for.
+    expected: bool,
+}
+
+/// What happens next.
+enum Happened {
+    Asked(Option<Asked>),
+    Ended(u16, std::io::Result<ExitStatus>),
+    Ready(u16, bool),
+    Stop,
+}
+
+/// Runs a cluster until it is told to stop.
+pub(crate) async fn run(layout: &Layout, is_new: bool) -> Result<()> {
+    let begun = Instant::now();
+    for node in layout.nodes() {
+        for port in node.client_port.into_iter().chain([node.controller_port]) {
+            ports::check(port)?;
+        }
+    }
+    let listener = bind_socket(layout)?;
+    let (sender, mut commands) = mpsc::channel(16);
+    let _control = ottla_net::task::spawn("control", control::listen(listener, sender));
+
+    let mut slots: BTreeMap<u16, Slot> = BTreeMap::new();
+    for node in layout.nodes() {
+        let process = NodeProcess::start(&node)?;
+        let slot = Slot { layout: node, process: Some(process), ended: Vec::new(), expected: false };
+        slots.insert(slot.layout.id, slot);
+    }
+    for slot in slots.values_mut() {
+        let process = slot.process.as_mut().expect("started just before");
+        let ready = tokio::time::timeout(PATIENCE, process.ready()).await.unwrap_or(false);
+        if !ready {
+            bail!(
+                "node {} does not start; the end of {}:\n{}",
+                slot.layout.id,
+                slot.layout.log().display(),
+                story::last_lines(&slot.layout.log(), 5)
+            );
+        }
+    }
+    let memory = slots.values().filter_map(|slot| slot.process.as_ref()?.memory_bytes()).sum();
+    let pids = slots.values().map(|slot| (slot.layout.clone(), pid(slot))).collect::<Vec<_>>();
+    story::ready(layout, &pids, begun.elapsed(), memory, is_new);
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    loop {
+        let happened = tokio::select! {
+            biased;
+            _ = interrupt.recv() => Happened::Stop,
+            _ = terminate.recv() => Happened::Stop,
+            (id, status) = any_end(&mut slots) => Happened::Ended(id, status),
+            asked = commands.recv() => Happened::Asked(asked),
+        };
+        match happened {
+            Happened::Stop | Happened::Asked(None) => {
+                stop_all(layout, &mut slots).await;
+                return Ok(());
+            }
+            Happened::Asked(Some((Command::Down, reply))) => {
+                stop_all(layout, &mut slots).await;
+                // Whoever asked may have gone.
+                let _ = reply.send(Ok(format!("stopped; {} is kept", layout.directory.display())));
+                // Its answer is on its way through another task.
+                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                return Ok(());
+            }
+            Happened::Asked(Some((command, reply))) => {
+                if let Some(Happened::Ready(id, true)) = carry_out(&mut slots, command, reply).await {
+                    story::event(format!("node {id} back (pid {})", pid(&slots[&id])));
+                }
+            }
+            Happened::Ended(id, status) => handle_end(&mut slots, id, status),
+            Happened::Ready(..) => {}
+        }
+    }
+}
+
+fn pid(slot: &Slot) -> u32 {
+    slot.process.as_ref().and_then(NodeProcess::pid).unwrap_or(0)
+}
+
+/// Takes the socket, unless another supervisor answers on it.
+fn bind_socket(layout: &Layout) -> Result<UnixListener> {
+    let path = layout.socket();
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        bail!(
+            "a cluster runs in {} already; look at it with: ottla status, end it with: ottla down",
+            layout.directory.display()
+        );
+    }
+    if path.exists() {
+        // Left by a supervisor that was killed.
+        std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+    }
+    UnixListener::bind(&path).with_context(|| path.display().to_string())
+}
+
+/// Waits for the end of any running node; for ever when none runs.
+async fn any_end(slots: &mut BTreeMap<u16, Slot>) -> (u16, std::io::Result<ExitStatus>) {
+    let mut ends = Vec::new();
+    for (&id, slot) in slots {
+        if let Some(process) = &mut slot.process {
+            ends.push(Box::pin(async move { (id, process.ended().await) }));
+        }
+    }
+    std::future::poll_fn(move |cx| {
+        for end in &mut ends {
+            if let std::task::Poll::Ready(ended) = end.as_mut().poll(cx) {
+                return std::task::Poll::Ready(ended);
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+/// Carries out a command on one node; answers when it is done.
+async fn carry_out(
+    slots: &mut BTreeMap<u16, Slot>,
+    command: Command,
+    reply: oneshot::Sender<Result<String, String>>,
+) -> Option<Happened> {
+    let (Command::Kill(id) | Command::Stop(id) | Command::Start(id)) = command else {
+        let text: String = slots.values().map(|slot| format!("{} {}\n", slot.layout.id, pid(slot))).collect();
+        // Whoever asked may have gone; so below.
+        let _ = reply.send(Ok(text));
+        return None;
+    };
+    let known = slots.keys().copied().collect::<Vec<_>>();
+    let Some(slot) = slots.get_mut(&id) else {
+        let _ = reply.send(Err(format!("there is no node {id}; the nodes are {known:?}")));
+        return None;
+    };
+    match (command, &mut slot.process) {
+        (Command::Kill(_), Some(process)) => {
+            slot.expected = true;
+            match process.kill() {
+                Ok(()) => slot.ended.push(reply),
+                Err(error) => drop(reply.send(Err(error.to_string()))),
+            }
+            None
+        }
+        (Command::Stop(_), Some(process)) => {
+            slot.expected = true;
+            process.terminate();
+            slot.ended.push(reply);
+            None
+        }
+        (Command::Start(_), None) => {
+            let started = async {
+                let mut process = NodeProcess::start(&slot.layout)?;
+                let ready = tokio::time::timeout(PATIENCE, process.ready()).await.unwrap_or(false);
+                if !ready {
+                    bail!("it does not start:\n{}", story::last_lines(&slot.layout.log(), 5));
+                }
+                anyhow::Ok(process)
+            };
+            match started.await {
+                Ok(process) => {
+                    slot.process = Some(process);
+                    let _ = reply.send(Ok(format!("node {id} runs")));
+                    Some(Happened::Ready(id, true))
+                }
+                Err(error) => {
+                    let _ = reply.send(Err(format!("node {id}: {error:#}")));
+                    None
+                }
+            }
+        }
+        (Command::Start(_), Some(_)) => {
+            let _ = reply.send(Err(format!("node {id} runs already")));
+            None
+        }
+        (_, None) => {
+            let _ = reply.send(Err(format!("node {id} does not run; start it with: ottla start {id}")));
+            None
+        }
+        (_, Some(_)) => None,
+    }
+}
+
+fn handle_end(slots: &mut BTreeMap<u16, Slot>, id: u16, status: std::io::Result<ExitStatus>) {
+    let slot = slots.get_mut(&id).expect("only nodes end");
+    let was = pid(slot);
+    slot.process = None;
+    let how = match &status {
+        Ok(status) => match status.signal() {
+            Some(9) => "SIGKILL".to_owned(),
+            Some(signal) => format!("signal {signal}"),
+            None if status.success() => "stopped in order".to_owned(),
+            None => format!("{status}"),
+        },
+        Err(error) => error.to_string(),
+    };
+    story::event(format!(
+        "LOST node {id} ({how}{})",
+        if was == 0 { String::new() } else { format!(", pid {was}") }
+    ));
+    if !slot.expected {
+        output::line(format!("    {}", story::last_lines(&slot.layout.log(), 1)));
+    }
+    output::line(format!("    bring it back: ottla start {id}"));
+    slot.expected = false;
+    for reply in slot.ended.drain(..) {
+        // Whoever asked may have gone.
+        let _ = reply.send(Ok(format!("node {id}: {how}")));
+    }
+}
+
+/// Stops every node in order, all at the same time.
+async fn stop_all(layout: &Layout, slots: &mut BTreeMap<u16, Slot>) {
+    for process in slots.values().filter_map(|slot| slot.process.as_ref()) {
+        process.terminate();
+    }
+    for slot in slots.values_mut() {
+        if let Some(process) = &mut slot.process
+            && tokio::time::timeout(PATIENCE, process.ended()).await.is_err()
+        {
+            story::event(format!("node {} does not stop; it is killed", slot.layout.id));
+            // It is killed when it is dropped at the latest.
+            let _ = process.kill();
+        }
+        slot.process = None;
+    }
+    // Gone already when the directory is.
+    let _ = std::fs::remove_file(layout.socket());
+    story::event(format!("stopped; start again with: ottla up --data {}", layout.directory.display()));
+}
