@@ -16,6 +16,7 @@ pub mod bootstrap;
 pub mod brokers;
 pub mod configs;
 pub mod controller;
+pub mod detector;
 pub mod elections;
 pub mod partitions;
 pub mod placement;
@@ -23,3 +24,4 @@ pub mod producer_ids;
 pub mod topics;
 
 pub use controller::{Controller, Settings};
+pub use detector::Detector;

@@ -1,0 +1,277 @@
+//! One broker's registered incarnation, as this node sees it.
+
+use super::contacts::Contacts;
+use super::event::ENDPOINTS_MAX;
+use super::{Absence, ClosedBy, ConnectionRef, Evidence, Observation, ProbeEndpoint, Registration};
+use ottla_types::{BrokerEpoch, Monotonic};
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Two refusals count as two when the second dial began so long after the first was refused; and the first
+/// pause after a dial in vain.
+pub(super) const REFUSAL_INTERVAL: Duration = Duration::from_millis(5);
+/// How long a broker without connections may leave dials unanswered.
+pub(super) const LEFT_AFTER: Duration = Duration::from_millis(250);
+/// A dial may be lost on its way: so long after one without an outcome, another one is begun.
+const HEDGE_AFTER: Duration = Duration::from_millis(50);
+/// The longest pause between two dials of a broker without connections.
+const RETRY_MAX: Duration = Duration::from_millis(500);
+/// The first and the longest pause between dials that answer, of a broker that does not reconnect.
+const ANSWERED_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// The first and the longest pause between dials to prove an endpoint.
+const PROOF_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// A fenced broker may have died long ago: its endpoints are dialled so often, then when it is unfenced.
+const FENCED_PROOFS_MAX: u32 = 8;
+/// Connections that one broker can tie to itself; more count as contacts only.
+const CONNECTIONS_MAX: usize = 64;
+const OBSERVATIONS_MAX: usize = 16;
+
+/// A registered incarnation.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) epoch: BrokerEpoch,
+    pub(super) fenced: bool,
+    pub(super) is_ottla: bool,
+    pub(super) endpoints: Vec<Endpoint>,
+    /// The connections by which it spoke and that are open.
+    pub(super) connections: BTreeSet<ConnectionRef>,
+    /// Who closed the last of them; `None` while some are open, and before the first.
+    pub(super) last_closed_by: Option<ClosedBy>,
+    pub(super) contacts: Contacts,
+    /// Silence is no reason before this: the time a live broker needs to find a new controller.
+    pub(super) silent_not_before: Monotonic,
+    /// While it is unfenced and has no connection, for a reason that lets it be dialled.
+    pub(super) absent: Option<Absent>,
+    /// When it was asked to be fenced, until it is, or is heard.
+    pub(super) condemned_at: Option<Monotonic>,
+    /// It was found gone or left, and not heard since.
+    pub(super) departed: bool,
+    /// Another incarnation that spoke: it may be registered already, in an image not seen here yet.
+    pub(super) other: Option<OtherIncarnation>,
+    observations: VecDeque<(Monotonic, Observation)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) at: ProbeEndpoint,
+    /// It answered ApiVersions as this broker, to this controller, since this registration.
+    pub(super) proven: bool,
+    /// Refusals in a row since the broker is absent, [`REFUSAL_INTERVAL`] apart.
+    pub(super) refusals: u32,
+    pub(super) refused_at: Option<Monotonic>,
+    /// Dials since it answered, or since the broker became absent.
+    pub(super) attempts: u32,
+    pub(super) next_dial: Option<Monotonic>,
+}
+
+#[derive(Debug)]
+pub(super) struct Absent {
+    pub(super) why: Absence,
+    pub(super) since: Monotonic,
+    /// When the first dial began that is not followed by an answer; moved forward by our own stalls.
+    pub(super) asking_since: Option<Monotonic>,
+    pub(super) dials: u32,
+    /// Answers in a row, without a contact.
+    pub(super) answers: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct OtherIncarnation {
+    pub(super) epoch: BrokerEpoch,
+    pub(super) connection: ConnectionRef,
+}
+
+impl Watched {
+    pub(super) fn new(registration: &Registration, now: Monotonic) -> Watched {
+        Watched {
+            epoch: registration.epoch,
+            fenced: registration.fenced,
+            is_ottla: registration.is_ottla,
+            endpoints: endpoints(registration).map(|at| Endpoint::new(at.clone(), now)).collect(),
+            connections: BTreeSet::new(),
+            last_closed_by: None,
+            contacts: Contacts::since(now),
+            silent_not_before: now,
+            absent: None,
+            condemned_at: None,
+            departed: false,
+            other: None,
+            observations: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn observe(&mut self, now: Monotonic, what: Observation) {
+        if self.observations.len() == OBSERVATIONS_MAX {
+            self.observations.pop_front();
+        }
+        self.observations.push_back((now, what));
+    }
+
+    pub(super) fn evidence(&self, now: Monotonic) -> Evidence {
+        Evidence(self.observations.iter().map(|(at, what)| (now - *at, what.clone())).collect())
+    }
+
+    /// Returns whether its endpoints are those of `registration`.
+    pub(super) fn has_endpoints_of(&self, registration: &Registration) -> bool {
+        self.endpoints.iter().map(|endpoint| &endpoint.at).eq(endpoints(registration))
+    }
+
+    /// Takes the endpoints of `registration`; what was proven stays proven.
+    pub(super) fn replace_endpoints(&mut self, registration: &Registration, now: Monotonic) {
+        let old = std::mem::take(&mut self.endpoints);
+        self.endpoints = endpoints(registration)
+            .map(|at| {
+                let proven = old.iter().any(|endpoint| endpoint.proven && endpoint.at == *at);
+                let dials = !proven || self.absent.is_some();
+                Endpoint { proven, next_dial: dials.then_some(now), ..Endpoint::new(at.clone(), now) }
+            })
+            .collect();
+    }
+
+    /// It spoke, by a connection that is open: it is here.
+    pub(super) fn is_heard(&mut self, connection: ConnectionRef, now: Monotonic) {
+        self.contacts.record(now);
+        if self.connections.len() < CONNECTIONS_MAX {
+            self.connections.insert(connection);
+        }
+        self.last_closed_by = None;
+        self.absent = None;
+        self.condemned_at = None;
+        self.departed = false;
+        for endpoint in &mut self.endpoints {
+            endpoint.refusals = 0;
+            if endpoint.proven {
+                endpoint.next_dial = None;
+            }
+        }
+    }
+
+    /// It has no connection: every endpoint is dialled at once.
+    pub(super) fn becomes_absent(&mut self, why: Absence, now: Monotonic) {
+        self.absent = Some(Absent { why, since: now, asking_since: None, dials: 0, answers: 0 });
+        self.dial_all(now);
+        if self.endpoints.is_empty() {
+            self.ask(now);
+        }
+    }
+
+    /// Makes every endpoint due, with a clean slate.
+    pub(super) fn dial_all(&mut self, now: Monotonic) {
+        for endpoint in &mut self.endpoints {
+            *endpoint = Endpoint { proven: endpoint.proven, ..Endpoint::new(endpoint.at.clone(), now) };
+        }
+    }
+
+    /// A dial begins.
+    pub(super) fn ask(&mut self, now: Monotonic) {
+        if let Some(absent) = &mut self.absent {
+            absent.dials = absent.dials.saturating_add(1);
+            absent.asking_since.get_or_insert(now);
+        }
+    }
+
+    /// A dial that began while it was absent was answered: it lives, and will be asked again.
+    pub(super) fn is_alive(&mut self) {
+        self.departed = false;
+        for endpoint in &mut self.endpoints {
+            endpoint.refusals = 0;
+        }
+        if let Some(absent) = &mut self.absent {
+            absent.asking_since = None;
+            absent.answers = absent.answers.saturating_add(1);
+        }
+    }
+
+    /// Asked to be fenced: there is nothing more to find out.
+    pub(super) fn is_condemned(&mut self, now: Monotonic) {
+        self.condemned_at = Some(now);
+        for endpoint in &mut self.endpoints {
+            endpoint.next_dial = None;
+        }
+    }
+
+    /// When an endpoint is dialled again if the dial that begins `now` stays without an outcome.
+    pub(super) fn hedge(&self, index: usize, timeout: Duration, now: Monotonic) -> Option<Monotonic> {
+        let pause = match &self.absent {
+            Some(_) => HEDGE_AFTER.max(retry_after(self.endpoints[index].attempts)),
+            None => timeout * 2,
+        };
+        Some(now + pause)
+    }
+
+    /// When an endpoint is dialled again after a dial that ended `now`.
+    pub(super) fn next_dial(&self, index: usize, answered: bool, now: Monotonic) -> Option<Monotonic> {
+        let endpoint = &self.endpoints[index];
+        if self.condemned_at.is_some() {
+            return None;
+        }
+        match &self.absent {
+            Some(absent) if answered => Some(now + doubled(ANSWERED_RETRY, absent.answers.saturating_sub(1))),
+            Some(_) => Some(now + retry_after(endpoint.attempts)),
+            None if endpoint.proven || (self.fenced && endpoint.attempts >= FENCED_PROOFS_MAX) => None,
+            None => Some(now + doubled(PROOF_RETRY, endpoint.attempts.saturating_sub(1))),
+        }
+    }
+
+    /// When its silence is over the allowed.
+    pub(super) fn silent_at(&self, session_timeout: Duration) -> Monotonic {
+        let allowed = self.contacts.silence_allowed(session_timeout, self.is_ottla);
+        (self.contacts.heard_at() + allowed).max(self.silent_not_before)
+    }
+
+    /// When a whole session is over.
+    pub(super) fn session_over_at(&self, session_timeout: Duration) -> Monotonic {
+        (self.contacts.heard_at() + session_timeout).max(self.silent_not_before)
+    }
+
+    /// Returns whether it looks as if it had left, however long ago.
+    pub(super) fn looks_left(&self) -> bool {
+        self.absent
+            .as_ref()
+            .is_some_and(|absent| absent.why == Absence::Closed && absent.asking_since.is_some())
+    }
+
+    /// When it counts as left, unless it is heard or answers before.
+    pub(super) fn left_at(&self) -> Option<Monotonic> {
+        let absent = self.absent.as_ref().filter(|absent| absent.why == Absence::Closed)?;
+        Some(absent.asking_since? + LEFT_AFTER)
+    }
+
+    pub(super) fn subtract_stall(&mut self, stall: Duration, now: Monotonic) {
+        self.contacts.subtract_stall(stall, now);
+        self.silent_not_before = self.silent_not_before.max(now.min(self.silent_not_before + stall));
+        if let Some(asking_since) = self.absent.as_mut().and_then(|absent| absent.asking_since.as_mut()) {
+            *asking_since = (*asking_since + stall).min(now.max(*asking_since));
+        }
+        if !self.fenced {
+            self.observe(now, Observation::Stalled(stall));
+        }
+    }
+}
+
+impl Endpoint {
+    fn new(at: ProbeEndpoint, now: Monotonic) -> Endpoint {
+        Endpoint { at, proven: false, refusals: 0, refused_at: None, attempts: 0, next_dial: Some(now) }
+    }
+
+    /// A dial that began at `started` was refused `now`.
+    pub(super) fn is_refused(&mut self, started: Monotonic, now: Monotonic) {
+        if self.refused_at.is_none_or(|before| self.refusals == 0 || started >= before + REFUSAL_INTERVAL) {
+            self.refusals = self.refusals.saturating_add(1);
+            self.refused_at = Some(now);
+        }
+    }
+}
+
+fn endpoints(registration: &Registration) -> impl Iterator<Item = &ProbeEndpoint> {
+    registration.endpoints.iter().take(ENDPOINTS_MAX)
+}
+
+/// The pause after the `attempts`th dial in vain: four short ones, then each four twice as long.
+fn retry_after(attempts: u32) -> Duration {
+    doubled((REFUSAL_INTERVAL, RETRY_MAX), attempts.saturating_sub(1) / 4)
+}
+
+fn doubled((first, longest): (Duration, Duration), times: u32) -> Duration {
+    first.saturating_mul(1 << times.min(16)).min(longest)
+}
