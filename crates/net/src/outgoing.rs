@@ -5,7 +5,8 @@ use crate::task::{self, Task};
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
-use ottla_protocol::{ApiKey, Decoder, Message, Request, ResponseHeader, Segment, frame};
+use ottla_protocol::{ApiKey, Decoder, ErrorCode, Message, Request, ResponseHeader, Segment, frame};
+use ottla_types::NodeId;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::RangeInclusive;
@@ -85,6 +86,52 @@ impl Outgoing {
         client_id: Arc<str>,
         timeout: Duration,
     ) -> Result<Outgoing, CallError> {
+        let mut outgoing = Outgoing::open(network, host, port, client_id, timeout).await?;
+        let hello = ApiVersionsRequest {
+            client_software_name: "ottla".to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Default::default()
+        };
+        let answer = outgoing.call_version(&hello, 3, timeout).await?;
+        outgoing.versions =
+            answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
+        outgoing.hello = answer;
+        Ok(outgoing)
+    }
+
+    /// Connects, asks whether this node of this cluster answers there (KIP-1242), and closes the connection.
+    /// Returns the answer's error code: none when it is, REBOOTSTRAP_REQUIRED when it is another.
+    ///
+    /// # Errors
+    /// As [`Outgoing::connect`]; [`CallError::Malformed`] when what answers is too old to be asked this.
+    pub async fn identify(
+        network: &dyn Network,
+        host: &str,
+        port: u16,
+        cluster_id: &str,
+        node_id: NodeId,
+        timeout: Duration,
+    ) -> Result<ErrorCode, CallError> {
+        const IDENTITY_VERSION: i16 = 5;
+        let outgoing = Outgoing::open(network, host, port, "probe".into(), timeout).await?;
+        let hello = ApiVersionsRequest {
+            client_software_name: "ottla".to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster_id: Some(cluster_id.to_owned()),
+            node_id: node_id.0,
+        };
+        let answer = outgoing.call_version(&hello, IDENTITY_VERSION, timeout).await?;
+        Ok(ErrorCode::from(answer.error_code))
+    }
+
+    /// Connects, and says nothing yet.
+    async fn open(
+        network: &dyn Network,
+        host: &str,
+        port: u16,
+        client_id: Arc<str>,
+        timeout: Duration,
+    ) -> Result<Outgoing, CallError> {
         let address = format!("{host}:{port}");
         let connecting = tokio::time::timeout(timeout, network.connect(host, port));
         let stream = match connecting.await.map_err(|_| CallError::TimedOut(timeout))? {
@@ -102,7 +149,7 @@ impl Outgoing {
             task::spawn("call writer", write_calls(write, queue, sent)),
             task::spawn("call reader", read_answers(read, expected, closed_sender)),
         ];
-        let mut outgoing = Outgoing {
+        Ok(Outgoing {
             calls,
             versions: BTreeMap::new(),
             hello: ApiVersionsResponse::default(),
@@ -110,17 +157,7 @@ impl Outgoing {
             next_correlation_id: 0.into(),
             closed,
             _tasks: tasks,
-        };
-        let hello = ApiVersionsRequest {
-            client_software_name: "ottla".to_owned(),
-            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..Default::default()
-        };
-        let answer = outgoing.call_version(&hello, 3, timeout).await?;
-        outgoing.versions =
-            answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
-        outgoing.hello = answer;
-        Ok(outgoing)
+        })
     }
 
     /// What the other side answered to ApiVersions.

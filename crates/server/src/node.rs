@@ -7,6 +7,7 @@ use crate::config::{ListenerConfig, NodeConfig};
 use crate::directory::{DirectoryError, NodeDirectory};
 use crate::io_pool::IoPool;
 use crate::quorum::actor::{self, QuorumFailed};
+use crate::quorum::failure_detection::{Driver, FailureDetection};
 use crate::quorum::peers::Peers;
 use crate::quorum::state_file::StateFile;
 use crate::quorum::{Committed, QuorumHandle, QuorumLog, Start};
@@ -106,7 +107,7 @@ pub struct Node {
     quorum_task: Task<Result<(), QuorumFailed>>,
     controller_listeners: Vec<Listener>,
     broker: Option<BrokerParts>,
-    _registration: Option<Task>,
+    _controller_tasks: Vec<Task>,
 }
 
 struct BrokerParts {
@@ -161,9 +162,11 @@ impl Node {
             quorum_task,
             controller_listeners: Vec::new(),
             broker: None,
-            _registration: None,
+            _controller_tasks: Vec::new(),
         };
         let channel = ControllerChannel::new(environment.network.clone(), config.node_id, &quorum);
+        let session_timeout = config.properties.millis("broker.session.timeout.ms");
+        let detection = Arc::new(FailureDetection::new(session_timeout, environment.clock));
         let mut broker_bound = Vec::new();
         for (listener, port) in bound {
             if config.controller_listeners.contains(&listener) {
@@ -172,6 +175,7 @@ impl Node {
                     image: image.clone(),
                     wire: wire.clone(),
                     node_id: config.node_id,
+                    detection: detection.clone(),
                 });
                 node.controller_listeners.push(listen(&config, &listener, port, service)?);
             } else {
@@ -179,14 +183,26 @@ impl Node {
             }
         }
         if config.roles.controller {
+            let node_image = image.clone();
             let registration = crate::quorum::registration::run(
                 config.clone(),
                 channel.clone(),
-                image.clone(),
+                image,
                 random.uuid(),
                 quorum.leadership(),
             );
-            node._registration = Some(task::spawn("controller registration", registration));
+            let driver = Driver {
+                detection,
+                node_id: config.node_id,
+                cluster_id: directory.meta.cluster_id.clone(),
+                network: environment.network.clone(),
+                quorum: quorum.clone(),
+                image: node_image,
+            };
+            node._controller_tasks = vec![
+                task::spawn("controller registration", registration),
+                task::spawn("failure detection", driver.run()),
+            ];
         }
         if config.roles.broker {
             let seed = random.next_u64();

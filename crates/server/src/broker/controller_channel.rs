@@ -59,6 +59,11 @@ impl ControllerChannel {
         }
     }
 
+    /// Who leads, now and whenever that changes.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.leadership.clone()
+    }
+
     /// Calls whoever is the active controller, and whoever becomes it meanwhile.
     ///
     /// # Errors

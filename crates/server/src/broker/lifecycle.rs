@@ -84,6 +84,7 @@ impl Lifecycle {
     /// When it cannot become one.
     pub async fn run(mut self) -> Result<(), LifecycleError> {
         let mut epoch = self.register().await?;
+        let mut leadership = self.controller.leadership();
         let interval = self.config.properties.millis("broker.heartbeat.interval.ms");
         loop {
             let (pause, renew) = self.heartbeat(epoch, interval).await;
@@ -99,6 +100,8 @@ impl Lifecycle {
                 biased;
                 changed = self.leaving.changed(), if !*self.leaving.borrow() => if changed.is_err() { return Ok(()); },
                 changed = self.listening.changed(), if !*self.listening.borrow() => if changed.is_err() { return Ok(()); },
+                // A new controller waits to hear from everyone.
+                changed = leadership.changed() => if changed.is_err() { return Ok(()); },
                 () = tokio::time::sleep(pause) => {}
             }
         }

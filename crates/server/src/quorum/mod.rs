@@ -1,8 +1,10 @@
 //! The metadata quorum's driver: the raft machine, its log, its peers, and the active controller.
 //!
-//! Reading order: [`log`], [`state_file`], [`actor`], [`handle`], [`peers`].
+//! Reading order: [`log`], [`state_file`], [`actor`], [`handle`], [`peers`], [`registration`],
+//! [`failure_detection`].
 
 pub mod actor;
+pub mod failure_detection;
 pub mod handle;
 pub mod log;
 pub mod peers;

@@ -4,6 +4,7 @@ use super::answer::{Answer, serve};
 use crate::handlers::cluster::api_versions;
 use crate::handlers::quorum::{cluster, raft};
 use crate::quorum::QuorumHandle;
+use crate::quorum::failure_detection::FailureDetection;
 use bytes::Bytes;
 use ottla_controller::Controller;
 use ottla_controller::brokers::Predecessor;
@@ -14,7 +15,7 @@ use ottla_protocol::messages as m;
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_protocol::{ApiKey, Decoder, ErrorCode, Request, RequestHeader};
 use ottla_raft::wire::WireContext;
-use ottla_types::{Decision, NodeId, Now};
+use ottla_types::{BrokerEpoch, Decision, NodeId, Now};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -50,6 +51,8 @@ pub struct ControllerService {
     pub wire: Arc<WireContext>,
     /// This node.
     pub node_id: NodeId,
+    /// Who is gone.
+    pub detection: Arc<FailureDetection>,
 }
 
 impl ControllerService {
@@ -81,7 +84,7 @@ impl ControllerService {
 const NOT_CONTROLLER: i16 = ErrorCode::NotController.code();
 
 impl Service for ControllerService {
-    fn start(&self, _: &Arc<ConnectionInfo>, frame: Bytes) -> Started {
+    fn start(&self, connection: &Arc<ConnectionInfo>, frame: Bytes) -> Started {
         let mut input = Decoder::new(frame);
         let header = match RequestHeader::decode(&mut input) {
             Ok(header) => header,
@@ -116,8 +119,15 @@ impl Service for ControllerService {
             ApiKey::BrokerRegistration => self.decide(
                 &header,
                 input,
-                |controller, request: m::BrokerRegistrationRequest, _| {
-                    controller.handle_broker_registration(&request, Predecessor::Disconnected)
+                {
+                    let detection = self.detection.clone();
+                    move |controller, request: m::BrokerRegistrationRequest, _| {
+                        let id = NodeId(request.broker_id);
+                        let registered = controller.image().cluster.broker(id).map(|broker| broker.epoch);
+                        let predecessor =
+                            registered.map_or(Predecessor::Gone, |epoch| detection.predecessor(id, epoch));
+                        controller.handle_broker_registration(&request, predecessor)
+                    }
                 },
                 |_| m::BrokerRegistrationResponse { error_code: NOT_CONTROLLER, ..Default::default() },
             ),
@@ -127,7 +137,11 @@ impl Service for ControllerService {
                 |controller, request: m::BrokerHeartbeatRequest, _| {
                     controller.handle_broker_heartbeat(&request)
                 },
-                |_| m::BrokerHeartbeatResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+                |request| {
+                    let broker = NodeId(request.broker_id);
+                    self.detection.contact(broker, BrokerEpoch(request.broker_epoch), connection.id);
+                    m::BrokerHeartbeatResponse { error_code: NOT_CONTROLLER, ..Default::default() }
+                },
             ),
             ApiKey::ControllerRegistration => self.decide(
                 &header,
@@ -201,7 +215,9 @@ impl Service for ControllerService {
         }
     }
 
-    fn closed(&self, _: &ConnectionInfo, _: Closed) {}
+    fn closed(&self, connection: &ConnectionInfo, how: Closed) {
+        self.detection.connection_closed(connection.id, how);
+    }
 }
 
 /// Internal topics are configured as no user may.

@@ -1,0 +1,231 @@
+//! The failure detector's driver: connections and heartbeats in, dials and fencing out.
+
+use super::{Leadership, QuorumHandle};
+use ottla_controller::brokers::Predecessor;
+use ottla_controller::detector::{
+    ClosedBy, ConnectionRef, Detector, DetectorEffect, EndpointKind, ProbeEndpoint, ProbeId, ProbeOutcome,
+    Registration,
+};
+use ottla_metadata::MetadataImage;
+use ottla_net::{CallError, Clock, Closed, ConnectionId, Network, Outgoing};
+use ottla_protocol::ErrorCode;
+use ottla_types::{BrokerEpoch, Decision, NodeId};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+/// How often the driver looks whether it was itself asleep.
+const STALL_PERIOD: Duration = Duration::from_millis(250);
+
+/// A later tick than this was a stall of our own.
+const STALL_MIN: Duration = Duration::from_millis(400);
+
+/// What the controller's listener tells the detector, and asks it.
+pub struct FailureDetection {
+    detector: Mutex<(Detector, Vec<DetectorEffect>)>,
+    clock: Clock,
+    wake: Notify,
+}
+
+impl FailureDetection {
+    /// A standby's. `session_timeout` is `broker.session.timeout.ms`.
+    pub fn new(session_timeout: Duration, clock: Clock) -> FailureDetection {
+        FailureDetection {
+            detector: Mutex::new((Detector::new(session_timeout), Vec::new())),
+            clock,
+            wake: Notify::new(),
+        }
+    }
+
+    /// An incarnation of a broker has sent a heartbeat by this connection.
+    pub fn contact(&self, broker: NodeId, epoch: BrokerEpoch, connection: ConnectionId) {
+        let now = self.clock.monotonic();
+        self.detector.lock().0.handle_contact(broker, epoch, ConnectionRef(connection.0), now);
+    }
+
+    /// A connection to the controller's listener has ended.
+    pub fn connection_closed(&self, connection: ConnectionId, how: Closed) {
+        let by = match how {
+            Closed::ByPeer => ClosedBy::Peer,
+            Closed::ByUs => ClosedBy::Us,
+        };
+        let now = self.clock.monotonic();
+        {
+            let mut guard = self.detector.lock();
+            let (detector, effects) = &mut *guard;
+            detector.handle_connection_closed(ConnectionRef(connection.0), by, now, effects);
+        }
+        self.wake.notify_one();
+    }
+
+    /// What is known of the process registered under an id, for one that wants to take its place.
+    pub fn predecessor(&self, broker: NodeId, epoch: BrokerEpoch) -> Predecessor {
+        self.detector.lock().0.predecessor(broker, epoch, self.clock.monotonic())
+    }
+}
+
+/// What the driver's task needs besides.
+pub struct Driver {
+    /// Shared with the controller's listeners.
+    pub detection: Arc<FailureDetection>,
+    /// This node.
+    pub node_id: NodeId,
+    /// The cluster.
+    pub cluster_id: String,
+    /// How brokers are dialled.
+    pub network: Arc<dyn Network>,
+    /// Where fencing is decided.
+    pub quorum: QuorumHandle,
+    /// What is committed.
+    pub image: watch::Receiver<Arc<MetadataImage>>,
+}
+
+impl Driver {
+    /// Detects until the node stops.
+    pub async fn run(mut self) {
+        let mut leadership = self.quorum.leadership();
+        let mut probes: JoinSet<(ProbeId, ProbeOutcome)> = JoinSet::new();
+        let mut fencing: JoinSet<()> = JoinSet::new();
+        let mut is_active = false;
+        let mut last_tick = self.detection.clock.monotonic();
+        let mut ticks = tokio::time::interval(STALL_PERIOD);
+        loop {
+            let leads = leads(&leadership.borrow_and_update(), self.node_id);
+            if leads != is_active {
+                is_active = leads;
+                self.set_active(leads);
+            }
+            self.carry_out(&mut probes, &mut fencing);
+            let deadline = self.detection.detector.lock().0.deadline();
+            let clock = self.detection.clock;
+            tokio::select! {
+                biased;
+                _ = ticks.tick() => {
+                    let now = clock.monotonic();
+                    let since = now - last_tick;
+                    last_tick = now;
+                    if since > STALL_MIN {
+                        tracing::warn!(stalled = ?since, "this node was asleep");
+                        self.detection.detector.lock().0.handle_stall(since - STALL_PERIOD, now);
+                    }
+                }
+                Some(Ok((id, outcome))) = probes.join_next(), if !probes.is_empty() => {
+                    self.handle(|detector, now, effects| {
+                        detector.handle_probe_result(id, outcome, now, effects);
+                    });
+                }
+                Some(_) = fencing.join_next(), if !fencing.is_empty() => {}
+                () = self.detection.wake.notified() => {}
+                changed = self.image.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let registrations = self.registrations();
+                    self.handle(|detector, now, effects| {
+                        detector.handle_registrations(&registrations, now, effects);
+                    });
+                }
+                changed = leadership.changed() => if changed.is_err() {
+                    return;
+                },
+                () = clock.sleep_until(deadline) => {
+                    self.handle(|detector, now, effects| detector.handle_timeout(now, effects));
+                }
+            }
+        }
+    }
+
+    fn handle(&self, event: impl FnOnce(&mut Detector, ottla_types::Monotonic, &mut Vec<DetectorEffect>)) {
+        let now = self.detection.clock.monotonic();
+        let mut guard = self.detection.detector.lock();
+        let (detector, effects) = &mut *guard;
+        event(detector, now, effects);
+    }
+
+    fn set_active(&mut self, active: bool) {
+        let registrations = self.registrations();
+        self.handle(|detector, now, effects| {
+            detector.handle_registrations(&registrations, now, effects);
+            if active {
+                detector.activate(now, |_| None, effects);
+            } else {
+                detector.deactivate();
+            }
+        });
+    }
+
+    /// The brokers of the image; where a process has both roles, its quorum's endpoint counts too.
+    fn registrations(&mut self) -> Vec<Registration> {
+        let image = self.image.borrow_and_update().clone();
+        let registration = |broker: &ottla_metadata::BrokerRegistration| {
+            let mut registration = Registration::from_image(broker);
+            if let Some(controller) = image.cluster.controllers.get(&broker.id) {
+                registration.endpoints.extend(controller.endpoints.iter().map(|endpoint| ProbeEndpoint {
+                    host: endpoint.host.clone(),
+                    port: endpoint.port,
+                    kind: EndpointKind::Quorum,
+                }));
+            }
+            registration
+        };
+        image.cluster.brokers.values().map(registration).collect()
+    }
+
+    fn carry_out(&self, probes: &mut JoinSet<(ProbeId, ProbeOutcome)>, fencing: &mut JoinSet<()>) {
+        let effects = std::mem::take(&mut self.detection.detector.lock().1);
+        for effect in effects {
+            match effect {
+                DetectorEffect::Probe { id, broker, endpoint, timeout, .. } => {
+                    let (network, cluster_id) = (self.network.clone(), self.cluster_id.clone());
+                    probes.spawn(async move {
+                        (id, probe(&*network, &endpoint, &cluster_id, broker, timeout).await)
+                    });
+                }
+                DetectorEffect::Fence { broker, epoch, cause, evidence } => {
+                    let quorum = self.quorum.clone();
+                    fencing.spawn(async move {
+                        tracing::info!(broker = broker.0, %epoch, %cause, "fenced");
+                        tracing::debug!(broker = broker.0, ?evidence, "evidence");
+                        let fenced = quorum
+                            .decide(move |controller, _| Decision::write(controller.fence(broker, epoch), ()))
+                            .await;
+                        if fenced.is_err() {
+                            tracing::debug!(broker = broker.0, "fencing was not decided here");
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn leads(leadership: &Leadership, node_id: NodeId) -> bool {
+    leadership.leader.as_ref().is_some_and(|(leader, _)| *leader == node_id)
+}
+
+/// Dials a broker and asks whether it is the one.
+async fn probe(
+    network: &dyn Network,
+    endpoint: &ProbeEndpoint,
+    cluster_id: &str,
+    broker: NodeId,
+    timeout: Duration,
+) -> ProbeOutcome {
+    match Outgoing::identify(network, &endpoint.host, endpoint.port, cluster_id, broker, timeout).await {
+        Ok(ErrorCode::None) => ProbeOutcome::Answered { cluster_matches: true, node_id: Some(broker) },
+        // Somebody else's node answers there.
+        Ok(ErrorCode::RebootstrapRequired) => {
+            ProbeOutcome::Answered { cluster_matches: false, node_id: None }
+        }
+        // It lives, and is too old to say who it is.
+        Ok(_) | Err(CallError::Malformed(_) | CallError::Unsupported { .. }) => {
+            ProbeOutcome::Answered { cluster_matches: true, node_id: None }
+        }
+        Err(CallError::Refused(_)) => ProbeOutcome::Refused,
+        Err(CallError::Closed) => ProbeOutcome::AcceptedThenClosed,
+        Err(CallError::TimedOut(_)) => ProbeOutcome::TimedOut,
+        Err(CallError::Connect { .. }) => ProbeOutcome::Unreachable,
+    }
+}
