@@ -48,3 +48,52 @@ pub fn consume_all(cluster: &Cluster, topic: &str) -> Vec<String> {
     lines.sort();
     lines
 }
+
+/// A producer that is fed a line at a time, a few milliseconds apart.
+pub struct Producer {
+    child: std::process::Child,
+}
+
+/// How far apart lines are: far enough for each to be a batch of its own.
+const PACE: std::time::Duration = std::time::Duration::from_millis(2);
+
+impl Producer {
+    /// Starts `kcat -P` with these further arguments.
+    ///
+    /// # Panics
+    /// When `kcat` is not installed.
+    pub fn start(cluster: &Cluster, arguments: &[&str]) -> Producer {
+        let child = Command::new("kcat")
+            .args(["-P", "-b", &cluster.bootstrap(), "-X", "linger.ms=0"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kcat is installed by `cargo xtask test`");
+        Producer { child }
+    }
+
+    /// Produces one record.
+    ///
+    /// # Panics
+    /// When `kcat` has ended.
+    #[expect(clippy::disallowed_methods, reason = "a load has a pace; nothing is waited for")]
+    pub fn line(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        writeln!(stdin, "{line}").expect("kcat still reads");
+        std::thread::sleep(PACE);
+    }
+
+    /// Ends the input and waits until everything is acknowledged.
+    ///
+    /// # Panics
+    /// When something is not.
+    pub fn finish(mut self) {
+        drop(self.child.stdin.take());
+        let output = self.child.wait_with_output().expect("the child is ours");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kcat -P: {}\n{errors}", output.status);
+        assert!(!errors.contains("Delivery failed"), "{errors}");
+    }
+}
