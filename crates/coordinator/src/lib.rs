@@ -54,6 +54,8 @@ pub mod reply;
 pub mod settings;
 mod static_member;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 pub use coordinator::GroupCoordinator;

@@ -73,12 +73,14 @@ impl GroupCoordinator {
 
     /// The ends of offsets that are too old, and of groups that have neither members nor offsets left.
     pub(crate) fn expired_offsets(&self, now: Now) -> Vec<GroupRecord> {
+        let retention = self.settings.offsets_retention;
         let mut records = Vec::new();
         for (group_id, group) in &self.groups {
             let mut all_expired = true;
             let kept = KeptTopics::of(group);
             for (topic, partition, offset) in self.offsets.iter_group(group_id) {
-                if !kept.contains(topic) && self.is_expired(group, offset, now) {
+                let since = retained_since(group, &kept, offset).filter(|_| !kept.contains(topic));
+                if since.is_some_and(|since| offset.is_expired(since, retention, now.wall)) {
                     records.push(records::offset_tombstone(group_id, topic, partition));
                 } else {
                     all_expired = false;
@@ -91,18 +93,19 @@ impl GroupCoordinator {
         }
         records
     }
+}
 
-    /// Offsets of a group with members last as long as it does, but those in topics that consumers are no
-    /// longer subscribed to. The time of others begins when the last member goes, or, where there was none,
-    /// with the commit (KIP-211).
-    fn is_expired(&self, group: &Group, offset: &CommittedOffset, now: Now) -> bool {
-        let since: Option<Timestamp> = match (group.state, &group.protocol_type) {
-            (_, None) => Some(offset.committed_at),
-            (GroupState::Empty, Some(_)) => Some(group.state_since.unwrap_or(offset.committed_at)),
-            (GroupState::Stable, Some(_)) if group.subscribed_topics().is_some() => Some(offset.committed_at),
-            _ => None,
-        };
-        since.is_some_and(|since| offset.is_expired(since, self.settings.offsets_retention, now.wall))
+/// From when on offsets of a group are kept for the retention; `None` while they are kept for good.
+///
+/// Offsets of a group with members last as long as it does, but those in topics that its consumers are not
+/// subscribed to any more. The time of others begins when the last member goes, or, where there was none, with
+/// the commit (KIP-211).
+fn retained_since(group: &Group, kept: &KeptTopics, offset: &CommittedOffset) -> Option<Timestamp> {
+    match (group.state, &group.protocol_type, kept) {
+        (_, None, _) => Some(offset.committed_at),
+        (GroupState::Empty, Some(_), _) => Some(group.state_since.unwrap_or(offset.committed_at)),
+        (GroupState::Stable, Some(_), KeptTopics::Subscribed(_)) => Some(offset.committed_at),
+        _ => None,
     }
 }
 
