@@ -1,0 +1,310 @@
+//! The machine itself: its state, and the ways to move it.
+
+use crate::alarms::Alarms;
+use crate::group::Group;
+use crate::leave;
+use crate::member::millis;
+use crate::offsets::Offsets;
+use crate::reply::{GroupDecision, GroupReply, ReplyToken, RequestContext};
+use crate::settings::Settings;
+use crate::turn::{Turn, no_generation};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
+use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
+use ottla_protocol::messages::join_group_request::JoinGroupRequest;
+use ottla_protocol::messages::join_group_response::JoinGroupResponse;
+use ottla_protocol::messages::leave_group_request::LeaveGroupRequest;
+use ottla_protocol::messages::leave_group_response::LeaveGroupResponse;
+use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
+use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
+use ottla_protocol::records::group::GroupRecord;
+use ottla_types::{Monotonic, Now, Random};
+use std::collections::BTreeMap;
+
+/// Coordinates the groups of one partition of `__consumer_offsets`, for one term of its leadership.
+///
+/// The driver first replays the partition from its start to its end, then calls
+/// [`GroupCoordinator::handle_loaded`], then hands in events one at a time. It must replay all records of a
+/// decision before it hands in the next event; when they are appended is between it and its log, as long as
+/// the order is kept and the machine is dropped if an append fails.
+#[derive(Debug)]
+pub struct GroupCoordinator {
+    pub(crate) settings: Settings,
+    pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) offsets: Offsets,
+    alarms: Alarms,
+    random: Random,
+    /// When to look for expired offsets next. `None` until loaded.
+    pub(crate) expiry_check: Option<Monotonic>,
+    /// Records decided and not yet replayed.
+    unreplayed: usize,
+}
+
+impl GroupCoordinator {
+    /// A coordinator that knows nothing yet. `seed` decides the ids of new members: no two machines may have
+    /// the same, or two members might.
+    pub fn new(settings: Settings, seed: u64) -> GroupCoordinator {
+        GroupCoordinator {
+            settings,
+            groups: BTreeMap::new(),
+            offsets: Offsets::default(),
+            alarms: Alarms::default(),
+            random: Random::new(seed),
+            expiry_check: None,
+            unreplayed: 0,
+        }
+    }
+
+    /// Applies a record: one of the log, while loading, or one of a decision.
+    ///
+    /// Records that this coordinator does not write (consumer groups, share groups, ...) are skipped. Those of
+    /// transactions are the driver's to leave out: the machine takes every offset for a committed one.
+    pub fn replay(&mut self, record: &GroupRecord) {
+        self.unreplayed = self.unreplayed.saturating_sub(1);
+        match record {
+            GroupRecord::GroupMetadata(key, Some(value)) => self.materialise(&key.group).install(value),
+            GroupRecord::GroupMetadata(key, None) => self.forget(&key.group),
+            GroupRecord::OffsetCommit(key, Some(value)) => {
+                self.materialise(&key.group);
+                self.offsets.put(&key.group, &key.topic, key.partition, value.into());
+            }
+            GroupRecord::OffsetCommit(key, None) => {
+                self.offsets.remove(&key.group, &key.topic, key.partition);
+            }
+            GroupRecord::LegacyOffsetCommit(key, Some(value)) => {
+                self.materialise(&key.group);
+                self.offsets.put(&key.group, &key.topic, key.partition, value.into());
+            }
+            GroupRecord::LegacyOffsetCommit(key, None) => {
+                self.offsets.remove(&key.group, &key.topic, key.partition);
+            }
+            _ => {}
+        }
+    }
+
+    /// The log is replayed: members get fresh sessions, and expiry begins.
+    pub fn handle_loaded(&mut self, now: Now) -> GroupDecision {
+        self.expiry_check = Some(now.monotonic + self.settings.offsets_retention_check_interval);
+        let group_ids: Vec<String> = self.groups.keys().cloned().collect();
+        self.decide(|machine, decision| {
+            for group_id in &group_ids {
+                let mut turn = machine.turn(group_id, now, decision).expect("it is one of the groups");
+                for member_id in turn.group.member_ids() {
+                    turn.renew_session(&member_id);
+                }
+                if turn.group.members().len() > turn.settings.group_size_max {
+                    // `group.max.size` was lowered: whoever joins last again must go.
+                    turn.prepare_rebalance();
+                }
+            }
+        })
+    }
+
+    /// Handles a JoinGroup. The answer comes when the next generation begins, unless it is a refusal.
+    pub fn handle_join_group(
+        &mut self,
+        request: &JoinGroupRequest,
+        context: &RequestContext,
+        now: Now,
+    ) -> GroupDecision {
+        if let Err(error) = self.validate_join(request) {
+            return reply(context.token, refuse_join(error, &request.member_id, context.version));
+        }
+        if !self.groups.contains_key(&request.group_id) {
+            // A group of nobody yet. If it stays so, it vanishes again.
+            self.groups.insert(request.group_id.clone(), Group::new(&request.group_id));
+        }
+        self.decide_in(&request.group_id, now, |turn| turn.join(request, context))
+    }
+
+    fn validate_join(&self, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
+        let Settings { session_timeout_min, session_timeout_max, .. } = self.settings;
+        if request.group_id.is_empty() {
+            Err(ErrorCode::InvalidGroupId)
+        } else if !(session_timeout_min..=session_timeout_max).contains(&millis(request.session_timeout_ms)) {
+            Err(ErrorCode::InvalidSessionTimeout)
+        } else if !request.member_id.is_empty() && !self.groups.contains_key(&request.group_id) {
+            Err(ErrorCode::UnknownMemberId)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Handles a SyncGroup. The answer comes when the leader has synced.
+    pub fn handle_sync_group(
+        &mut self,
+        request: &SyncGroupRequest,
+        context: &RequestContext,
+        now: Now,
+    ) -> GroupDecision {
+        match self.find(&request.group_id) {
+            Ok(()) => self.decide_in(&request.group_id, now, |turn| turn.sync(request, context)),
+            Err(error) => {
+                let error_code = error.code();
+                let response = SyncGroupResponse { error_code, ..Default::default() };
+                reply(context.token, GroupReply::SyncGroup(response))
+            }
+        }
+    }
+
+    /// Handles a Heartbeat.
+    pub fn handle_heartbeat(
+        &mut self,
+        request: &HeartbeatRequest,
+        context: &RequestContext,
+        now: Now,
+    ) -> GroupDecision {
+        let mut error = ErrorCode::None;
+        let mut decision = match self.find(&request.group_id) {
+            Ok(()) => self.decide_in(&request.group_id, now, |turn| error = turn.heartbeat(request)),
+            Err(not_found) => {
+                error = not_found;
+                GroupDecision::none()
+            }
+        };
+        let response = HeartbeatResponse { error_code: error.code(), ..Default::default() };
+        decision.replies.push((context.token, GroupReply::Heartbeat(response)));
+        decision
+    }
+
+    /// Handles a LeaveGroup.
+    pub fn handle_leave_group(
+        &mut self,
+        request: &LeaveGroupRequest,
+        context: &RequestContext,
+        now: Now,
+    ) -> GroupDecision {
+        let leaving = leave::leaving(request, context.version);
+        let mut response = LeaveGroupResponse::default();
+        let mut decision = GroupDecision::none();
+        match self.find(&request.group_id) {
+            Ok(()) => {
+                decision = self.decide_in(&request.group_id, now, |turn| {
+                    response = leave::response(turn.leave(&leaving), context.version);
+                });
+            }
+            Err(ErrorCode::UnknownMemberId) => {
+                let unknown = |member| leave::answer(member, ErrorCode::UnknownMemberId);
+                response = leave::response(leaving.iter().map(unknown).collect(), context.version);
+            }
+            Err(error) => response.error_code = error.code(),
+        }
+        decision.replies.push((context.token, GroupReply::LeaveGroup(response)));
+        decision
+    }
+
+    /// When [`GroupCoordinator::handle_timeout`] is to be called if nothing happens before.
+    pub fn deadline(&self) -> Option<Monotonic> {
+        self.alarms.first().into_iter().chain(self.expiry_check).min()
+    }
+
+    /// Does what is due: gives up silent members, ends waits, expires offsets. Too early is harmless.
+    pub fn handle_timeout(&mut self, now: Now) -> GroupDecision {
+        let due = self.alarms.take_due(now.monotonic);
+        let mut decision = self.decide(|machine, decision| {
+            for group_id in due {
+                if let Some(mut turn) = machine.turn(&group_id, now, decision) {
+                    turn.expire();
+                }
+                machine.sweep(&group_id);
+            }
+        });
+        if self.expiry_check.is_some_and(|check| check <= now.monotonic) {
+            self.expiry_check = Some(now.monotonic + self.settings.offsets_retention_check_interval);
+            let expired = self.expired_offsets(now);
+            self.unreplayed += expired.len();
+            decision.records.extend(expired);
+        }
+        decision
+    }
+
+    /// Ends this coordinator's term: all that is parked is told to look for another one.
+    pub fn resign(self) -> Vec<(ReplyToken, GroupReply)> {
+        let error_code = ErrorCode::NotCoordinator.code();
+        let mut replies = Vec::new();
+        for member in self.groups.values().flat_map(Group::members) {
+            if let Some(parked) = member.parked_join {
+                let join = JoinGroupResponse { member_id: member.id.clone(), ..Default::default() };
+                let refusal = GroupReply::JoinGroup(join).into_error(ErrorCode::NotCoordinator);
+                replies.push((parked.token, refusal));
+            }
+            if let Some(parked) = member.parked_sync {
+                let sync = SyncGroupResponse { error_code, ..Default::default() };
+                replies.push((parked.token, GroupReply::SyncGroup(sync)));
+            }
+        }
+        replies
+    }
+
+    /// Makes a decision, and remembers how many records must be replayed before the next one.
+    pub(crate) fn decide(&mut self, event: impl FnOnce(&mut Self, &mut GroupDecision)) -> GroupDecision {
+        assert_eq!(self.unreplayed, 0, "a decision's records are replayed before the next event");
+        let mut decision = GroupDecision::none();
+        event(self, &mut decision);
+        self.unreplayed = decision.records.len();
+        decision
+    }
+
+    /// Makes a decision that concerns one group.
+    fn decide_in(&mut self, group_id: &str, now: Now, event: impl FnOnce(&mut Turn<'_>)) -> GroupDecision {
+        self.decide(|machine, decision| {
+            if let Some(mut turn) = machine.turn(group_id, now, decision) {
+                event(&mut turn);
+            }
+            machine.sweep(group_id);
+        })
+    }
+
+    pub(crate) fn turn<'a>(
+        &'a mut self,
+        group_id: &str,
+        now: Now,
+        decision: &'a mut GroupDecision,
+    ) -> Option<Turn<'a>> {
+        let group = self.groups.get_mut(group_id)?;
+        let (alarms, random, settings) = (&mut self.alarms, &mut self.random, &self.settings);
+        Some(Turn { group, alarms, random, settings, now, decision })
+    }
+
+    /// Checks a group id of a request that only members send.
+    fn find(&self, group_id: &str) -> Result<(), ErrorCode> {
+        if group_id.is_empty() {
+            Err(ErrorCode::InvalidGroupId)
+        } else if !self.groups.contains_key(group_id) {
+            Err(ErrorCode::UnknownMemberId)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The group that the log speaks of.
+    fn materialise(&mut self, group_id: &str) -> &mut Group {
+        let group = self.groups.entry(group_id.to_owned()).or_insert_with(|| Group::new(group_id));
+        group.is_stored = true;
+        group
+    }
+
+    fn forget(&mut self, group_id: &str) {
+        self.alarms.disarm(group_id);
+        self.groups.remove(group_id);
+    }
+
+    /// Forgets a group that nobody would miss.
+    fn sweep(&mut self, group_id: &str) {
+        if self.groups.get(group_id).is_some_and(Group::is_hollow) {
+            self.forget(group_id);
+        }
+    }
+}
+
+/// A decision that only answers.
+pub(crate) fn reply(token: ReplyToken, reply: GroupReply) -> GroupDecision {
+    GroupDecision::reply((token, reply))
+}
+
+fn refuse_join(error: ErrorCode, member_id: &str, version: i16) -> GroupReply {
+    // Null came with version 7.
+    let protocol_name = (version < 7).then(String::new);
+    let (error_code, member_id) = (error.code(), member_id.to_owned());
+    GroupReply::JoinGroup(JoinGroupResponse { error_code, member_id, protocol_name, ..no_generation() })
+}

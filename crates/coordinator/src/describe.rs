@@ -1,0 +1,98 @@
+//! DescribeGroups and ListGroups: what operators see.
+
+use crate::coordinator::{GroupCoordinator, reply};
+use crate::group::{Group, GroupState};
+use crate::member::Member;
+use crate::reply::{GroupDecision, GroupReply, RequestContext};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
+use ottla_protocol::messages::describe_groups_response::{
+    DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
+};
+use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
+use ottla_protocol::messages::list_groups_response::{ListGroupsResponse, ListedGroup};
+
+/// The first version that tells a group that does not exist by an error (KIP-1043).
+const GROUP_ID_NOT_FOUND_VERSION: i16 = 6;
+
+/// The type of all groups here, as ListGroups shows it.
+const CLASSIC: &str = "classic";
+
+impl GroupCoordinator {
+    /// Handles a DescribeGroups for groups of this partition. Authorised operations are the caller's to add.
+    pub fn handle_describe_groups(
+        &self,
+        request: &DescribeGroupsRequest,
+        context: &RequestContext,
+    ) -> GroupDecision {
+        let describe_one = |group_id: &String| match self.groups.get(group_id) {
+            Some(group) => describe(group),
+            None => describe_missing(group_id, context.version),
+        };
+        let groups = request.groups.iter().map(describe_one).collect();
+        let response = DescribeGroupsResponse { groups, ..Default::default() };
+        reply(context.token, GroupReply::DescribeGroups(response))
+    }
+
+    /// Handles a ListGroups: the groups of this partition. Filters are names in any case; an empty one lets all
+    /// pass.
+    pub fn handle_list_groups(&self, request: &ListGroupsRequest, context: &RequestContext) -> GroupDecision {
+        let passes = |filter: &[String], name: &str| {
+            filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        let wanted = self.groups.values().filter(|group| {
+            passes(&request.states_filter, group.state.name()) && passes(&request.types_filter, CLASSIC)
+        });
+        let groups = wanted.map(list).collect();
+        let response = ListGroupsResponse { groups, ..Default::default() };
+        reply(context.token, GroupReply::ListGroups(response))
+    }
+}
+
+fn list(group: &Group) -> ListedGroup {
+    ListedGroup {
+        group_id: group.id.to_string(),
+        protocol_type: group.protocol_type.clone().unwrap_or_default(),
+        group_state: group.state.name().to_owned(),
+        group_type: CLASSIC.to_owned(),
+    }
+}
+
+/// What members say and were given is meaningful in a stable group only.
+fn describe(group: &Group) -> DescribedGroup {
+    let protocol = group.protocol.as_deref().filter(|_| group.state == GroupState::Stable);
+    DescribedGroup {
+        group_id: group.id.to_string(),
+        group_state: group.state.name().to_owned(),
+        protocol_type: group.protocol_type.clone().unwrap_or_default(),
+        protocol_data: protocol.unwrap_or_default().to_owned(),
+        members: group.members().map(|member| describe_member(member, protocol)).collect(),
+        ..Default::default()
+    }
+}
+
+fn describe_member(member: &Member, protocol: Option<&str>) -> DescribedGroupMember {
+    let metadata = protocol.and_then(|protocol| member.metadata(protocol));
+    let assignment = protocol.map(|_| member.assignment.clone());
+    DescribedGroupMember {
+        member_id: member.id.clone(),
+        group_instance_id: member.instance_id.clone(),
+        client_id: member.client_id.clone(),
+        client_host: member.client_host.clone(),
+        member_metadata: metadata.cloned().unwrap_or_default(),
+        member_assignment: assignment.unwrap_or_default(),
+    }
+}
+
+fn describe_missing(group_id: &str, version: i16) -> DescribedGroup {
+    let mut described = DescribedGroup {
+        group_id: group_id.to_owned(),
+        group_state: GroupState::Dead.name().to_owned(),
+        ..Default::default()
+    };
+    if version >= GROUP_ID_NOT_FOUND_VERSION {
+        described.error_code = ErrorCode::GroupIdNotFound.code();
+        described.error_message = Some(format!("Group {group_id} not found."));
+    }
+    described
+}

@@ -1,0 +1,10 @@
+//! What clients see of the coordinator, and what the log holds of it.
+
+mod bench;
+mod client;
+mod golden;
+mod offsets;
+mod simulation;
+mod states;
+mod static_members;
+mod stories;
