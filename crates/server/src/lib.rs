@@ -5,12 +5,13 @@
 //! metadata log's; records run on another.
 //!
 //! Reading order: [`config`], [`format`], [`directory`], [`node`], [`quorum`], [`broker`], [`replicas`],
-//! [`request`], [`handlers`].
+//! [`groups`], [`request`], [`handlers`].
 
 pub mod broker;
 pub mod config;
 pub mod directory;
 pub mod format;
+pub mod groups;
 pub mod handlers;
 pub mod io_pool;
 pub mod node;

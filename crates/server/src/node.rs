@@ -303,6 +303,7 @@ impl Node {
                 for listener in parts.listeners {
                     listener.close(DRAIN_PATIENCE).await;
                 }
+                parts.broker.groups.stop();
                 parts.broker.replicas.stop_leading();
                 drop(parts.tasks);
                 drop(parts.lifecycle);
@@ -436,6 +437,7 @@ fn start_broker(
         replicas.clone(),
         channel.clone(),
         epoch.subscribe(),
+        seed.wrapping_add(1),
     ));
     let bound_ports = bound
         .iter()

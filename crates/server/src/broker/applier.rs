@@ -21,6 +21,7 @@ pub async fn run(
             image = next.image;
         }
         broker.replicas.apply(&image, &delta, full);
+        broker.groups.apply(&image, &delta);
         full = false;
         let end = image.end.offset;
         broker.publish(image);

@@ -9,6 +9,7 @@ pub mod peers;
 pub mod producer_ids;
 
 use crate::config::NodeConfig;
+use crate::groups::GroupCoordinators;
 use crate::replicas::ReplicaManager;
 use arc_swap::ArcSwap;
 use controller_channel::{ControllerChannel, ControllerUnreachable, TopLevelError};
@@ -47,6 +48,8 @@ pub struct Broker {
     pub controller: ControllerChannel,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// The groups that this broker coordinates.
+    pub groups: GroupCoordinators,
     /// The connections with the other brokers.
     pub peers: PeerConnections,
     /// This broker's registration.
@@ -64,9 +67,11 @@ impl Broker {
         replicas: Arc<ReplicaManager>,
         controller: ControllerChannel,
         epoch: watch::Receiver<BrokerEpoch>,
+        seed: u64,
     ) -> Broker {
         let node_id = config.node_id;
         let producer_ids = ProducerIds::new(controller.clone(), node_id, epoch.clone());
+        let groups = GroupCoordinators::new(node_id, replicas.clone(), &config.properties, seed);
         Broker {
             config,
             node_id,
@@ -75,6 +80,7 @@ impl Broker {
             replicas,
             controller,
             producer_ids,
+            groups,
             peers: PeerConnections::default(),
             epoch,
             image: ArcSwap::default(),

@@ -3,7 +3,7 @@
 use super::answer::serve;
 use super::context::RequestContext;
 use crate::broker::Broker;
-use crate::handlers::{cluster, records, topics};
+use crate::handlers::{cluster, groups, records, topics};
 use bytes::Bytes;
 use ottla_net::{Closed, ConnectionInfo, Service, Started};
 use ottla_protocol::{ApiKey, Decoder, RequestHeader};
@@ -15,12 +15,23 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
     ApiKey::DescribeConfigs,
+    ApiKey::DeleteGroups,
+    ApiKey::OffsetDelete,
     ApiKey::CreatePartitions,
     ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
@@ -93,6 +104,37 @@ impl Service for BrokerService {
             }
             ApiKey::DescribeQuorum => {
                 serve(&header, input, |r| topics::forwarded::describe_quorum(broker, r))
+            }
+            ApiKey::FindCoordinator => {
+                serve(&header, input, |r| groups::find_coordinator::handle(broker, &context, r))
+            }
+            ApiKey::JoinGroup => {
+                serve(&header, input, |r| groups::membership::join_group(broker, context, r))
+            }
+            ApiKey::SyncGroup => {
+                serve(&header, input, |r| groups::membership::sync_group(broker, context, r))
+            }
+            ApiKey::Heartbeat => serve(&header, input, |r| groups::membership::heartbeat(broker, context, r)),
+            ApiKey::LeaveGroup => {
+                serve(&header, input, |r| groups::membership::leave_group(broker, context, r))
+            }
+            ApiKey::OffsetCommit => {
+                serve(&header, input, |r| groups::offsets::offset_commit(broker, context, r))
+            }
+            ApiKey::OffsetFetch => {
+                serve(&header, input, |r| groups::offsets::offset_fetch(broker, context, r))
+            }
+            ApiKey::OffsetDelete => {
+                serve(&header, input, |r| groups::offsets::offset_delete(broker, context, r))
+            }
+            ApiKey::DescribeGroups => {
+                serve(&header, input, |r| groups::overview::describe_groups(broker, context, r))
+            }
+            ApiKey::ListGroups => {
+                serve(&header, input, |r| groups::overview::list_groups(broker, context, r))
+            }
+            ApiKey::DeleteGroups => {
+                serve(&header, input, |r| groups::overview::delete_groups(broker, context, r))
             }
             other => Started::Close(format!("{} is not served by brokers", other.name())),
         }

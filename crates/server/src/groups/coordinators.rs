@@ -1,0 +1,139 @@
+//! All shards of this broker: which there are, and which is a group's.
+
+use super::shard::{Shard, Standing};
+use crate::broker::OFFSETS_TOPIC;
+use crate::config::Properties;
+use crate::replicas::ReplicaManager;
+use ottla_coordinator::{GroupCoordinator, GroupDecision, GroupReply, ReplyToken, Settings, partition_for};
+use ottla_metadata::{MetadataDelta, MetadataImage};
+use ottla_net::Task;
+use ottla_protocol::ErrorCode;
+use ottla_types::{NodeId, Now, Random, TopicIdPartition};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a request waits for its coordinator to be loaded: longer than that, and clients had better ask again.
+const LOADING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The shards that this broker leads.
+pub struct GroupCoordinators {
+    node_id: NodeId,
+    replicas: Arc<ReplicaManager>,
+    settings: Settings,
+    random: Mutex<Random>,
+    shards: Mutex<BTreeMap<i32, (Arc<Shard>, Task)>>,
+}
+
+impl GroupCoordinators {
+    /// No shards yet.
+    pub fn new(
+        node_id: NodeId,
+        replicas: Arc<ReplicaManager>,
+        properties: &Properties,
+        seed: u64,
+    ) -> GroupCoordinators {
+        let size = |name| usize::try_from(properties.number(name)).unwrap_or(usize::MAX);
+        let minutes = properties.number("offsets.retention.minutes").unsigned_abs();
+        let settings = Settings {
+            session_timeout_min: properties.millis("group.min.session.timeout.ms"),
+            session_timeout_max: properties.millis("group.max.session.timeout.ms"),
+            initial_rebalance_delay: properties.millis("group.initial.rebalance.delay.ms"),
+            group_size_max: size("group.max.size"),
+            offset_metadata_len_max: size("offset.metadata.max.bytes"),
+            offsets_retention: Duration::from_secs(minutes * 60),
+            offsets_retention_check_interval: properties.millis("offsets.retention.check.interval.ms"),
+        };
+        GroupCoordinators {
+            node_id,
+            replicas,
+            settings,
+            random: Mutex::new(Random::new(seed)),
+            shards: Mutex::default(),
+        }
+    }
+
+    /// Makes the shards what the image says. After the replicas, on whose logs they stand.
+    pub fn apply(&self, image: &MetadataImage, delta: &MetadataDelta) {
+        let mut shards = self.shards.lock();
+        let topic = image.topics.by_name(OFFSETS_TOPIC);
+        let led = |partition: i32| {
+            let registration = topic?.partitions.get(&partition)?;
+            (registration.leader == Some(self.node_id)).then_some(registration.leader_epoch)
+        };
+        shards.retain(|&partition, (shard, _)| {
+            let stays = led(partition) == Some(shard.epoch());
+            if !stays {
+                shard.stop();
+            }
+            stays
+        });
+        let Some(topic) = topic else { return };
+        for &partition in topic.partitions.keys() {
+            let Some(epoch) = led(partition) else { continue };
+            let resigned = |(shard, _): &(Arc<Shard>, Task)| *shard.standing().borrow() == Standing::Resigned;
+            if shards.get(&partition).is_some_and(|known| !resigned(known)) {
+                continue;
+            }
+            let at = TopicIdPartition::new(topic.id, partition);
+            let Some(replica) = self.replicas.get(at) else { continue };
+            let seed = self.random.lock().next_u64();
+            let shard = Shard::start(self.replicas.clone(), replica, epoch, self.settings.clone(), seed);
+            shards.insert(partition, shard);
+        }
+        let deleted: Vec<String> = delta.removed_topics.iter().map(|(_, name)| name.clone()).collect();
+        if !deleted.is_empty() {
+            for (shard, _) in shards.values() {
+                shard.forget_topics(&deleted);
+            }
+        }
+    }
+
+    /// The partition of `__consumer_offsets` that holds a group; `None` while the topic is not there.
+    pub fn partition_of(image: &MetadataImage, group_id: &str) -> Option<i32> {
+        let topic = image.topics.by_name(OFFSETS_TOPIC)?;
+        let count = i32::try_from(topic.partitions.len()).ok().filter(|&count| count > 0)?;
+        Some(partition_for(group_id, count))
+    }
+
+    /// Lets a group's coordinator handle a request.
+    ///
+    /// # Errors
+    /// The code to answer with when this broker does not coordinate the group.
+    pub async fn handle(
+        &self,
+        image: &MetadataImage,
+        group_id: &str,
+        event: impl FnOnce(&mut GroupCoordinator, ReplyToken, Now) -> GroupDecision + Send,
+    ) -> Result<GroupReply, ErrorCode> {
+        let partition = GroupCoordinators::partition_of(image, group_id).ok_or(ErrorCode::NotCoordinator)?;
+        let shard = self.shard(partition).ok_or(ErrorCode::NotCoordinator)?;
+        wait_until_loaded(&shard).await;
+        shard.handle(event).await
+    }
+
+    /// Every shard that decides.
+    pub fn all(&self) -> Vec<Arc<Shard>> {
+        self.shards.lock().values().map(|(shard, _)| shard.clone()).collect()
+    }
+
+    /// Ends all terms: this broker stops.
+    pub fn stop(&self) {
+        for (shard, _) in std::mem::take(&mut *self.shards.lock()).values() {
+            shard.stop();
+        }
+    }
+
+    fn shard(&self, partition: i32) -> Option<Arc<Shard>> {
+        self.shards.lock().get(&partition).map(|(shard, _)| shard.clone())
+    }
+}
+
+/// A coordinator that has just moved here answers a moment later instead of sending its clients away.
+pub async fn wait_until_loaded(shard: &Shard) {
+    let mut standing = shard.standing();
+    let loaded = standing.wait_for(|standing| *standing != Standing::Loading);
+    // What is not loaded by then says so itself.
+    let _ = tokio::time::timeout(LOADING_PATIENCE, loaded).await;
+}

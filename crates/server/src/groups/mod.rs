@@ -1,0 +1,10 @@
+//! The group coordinator's driver: one shard for each partition of `__consumer_offsets` that this broker
+//! leads.
+//!
+//! Reading order: [`shard`], [`loading`], [`coordinators`].
+
+pub mod coordinators;
+pub mod loading;
+pub mod shard;
+
+pub use coordinators::GroupCoordinators;

@@ -1,0 +1,284 @@
+//! One coordinator: its machine, what it waits for, and who is answered then.
+
+use super::loading;
+use crate::replicas::{Replica, ReplicaManager};
+use ottla_coordinator::{GroupCoordinator, GroupDecision, GroupReply, ReplyToken, Settings, records};
+use ottla_net::{Task, task};
+use ottla_protocol::ErrorCode;
+use ottla_records::{BatchBuilder, Origin, validate};
+use ottla_replication::{Effects, Outcome};
+use ottla_types::{LeaderEpoch, Monotonic, Now};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+/// Decisions whose records may wait to be replicated; then requests are refused.
+const PENDING_MAX: usize = 4096;
+
+/// Where a shard stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its log is being read.
+    Loading,
+    /// It decides.
+    Active,
+    /// It does not lead any more.
+    Resigned,
+}
+
+/// Replies that wait for records, their own or earlier ones, to be committed.
+struct Pending {
+    /// What is heard of the records; `None` when only earlier ones are waited for.
+    outcome: Option<oneshot::Receiver<Outcome>>,
+    replies: Vec<(ReplyToken, GroupReply)>,
+}
+
+struct State {
+    machine: Option<GroupCoordinator>,
+    tokens: HashMap<ReplyToken, oneshot::Sender<GroupReply>>,
+    next_token: u64,
+    /// How many decisions are in the queue to the task.
+    pending: usize,
+}
+
+/// A partition of `__consumer_offsets` in one term of leadership.
+pub struct Shard {
+    replicas: Arc<ReplicaManager>,
+    replica: Arc<Replica>,
+    epoch: LeaderEpoch,
+    state: Mutex<State>,
+    queue: mpsc::Sender<Pending>,
+    deadline_moved: Notify,
+    standing: watch::Sender<Standing>,
+}
+
+impl Shard {
+    /// Begins to load the coordinator of a partition that this broker leads since `epoch`. The task ends it when it
+    /// is dropped.
+    pub fn start(
+        replicas: Arc<ReplicaManager>,
+        replica: Arc<Replica>,
+        epoch: LeaderEpoch,
+        settings: Settings,
+        seed: u64,
+    ) -> (Arc<Shard>, Task) {
+        let (queue, pending) = mpsc::channel(PENDING_MAX);
+        let shard = Arc::new(Shard {
+            replicas,
+            replica,
+            epoch,
+            state: Mutex::new(State { machine: None, tokens: HashMap::new(), next_token: 0, pending: 0 }),
+            queue,
+            deadline_moved: Notify::new(),
+            standing: watch::Sender::new(Standing::Loading),
+        });
+        let running = task::spawn("group coordinator", shard.clone().run(pending, settings, seed));
+        (shard, running)
+    }
+
+    /// The term of leadership that this shard belongs to.
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// Where it stands, now and whenever that changes.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Lets the machine handle a request. The answer comes when what it saw is committed.
+    ///
+    /// # Errors
+    /// The code to answer with when this shard does not decide (any more).
+    pub async fn handle(
+        &self,
+        event: impl FnOnce(&mut GroupCoordinator, ReplyToken, Now) -> GroupDecision + Send,
+    ) -> Result<GroupReply, ErrorCode> {
+        let answer = {
+            let mut state = self.state.lock();
+            if state.pending >= PENDING_MAX {
+                return Err(ErrorCode::CoordinatorLoadInProgress);
+            }
+            let token = ReplyToken(state.next_token);
+            state.next_token += 1;
+            let now = self.replicas.clock().now();
+            let Some(machine) = &mut state.machine else {
+                return Err(match *self.standing.borrow() {
+                    Standing::Loading => ErrorCode::CoordinatorLoadInProgress,
+                    Standing::Active | Standing::Resigned => ErrorCode::NotCoordinator,
+                });
+            };
+            let decision = event(machine, token, now);
+            let (sender, answer) = oneshot::channel();
+            state.tokens.insert(token, sender);
+            self.carry_out(&mut state, decision, now);
+            answer
+        };
+        answer.await.map_err(|_| ErrorCode::NotCoordinator)
+    }
+
+    /// Appends what was decided, replays it, and queues the replies behind it.
+    fn carry_out(&self, state: &mut State, decision: GroupDecision, now: Now) {
+        let GroupDecision { records: decided, replies } = decision;
+        let outcome = if decided.is_empty() {
+            None
+        } else {
+            match self.append(&decided, now) {
+                Ok(outcome) => {
+                    let machine = state.machine.as_mut().expect("it has just decided");
+                    decided.iter().for_each(|record| machine.replay(record));
+                    Some(outcome)
+                }
+                Err(error) => {
+                    tracing::info!(partition = %self.replica.name, error = error.name(), "group coordinator resigns");
+                    let refused =
+                        replies.into_iter().map(|(token, reply)| (token, reply.into_error(error))).collect();
+                    self.answer(state, refused);
+                    self.resign(state);
+                    return;
+                }
+            }
+        };
+        self.deadline_moved.notify_one();
+        if outcome.is_none() && state.pending == 0 {
+            self.answer(state, replies);
+        } else if self.queue.try_send(Pending { outcome, replies }).is_ok() {
+            state.pending += 1;
+        }
+    }
+
+    fn append(
+        &self,
+        decided: &[ottla_protocol::records::group::GroupRecord],
+        now: Now,
+    ) -> Result<oneshot::Receiver<Outcome>, ErrorCode> {
+        let mut builder = BatchBuilder::new();
+        for record in decided {
+            let (key, value) = records::encode(record).map_err(|_| ErrorCode::UnknownServerError)?;
+            builder.push(now.wall, Some(&key), value.as_deref(), &[]);
+        }
+        let mut batch = builder.build();
+        let rules = self.replica.log_config().rules(Origin::Coordinator, now.wall);
+        let valid = validate(&mut batch, &rules).map_err(|error| {
+            tracing::error!(partition = %self.replica.name, %error, "the coordinator decided what cannot be stored");
+            ErrorCode::UnknownServerError
+        })?;
+        let mut effects = Effects::default();
+        let mut partition = self.replica.lock();
+        if partition.leader_epoch() != self.epoch {
+            return Err(ErrorCode::NotCoordinator);
+        }
+        let appended = partition.append(valid, true, now, &mut effects);
+        let outcome = appended.map(|info| {
+            let (id, outcome) = self.replicas.waiting().producer();
+            if let Some(known) = partition.wait_for_commit(info.next_offset(), id) {
+                effects.produced.push((id, known));
+            }
+            outcome
+        });
+        drop(partition);
+        self.replicas.carry_out(effects);
+        outcome.map_err(|error| match error {
+            ottla_replication::AppendError::NotEnoughReplicas { .. } => ErrorCode::CoordinatorNotAvailable,
+            _ => ErrorCode::NotCoordinator,
+        })
+    }
+
+    fn answer(&self, state: &mut State, replies: Vec<(ReplyToken, GroupReply)>) {
+        for (token, reply) in replies {
+            if let Some(sender) = state.tokens.remove(&token) {
+                // Whoever asked may have gone.
+                let _ = sender.send(reply);
+            }
+        }
+    }
+
+    /// Ends the term: everything that waits is told to look for another coordinator.
+    fn resign(&self, state: &mut State) {
+        if let Some(machine) = state.machine.take() {
+            let replies = machine.resign();
+            self.answer(state, replies);
+        }
+        // Whoever is left hears it from the end of their channel.
+        state.tokens.clear();
+        self.standing.send_replace(Standing::Resigned);
+    }
+
+    async fn run(self: Arc<Self>, mut queue: mpsc::Receiver<Pending>, settings: Settings, seed: u64) {
+        let mut machine = GroupCoordinator::new(settings, seed);
+        if let Err(error) = loading::load(&self.replica, &mut machine) {
+            tracing::error!(%error, "groups cannot be loaded");
+            self.resign(&mut self.state.lock());
+            return;
+        }
+        {
+            let mut state = self.state.lock();
+            let now = self.replicas.clock().now();
+            let decision = machine.handle_loaded(now);
+            state.machine = Some(machine);
+            self.standing.send_replace(Standing::Active);
+            self.carry_out(&mut state, decision, now);
+        }
+        let mut head: Option<Pending> = None;
+        loop {
+            let Some(deadline) = self.state.lock().machine.as_ref().map(GroupCoordinator::deadline) else {
+                return;
+            };
+            let clock = self.replicas.clock();
+            tokio::select! {
+                biased;
+                committed = committed(&mut head), if head.is_some() => {
+                    let pending = head.take().expect("it was waited for");
+                    let mut state = self.state.lock();
+                    state.pending -= 1;
+                    if committed {
+                        self.answer(&mut state, pending.replies);
+                    } else {
+                        self.resign(&mut state);
+                        return;
+                    }
+                }
+                next = queue.recv(), if head.is_none() => match next {
+                    Some(pending) => head = Some(pending),
+                    None => return,
+                },
+                () = self.deadline_moved.notified() => {}
+                () = clock.sleep_until(deadline) => self.handle_timeout(clock.monotonic()),
+            }
+        }
+    }
+
+    fn handle_timeout(&self, now: Monotonic) {
+        let mut state = self.state.lock();
+        let clock = self.replicas.clock().now();
+        let Some(machine) = &mut state.machine else { return };
+        if machine.deadline().is_some_and(|deadline| deadline <= now) {
+            let decision = machine.handle_timeout(clock);
+            self.carry_out(&mut state, decision, clock);
+        }
+    }
+
+    /// Topics were deleted: their offsets go.
+    pub fn forget_topics(&self, names: &[String]) {
+        let mut state = self.state.lock();
+        let now = self.replicas.clock().now();
+        let Some(machine) = &mut state.machine else { return };
+        let decision = machine.handle_topic_deleted(names);
+        self.carry_out(&mut state, decision, now);
+    }
+
+    /// The partition is led elsewhere: the term is over.
+    pub fn stop(&self) {
+        self.resign(&mut self.state.lock());
+    }
+}
+
+/// Waits until the records of the first decision in line are committed; false when they will not be.
+async fn committed(head: &mut Option<Pending>) -> bool {
+    match head.as_mut().and_then(|pending| pending.outcome.as_mut()) {
+        // Its records are in the log of every in-sync replica; that they are fewer now does not undo it.
+        Some(outcome) => matches!(outcome.await, Ok(Outcome::Committed | Outcome::NotEnoughReplicas)),
+        None => true,
+    }
+}

@@ -1,0 +1,138 @@
+//! FindCoordinator (key 10), versions 0–6, broker listener.
+//!
+//! Names the broker that coordinates a group.
+//!
+//! - v4 several keys. The topic of committed offsets is created when it is first asked for.
+//! - Differs from Kafka: only groups (key type 0) have a coordinator here; transactions and share groups are
+//!   refused with INVALID_REQUEST. While the coordinator moves, the answer waits for up to 300 ms.
+
+use crate::broker::{Broker, OFFSETS_TOPIC};
+use crate::groups::GroupCoordinators;
+use crate::request::{Answer, RequestContext};
+use ottla_metadata::MetadataImage;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
+use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
+use ottla_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
+use ottla_types::NodeId;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `KeyType` of groups.
+const GROUP: i8 = 0;
+
+/// How long an answer waits for the topic to be created.
+const CREATION_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long an answer waits for a coordinator that has gone to be replaced.
+const FENCING_PATIENCE: Duration = Duration::from_millis(300);
+
+/// Answers from the image, after creating the topic if need be.
+pub fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: FindCoordinatorRequest,
+) -> Answer<FindCoordinatorResponse> {
+    let keys = if context.version >= 4 { request.coordinator_keys } else { vec![request.key] };
+    let (broker, context) = (broker.clone(), context.clone());
+    let key_type = request.key_type;
+    Answer::later(async move {
+        if key_type == GROUP {
+            let relies = |image: &MetadataImage| {
+                keys.iter().any(|key| leader(image, key).is_some_and(|leader| !broker.is_nameable(leader)))
+            };
+            create_topic_if_missing(&broker).await;
+            broker.wait_for_fencing(relies, FENCING_PATIENCE).await;
+        }
+        let image = broker.image();
+        let found: Vec<Coordinator> =
+            keys.into_iter().map(|key| find(&broker, &image, &context, key_type, key)).collect();
+        respond(context.version, found)
+    })
+}
+
+fn leader(image: &MetadataImage, group_id: &str) -> Option<NodeId> {
+    let partition = GroupCoordinators::partition_of(image, group_id)?;
+    image.topics.by_name(OFFSETS_TOPIC)?.partitions.get(&partition)?.leader
+}
+
+fn find(
+    broker: &Broker,
+    image: &MetadataImage,
+    context: &RequestContext,
+    key_type: i8,
+    key: String,
+) -> Coordinator {
+    let refuse = |key: String, error: ErrorCode, message: &str| Coordinator {
+        key,
+        node_id: -1,
+        host: String::new(),
+        port: -1,
+        error_code: error.code(),
+        error_message: Some(message.to_owned()),
+    };
+    if key_type != GROUP {
+        return refuse(key, ErrorCode::InvalidRequest, "only groups have coordinators");
+    }
+    let node = leader(image, &key).filter(|&leader| broker.is_nameable(leader));
+    let endpoint = node
+        .and_then(|node| image.cluster.broker(node))
+        .filter(|registered| !registered.fenced)
+        .and_then(|registered| registered.endpoint(context.listener()));
+    match (node, endpoint) {
+        (Some(node), Some(endpoint)) => Coordinator {
+            key,
+            node_id: node.0,
+            host: endpoint.host.clone(),
+            port: i32::from(endpoint.port),
+            error_code: ErrorCode::None.code(),
+            error_message: None,
+        },
+        _ => {
+            let error = ErrorCode::CoordinatorNotAvailable;
+            refuse(key, error, error.message())
+        }
+    }
+}
+
+async fn create_topic_if_missing(broker: &Broker) {
+    if broker.image().topics.by_name(OFFSETS_TOPIC).is_some() {
+        return;
+    }
+    let request = CreateTopicsRequest {
+        topics: vec![broker.automatic_topic(OFFSETS_TOPIC)],
+        timeout_ms: 5000,
+        validate_only: false,
+    };
+    match broker.call_controller(&request).await {
+        Ok(response) => {
+            for topic in response.topics {
+                let error = ErrorCode::from(topic.error_code);
+                if !matches!(error, ErrorCode::None | ErrorCode::TopicAlreadyExists) {
+                    tracing::warn!(topic = topic.name, reason = topic.error_message, "cannot create topic");
+                    return;
+                }
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot ask for {OFFSETS_TOPIC} to be created");
+            return;
+        }
+    }
+    broker.wait_for_image(|image| image.topics.by_name(OFFSETS_TOPIC).is_some(), CREATION_PATIENCE).await;
+}
+
+fn respond(version: i16, mut found: Vec<Coordinator>) -> FindCoordinatorResponse {
+    if version >= 4 {
+        return FindCoordinatorResponse { coordinators: found, ..Default::default() };
+    }
+    let only = found.pop().unwrap_or_default();
+    FindCoordinatorResponse {
+        error_code: only.error_code,
+        error_message: only.error_message,
+        node_id: only.node_id,
+        host: only.host,
+        port: only.port,
+        ..Default::default()
+    }
+}

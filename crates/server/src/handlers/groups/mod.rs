@@ -1,0 +1,6 @@
+//! Consumer groups and their offsets.
+
+pub mod find_coordinator;
+pub mod membership;
+pub mod offsets;
+pub mod overview;
