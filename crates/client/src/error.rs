@@ -18,7 +18,7 @@ pub enum ClientError {
         message: String,
     },
     /// Nobody can be reached.
-    #[error("no broker can be reached; the last one tried was {address}: {source}")]
+    #[error("nobody can be reached; the last one tried was {address}: {source}")]
     Unreachable {
         /// The last one tried.
         address: String,
