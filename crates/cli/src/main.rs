@@ -1,11 +1,13 @@
 //! The `ottla` binary: a cluster on a laptop, a node, and Kafka's tools.
 //!
-//! Reading order: [`output`], [`properties_file`], [`server`], [`format`], [`up`].
+//! Reading order: [`output`], [`properties_file`], [`server`], [`format`]; the cluster on a laptop: [`up`];
+//! Kafka's tools: [`tools`].
 
 mod format;
 mod output;
 mod properties_file;
 mod server;
+mod tools;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -37,9 +39,14 @@ enum Command {
     Server(server::Arguments),
     /// Prepares the log directories of a node for its first start.
     Format(format::Arguments),
+    /// Makes links by which Kafka's tools are called under their own names.
+    InstallTools(tools::install::Arguments),
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = tools::dispatch(std::env::args_os()) {
+        return code;
+    }
     let done = match Cli::parse().command {
         Command::Up(arguments) => up::commands::up(&arguments),
         Command::Kill(arguments) => up::commands::kill(&arguments),
@@ -49,6 +56,7 @@ fn main() -> ExitCode {
         Command::Env(data) => up::commands::env(&data),
         Command::Server(arguments) => server::run(&arguments),
         Command::Format(arguments) => format::run(&arguments),
+        Command::InstallTools(arguments) => tools::install::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,113 @@
+//! Kafka's tools under Kafka's names: as `ottla kafka-topics …`, and as `kafka-topics` through a link.
+//!
+//! Options, output and exit codes are Kafka's; an option that Kafka has and Ottla has not is refused by name.
+//!
+//! Reading order: [`options`], [`connect`], [`java_map`]; then the tools, one module each; [`install`].
+
+mod connect;
+pub(crate) mod install;
+mod java_map;
+mod options;
+mod topics;
+
+use crate::output;
+use options::{Invalid, Parsed, Tool};
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The tools, and what runs them.
+const TOOLS: &[(&Tool, fn(&Parsed) -> Result<(), Failure>)] = &[(&topics::TOOL, topics::run)];
+
+/// Why a tool fails.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It was called wrongly: the usage follows on standard error.
+    Usage(String),
+    /// What it prints on standard output before it ends with exit code 1.
+    Failed(String),
+    /// What it prints on standard error before it ends with exit code 1.
+    Refused(String),
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Failure {
+        Failure::Refused(invalid.0)
+    }
+}
+
+/// Runs the tool that this process was called as, or was told to be by its first argument; `None` when
+/// that is none of them.
+pub(crate) fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let mut arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
+    let called_as = arguments.next()?;
+    let called_as = Path::new(&called_as).file_name()?.to_str()?.to_owned();
+    if let Some(found) = find(&called_as) {
+        return Some(run(found, arguments));
+    }
+    let found = find(&arguments.next()?)?;
+    Some(run(found, arguments))
+}
+
+type Found = &'static (&'static Tool, fn(&Parsed) -> Result<(), Failure>);
+
+fn find(name: &str) -> Option<Found> {
+    let name = name.strip_suffix(".sh").unwrap_or(name);
+    TOOLS.iter().find(|(tool, _)| tool.name == name)
+}
+
+fn run((tool, run): Found, arguments: impl Iterator<Item = String>) -> ExitCode {
+    let arguments: Vec<String> = arguments.collect();
+    let done = match options::parse(tool, &arguments) {
+        Ok(parsed) if parsed.has("help") => Err(Failure::Usage(tool.purpose.to_owned())),
+        Ok(parsed) if parsed.has("version") => {
+            output::line(format_args!("{} (Ottla {})", KAFKA_VERSION, env!("CARGO_PKG_VERSION")));
+            Ok(())
+        }
+        Ok(_) if arguments.is_empty() => Err(Failure::Usage(tool.purpose.to_owned())),
+        Ok(parsed) => run(&parsed),
+        Err(invalid) => Err(invalid.into()),
+    };
+    match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            output::error_line(message);
+            output::error_line(options::usage(tool));
+        }
+        Err(Failure::Failed(message)) => output::line(message),
+        Err(Failure::Refused(message)) => output::error_line(message),
+    }
+    ExitCode::FAILURE
+}
+
+/// The release of Kafka whose tools these are like.
+const KAFKA_VERSION: &str = "4.4.0";
+
+/// The names of all tools, for `ottla --help` and for links.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    TOOLS.iter().map(|(tool, _)| tool.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_found_by_its_name_with_and_without_suffix() {
+        assert!(find("kafka-topics").is_some());
+        assert!(find("kafka-topics.sh").is_some());
+        assert!(find("kafka-topics.bat").is_none());
+        assert!(find("ottla").is_none());
+    }
+
+    #[test]
+    fn no_option_is_declared_twice() {
+        for (tool, _) in TOOLS {
+            let mut names: Vec<_> = tool.options.iter().map(|option| option.name).collect();
+            names.sort_unstable();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", tool.name);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Command lines as Kafka's tools read them (jopt-simple): long options, which may be abbreviated; `--a b`
+//! and `--a=b`; an option may come more than once.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// A tool, as its command line sees it.
+#[derive(Debug)]
+pub(crate) struct Tool {
+    /// Its name, without suffix.
+    pub(crate) name: &'static str,
+    /// What it is for.
+    pub(crate) purpose: &'static str,
+    /// Its sub-commands; most tools have none.
+    pub(crate) commands: &'static [&'static str],
+    /// Its options.
+    pub(crate) options: &'static [Opt],
+}
+
+/// An option.
+#[derive(Debug)]
+pub(crate) struct Opt {
+    /// Its name, without dashes.
+    pub(crate) name: &'static str,
+    /// Another name of one letter, if it has one.
+    pub(crate) short: Option<char>,
+    /// What follows it.
+    pub(crate) argument: Argument,
+    /// What it does; or, refused, what to do instead.
+    pub(crate) help: &'static str,
+}
+
+/// What follows an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Argument {
+    /// Nothing.
+    None,
+    /// A value, by this name.
+    Required(&'static str),
+    /// A value, unless the next is an option.
+    Optional(&'static str),
+    /// Kafka has the option; we have not. Its help says what to do.
+    Refused,
+}
+
+/// A switch.
+pub(crate) const fn flag(name: &'static str, help: &'static str) -> Opt {
+    Opt { name, short: None, argument: Argument::None, help }
+}
+
+/// An option with a value.
+pub(crate) const fn value(name: &'static str, argument: &'static str, help: &'static str) -> Opt {
+    Opt { name, short: None, argument: Argument::Required(argument), help }
+}
+
+/// An option that is refused.
+pub(crate) const fn refused(name: &'static str, instead: &'static str) -> Opt {
+    Opt { name, short: None, argument: Argument::Refused, help: instead }
+}
+
+impl Opt {
+    /// The option with a short name too.
+    pub(crate) const fn or(mut self, short: char) -> Opt {
+        self.short = Some(short);
+        self
+    }
+}
+
+/// Every tool has these.
+const COMMON: &[Opt] =
+    &[flag("help", "Prints this."), flag("version", "Prints the version of Kafka that this is like.")];
+
+/// A command line that cannot be read, or asks for what is not there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Invalid(pub(crate) String);
+
+/// A command line, read.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    given: BTreeMap<&'static str, Vec<Option<String>>>,
+    /// The sub-command, if the tool has such and one was given.
+    pub(crate) command: Option<&'static str>,
+}
+
+impl Parsed {
+    /// Returns whether the option was given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// The option's last value.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.given.get(name)?.last()?.as_deref()
+    }
+
+    /// All the option's values, in order.
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.given.get(name).into_iter().flatten().flatten().map(String::as_str)
+    }
+
+    /// The option's last value, as a number.
+    pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Invalid> {
+        let parse = |text: &str| {
+            text.parse().map_err(|_| Invalid(format!("Cannot parse argument '{text}' of option {name}")))
+        };
+        self.value(name).map(parse).transpose()
+    }
+
+    /// The options that were given.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.given.keys().copied()
+    }
+}
+
+/// Reads a command line.
+pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid> {
+    let mut parsed = Parsed::default();
+    let mut arguments = arguments.iter().peekable();
+    while let Some(argument) = arguments.next() {
+        let (written, inline) = match argument.split_once('=') {
+            Some((name, value)) if argument.starts_with('-') => (name, Some(value.to_owned())),
+            _ => (argument.as_str(), None),
+        };
+        let Some(name) = written.strip_prefix("--").or_else(|| written.strip_prefix('-')) else {
+            let command = tool.commands.iter().find(|command| **command == written);
+            match (command, parsed.command) {
+                (Some(command), None) => parsed.command = Some(command),
+                _ => return Err(Invalid(format!("{written} is not a recognized option"))),
+            }
+            continue;
+        };
+        let option = find(tool, name)?;
+        let is_value = |next: &&String| !next.starts_with('-') || next.parse::<f64>().is_ok();
+        let value = match option.argument {
+            Argument::Refused => {
+                return Err(Invalid(format!("--{} is not supported by Ottla: {}", option.name, option.help)));
+            }
+            Argument::None if inline.is_some() => {
+                return Err(Invalid(format!("Option {} does not take an argument", option.name)));
+            }
+            Argument::None => None,
+            Argument::Required(_) | Argument::Optional(_) if inline.is_some() => inline,
+            Argument::Required(_) => Some(
+                arguments
+                    .next_if(is_value)
+                    .cloned()
+                    .ok_or_else(|| Invalid(format!("Option {} requires an argument", option.name)))?,
+            ),
+            Argument::Optional(_) => arguments.next_if(is_value).cloned(),
+        };
+        parsed.given.entry(option.name).or_default().push(value);
+    }
+    Ok(parsed)
+}
+
+fn find(tool: &Tool, name: &str) -> Result<&'static Opt, Invalid> {
+    let all = || tool.options.iter().chain(COMMON);
+    if let Some(exact) = all().find(|option| option.name == name) {
+        return Ok(exact);
+    }
+    let mut letters = name.chars();
+    if let (Some(letter), None) = (letters.next(), letters.next())
+        && let Some(short) = all().find(|option| option.short == Some(letter))
+    {
+        return Ok(short);
+    }
+    let abbreviated: Vec<_> = all().filter(|option| option.name.starts_with(name)).collect();
+    match abbreviated.as_slice() {
+        [option] if !name.is_empty() => Ok(option),
+        _ => Err(Invalid(format!("{name} is not a recognized option"))),
+    }
+}
+
+/// The table of options. Those that are refused are not in it.
+pub(crate) fn usage(tool: &Tool) -> String {
+    let mut text = String::new();
+    let line = |text: &mut String, left: &str, right: &str| {
+        writeln!(text, "{left:<40} {right}").expect("a String takes everything");
+    };
+    line(&mut text, "Option", "Description");
+    line(&mut text, "------", "-----------");
+    for command in tool.commands {
+        line(&mut text, command, "(command)");
+    }
+    for option in tool.options.iter().chain(COMMON) {
+        let short = option.short.map(|short| format!(", -{short}")).unwrap_or_default();
+        let argument = match option.argument {
+            Argument::Refused => continue,
+            Argument::None => String::new(),
+            Argument::Required(name) => format!(" <{name}>"),
+            Argument::Optional(name) => format!(" [{name}]"),
+        };
+        line(&mut text, &format!("--{}{short}{argument}", option.name), option.help);
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// Fails when a required option is missing.
+pub(crate) fn require(parsed: &Parsed, names: &[&str]) -> Result<(), super::Failure> {
+    match names.iter().find(|name| !parsed.has(name)) {
+        Some(name) => Err(super::Failure::Usage(format!("Missing required argument \"[{name}]\""))),
+        None => Ok(()),
+    }
+}
+
+/// Fails when an option was given together with one that it excludes.
+pub(crate) fn exclude(parsed: &Parsed, name: &str, others: &[&str]) -> Result<(), super::Failure> {
+    match others.iter().find(|other| parsed.has(name) && parsed.has(other)) {
+        Some(other) => {
+            Err(super::Failure::Usage(format!("Option \"[{other}]\" can't be used with option \"[{name}]\"")))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOL: Tool = Tool {
+        name: "t",
+        purpose: "",
+        commands: &["describe"],
+        options: &[
+            flag("list", ""),
+            value("topic", "name", ""),
+            value("topic-id", "id", ""),
+            value("offset", "n", "").or('o'),
+            refused("reject", "do not"),
+            Opt { name: "state", short: None, argument: Argument::Optional("s"), help: "" },
+        ],
+    };
+
+    fn read(line: &str) -> Result<Parsed, Invalid> {
+        parse(&TOOL, &line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_are_read_in_every_way_of_writing_them() {
+        for line in ["--topic a", "--topic=a", "-topic a", "--topic b --topic a"] {
+            assert_eq!(read(line).unwrap().value("topic"), Some("a"), "{line}");
+        }
+        assert!(read("--li").unwrap().has("list"));
+        assert_eq!(read("-o -5").unwrap().number("offset"), Ok(Some(-5)));
+        assert_eq!(read("--state --list").unwrap().value("state"), None);
+        assert_eq!(read("--state=a").unwrap().value("state"), Some("a"));
+        assert_eq!(read("describe --list").unwrap().command, Some("describe"));
+        assert_eq!(read("--topic a=b").unwrap().value("topic"), Some("a=b"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_in_kafkas_words() {
+        let cases = [
+            ("--nope", "nope is not a recognized option"),
+            ("--t a", "t is not a recognized option"),
+            ("--topic", "Option topic requires an argument"),
+            ("--topic --list", "Option topic requires an argument"),
+            ("word", "word is not a recognized option"),
+            ("--reject", "--reject is not supported by Ottla: do not"),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(read(line).unwrap_err(), Invalid(expected.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! `kafka-topics --zookeeper`: asks the controllers of the metadata quorum, and needs no broker.
+//!
+//! What topics there are is read from the metadata log itself, as an observer.
+
+use super::describe::Context;
+use super::{check_found, failure, filter, select};
+use crate::output;
+use crate::tools::java_map::in_hash_order;
+use crate::tools::options::Parsed;
+use crate::tools::{Failure, connect};
+use ottla_client::admin::configs::ConfigEntry;
+use ottla_client::admin::topics::{NewTopic, PartitionDescription, TopicDescription};
+use ottla_client::quorum::MetadataBytes;
+use ottla_client::{ClientConfig, ClientError, HostPort, Quorum};
+use ottla_metadata::{ConfigResource, MetadataDelta, MetadataImage, TopicImage};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use ottla_protocol::records::metadata::MetadataRecord;
+use ottla_records::batches;
+use ottla_types::{OffsetAndEpoch, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::ToSocketAddrs;
+
+/// What a controller's request may take on its side.
+const TIMEOUT_MS: i32 = 30_000;
+
+/// A batch of metadata that is larger when decompressed is not read.
+const BATCH_BYTES_MAX: usize = 64 << 20;
+
+/// What the other controllers of a small cluster on one machine have for ports, beside the one given.
+const NEIGHBOURS: std::ops::RangeInclusive<i32> = -2..=2;
+
+fn failed(error: ClientError) -> Failure {
+    connect::failed("topic")(error)
+}
+
+/// The quorum that `--zookeeper` means.
+fn quorum(parsed: &Parsed) -> Result<Quorum, Failure> {
+    let text = parsed.value("zookeeper").unwrap_or_default();
+    // A path below which ZooKeeper kept a cluster's data has no meaning here.
+    let text = text.split('/').next().unwrap_or_default();
+    let mut config = connect::config(text, parsed.value("command-config"), "kafka-topics")?;
+    for address in &mut config.bootstrap {
+        // The name that tutorials use, on a machine that does not know it.
+        if address.host == "zookeeper" && (address.host.as_str(), address.port).to_socket_addrs().is_err() {
+            output::error_line(format_args!(
+                "zookeeper:{port} does not resolve: asking localhost:{port} instead",
+                port = address.port
+            ));
+            address.host = "localhost".to_owned();
+        }
+    }
+    Ok(Quorum::new(config))
+}
+
+/// Runs `ask` against the quorum; when nobody listens at the one address given, against those beside it.
+async fn with_quorum<T>(
+    parsed: &Parsed,
+    mut ask: impl AsyncFnMut(&mut Quorum) -> Result<T, ClientError>,
+) -> Result<T, Failure> {
+    let mut given = quorum(parsed)?;
+    match ask(&mut given).await {
+        Err(error @ ClientError::Unreachable { .. }) => match beside(given.voters()) {
+            Some((address, config)) => {
+                output::error_line(format_args!(
+                    "{address} does not answer: asking the controllers beside it"
+                ));
+                ask(&mut Quorum::new(config)).await.map_err(|_| failed(error))
+            }
+            None => Err(failed(error)),
+        },
+        other => other.map_err(failed),
+    }
+}
+
+/// The controllers of a cluster on one machine have ports in a row: those beside the only one given.
+fn beside(voters: &[HostPort]) -> Option<(HostPort, ClientConfig)> {
+    let [given] = voters else { return None };
+    let ports = NEIGHBOURS.filter(|&step| step != 0);
+    let neighbours: Vec<HostPort> = ports
+        .filter_map(|step| u16::try_from(i32::from(given.port) + step).ok())
+        .map(|port| HostPort::new(given.host.clone(), port))
+        .collect();
+    Some((given.clone(), ClientConfig::new(neighbours, "kafka-topics", crate::format::seed())))
+}
+
+pub(super) async fn create(parsed: &Parsed, topic: &NewTopic) -> Result<(), Failure> {
+    let request = topic.request(TIMEOUT_MS);
+    let created = with_quorum(parsed, async |quorum| {
+        let created = quorum
+            .ask("createTopics", &request, |answer| {
+                let result =
+                    answer.topics.into_iter().next().ok_or(ClientError::Incomplete("CreateTopics"))?;
+                ClientError::check(result.error_code, result.error_message)
+            })
+            .await;
+        match created {
+            Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) => Ok(Err(error)),
+            other => other.map(Ok),
+        }
+    })
+    .await?;
+    match created {
+        Ok(()) => output::line(format_args!("Created topic {}.", topic.name)),
+        Err(_) if parsed.has("if-not-exists") => {}
+        Err(error) => return Err(failed(error)),
+    }
+    Ok(())
+}
+
+pub(super) async fn list(parsed: &Parsed) -> Result<(), Failure> {
+    let image = with_quorum(parsed, read_image).await?;
+    output::line(selected(parsed, &image)?.join("\n"));
+    Ok(())
+}
+
+pub(super) async fn delete(parsed: &Parsed) -> Result<(), Failure> {
+    let image = with_quorum(parsed, read_image).await?;
+    let names = selected(parsed, &image)?;
+    check_found(parsed, &names)?;
+    for name in names {
+        let request = DeleteTopicsRequest {
+            topics: vec![DeleteTopicState { name: Some(name.clone()), ..Default::default() }],
+            topic_names: vec![name],
+            timeout_ms: TIMEOUT_MS,
+        };
+        with_quorum(parsed, async |quorum| {
+            quorum
+                .ask("deleteTopics", &request, |answer| {
+                    let result = answer.responses.into_iter().next();
+                    let result = result.ok_or(ClientError::Incomplete("DeleteTopics"))?;
+                    ClientError::check(result.error_code, result.error_message)
+                })
+                .await
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn describe(parsed: &Parsed) -> Result<(), Failure> {
+    let image = with_quorum(parsed, read_image).await?;
+    let mut names = selected(parsed, &image)?;
+    if let Some(id) = parsed.value("topic-id") {
+        names.retain(|name| image.topics.by_name(name).is_some_and(|topic| topic.id.to_string() == id));
+        if names.is_empty() && !parsed.has("if-exists") {
+            return Err(failure(&format!("TopicId '{id}' does not exist as expected")));
+        }
+    }
+    check_found(parsed, &names)?;
+    output::text(&described(parsed, &image, names));
+    Ok(())
+}
+
+fn described(parsed: &Parsed, image: &MetadataImage, names: Vec<String>) -> String {
+    let live: BTreeSet<_> = image.cluster.unfenced().map(|broker| broker.id).collect();
+    let context = Context { filter: filter(parsed), live: &live, reassignments: &reassignments(image) };
+    let mut out = String::new();
+    for name in in_hash_order(names, |name| name) {
+        if let Some(topic) = image.topics.by_name(&name) {
+            super::describe::describe(&mut out, &description(topic), &configs(image, &name), context);
+        }
+    }
+    out
+}
+
+fn selected(parsed: &Parsed, image: &MetadataImage) -> Result<Vec<String>, Failure> {
+    let names: BTreeMap<&str, bool> =
+        image.topics.iter().map(|topic| (topic.name.as_str(), is_internal(&topic.name))).collect();
+    select(parsed, names.into_iter())
+}
+
+/// Kafka's own topics (`Topic.isInternal`).
+fn is_internal(name: &str) -> bool {
+    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+}
+
+fn description(topic: &TopicImage) -> TopicDescription {
+    let partitions = topic.partitions.iter().map(|(&index, partition)| {
+        let described = PartitionDescription {
+            leader: partition.leader,
+            replicas: partition.replicas.clone(),
+            isr: partition.isr.clone(),
+            elr: Some(partition.eligible_leader_replicas.clone()),
+            last_known_elr: Some(partition.last_known_elr.clone()),
+        };
+        (index, described)
+    });
+    TopicDescription {
+        name: topic.name.clone(),
+        id: topic.id,
+        is_internal: is_internal(&topic.name),
+        partitions: partitions.collect(),
+    }
+}
+
+/// The topic's own settings: those of the brokers' files are not in the log.
+fn configs(image: &MetadataImage, name: &str) -> Vec<ConfigEntry> {
+    let own = image.configs.get(&ConfigResource::topic(name));
+    let entry = |(name, value): (&String, &String)| ConfigEntry {
+        name: name.clone(),
+        value: Some(value.clone()),
+        is_default: false,
+    };
+    own.into_iter().flatten().map(entry).collect()
+}
+
+fn reassignments(
+    image: &MetadataImage,
+) -> BTreeMap<TopicPartition, ottla_client::admin::topics::Reassignment> {
+    let mut found = BTreeMap::new();
+    for topic in image.topics.iter() {
+        for (&index, partition) in &topic.partitions {
+            if !partition.adding_replicas.is_empty() || !partition.removing_replicas.is_empty() {
+                let reassignment = ottla_client::admin::topics::Reassignment {
+                    adding: partition.adding_replicas.clone(),
+                    removing: partition.removing_replicas.clone(),
+                };
+                found.insert(TopicPartition::new(&topic.name, index), reassignment);
+            }
+        }
+    }
+    found
+}
+
+/// What the metadata log says, as far as it is committed.
+async fn read_image(quorum: &mut Quorum) -> Result<MetadataImage, ClientError> {
+    let mut image = MetadataImage::default();
+    quorum
+        .read_metadata(|piece| {
+            match piece {
+                MetadataBytes::Snapshot { end, batches } => {
+                    image = MetadataImage::default();
+                    replay(&mut image, &batches)?;
+                    image.end = end;
+                }
+                MetadataBytes::Log(batches) => replay(&mut image, &batches)?,
+            }
+            Ok(image.end)
+        })
+        .await?;
+    Ok(image)
+}
+
+/// Replays batches into the image; those that it has already are passed over.
+fn replay(image: &mut MetadataImage, bytes: &[u8]) -> Result<(), ClientError> {
+    let partition = || TopicPartition::new("__cluster_metadata", 0);
+    let corrupt = |source| ClientError::Corrupt { partition: partition(), source };
+    let mut delta = MetadataDelta::default();
+    for batch in batches(bytes) {
+        let batch = batch.map_err(corrupt)?;
+        batch.check_crc().map_err(corrupt)?;
+        let header = *batch.header();
+        if header.next_offset() <= image.end.offset {
+            continue;
+        }
+        if !header.is_control() {
+            for record in batch.records(BATCH_BYTES_MAX).map_err(corrupt)?.iter() {
+                let value = record.map_err(corrupt)?.value.unwrap_or_default();
+                let refused = |error: &dyn std::fmt::Display| {
+                    ClientError::refused(ErrorCode::InvalidRecord, Some(format!("metadata: {error}")))
+                };
+                let value = bytes::Bytes::copy_from_slice(value);
+                let record = MetadataRecord::decode_frame(value).map_err(|error| refused(&error))?;
+                image.replay(&record, &mut delta).map_err(|error| refused(&error))?;
+            }
+        }
+        image.end = OffsetAndEpoch { offset: header.next_offset(), epoch: header.leader_epoch };
+    }
+    Ok(())
+}

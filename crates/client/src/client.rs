@@ -1,0 +1,247 @@
+//! The client's knowledge of the cluster, and its calls to it.
+
+use crate::config::{ClientConfig, HostPort};
+use crate::connections::Connections;
+use crate::error::ClientError;
+use crate::metadata::{Metadata, Scope};
+use ottla_net::{CallError, Outgoing};
+use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use ottla_protocol::{ErrorCode, Request};
+use ottla_types::{LeaderEpoch, NodeId, Random, TopicPartition};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// A client of one cluster. Clones share its connections and what it knows.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ClientConfig,
+    connections: Connections,
+    metadata: watch::Sender<Arc<Metadata>>,
+    random: Mutex<Random>,
+}
+
+/// Which topics to ask about.
+#[derive(Clone, Copy, Debug)]
+pub enum Topics<'a> {
+    /// All that there are.
+    All,
+    /// These. None at all: only the brokers.
+    Named(&'a [String]),
+}
+
+impl Client {
+    /// A client that knows nothing yet and has no connection.
+    pub fn new(config: ClientConfig) -> Client {
+        let inner = Inner {
+            connections: Connections::new(&config),
+            metadata: watch::Sender::default(),
+            random: Mutex::new(Random::new(config.seed)),
+            config,
+        };
+        Client { inner: Arc::new(inner) }
+    }
+
+    /// The client's settings.
+    pub fn config(&self) -> &ClientConfig {
+        &self.inner.config
+    }
+
+    /// What is known of the cluster.
+    pub fn metadata(&self) -> Arc<Metadata> {
+        self.inner.metadata.borrow().clone()
+    }
+
+    /// Tells of every change of what is known.
+    pub fn watch_metadata(&self) -> watch::Receiver<Arc<Metadata>> {
+        self.inner.metadata.subscribe()
+    }
+
+    /// An index into a collection of `len` elements, by chance.
+    pub fn random_index(&self, len: usize) -> usize {
+        self.inner.random.lock().index(len)
+    }
+
+    /// A number by chance.
+    pub fn random_number(&self) -> u64 {
+        self.inner.random.lock().next_u64()
+    }
+
+    /// Asks a broker about topics.
+    ///
+    /// # Errors
+    /// When no broker answers. That a topic does not exist is told by [`Metadata::topic_errors`].
+    pub async fn refresh(&self, topics: Topics<'_>) -> Result<Arc<Metadata>, ClientError> {
+        self.ask_metadata(topics, false).await
+    }
+
+    /// Asks about topics, and has those made that do not exist, where the brokers do that.
+    ///
+    /// # Errors
+    /// As [`Client::refresh`].
+    pub async fn refresh_or_create(&self, topics: &[String]) -> Result<Arc<Metadata>, ClientError> {
+        self.ask_metadata(Topics::Named(topics), true).await
+    }
+
+    async fn ask_metadata(&self, topics: Topics<'_>, create: bool) -> Result<Arc<Metadata>, ClientError> {
+        let (scope, topics) = match topics {
+            Topics::All => (Scope::All, None),
+            Topics::Named(names) => {
+                let topic =
+                    |name: &String| MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
+                (Scope::Some, Some(names.iter().map(topic).collect()))
+            }
+        };
+        let request =
+            MetadataRequest { topics, allow_auto_topic_creation: create, ..MetadataRequest::default() };
+        let response = self.call_any(&request).await?;
+        ClientError::check(response.error_code, None)?;
+        self.inner.metadata.send_modify(|known| *known = Arc::new(known.updated(response, scope)));
+        Ok(self.metadata())
+    }
+
+    /// Takes note of a leader that a broker named (KIP-951).
+    pub fn learn_leader(&self, at: &TopicPartition, leader: NodeId, epoch: LeaderEpoch) {
+        self.inner.metadata.send_if_modified(|known| match known.with_leader(at, leader, epoch) {
+            Some(next) => {
+                *known = Arc::new(next);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// The connection to a broker.
+    ///
+    /// # Errors
+    /// When it is not known, or cannot be reached.
+    pub async fn connection(&self, node: NodeId) -> Result<Arc<Outgoing>, ClientError> {
+        let address = self.metadata().brokers.get(&node).map(|broker| broker.address.clone());
+        let address = address.ok_or_else(|| ClientError::refused(ErrorCode::BrokerNotAvailable, None))?;
+        Ok(self.inner.connections.to(&address).await?)
+    }
+
+    /// The connection to an address.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn connection_to(&self, address: &HostPort) -> Result<Arc<Outgoing>, CallError> {
+        self.inner.connections.to(address).await
+    }
+
+    /// Calls one broker.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn call<R: Request>(&self, node: NodeId, request: &R) -> Result<R::Response, ClientError> {
+        let connection = self.connection(node).await?;
+        Ok(connection.call(request, self.inner.config.request_timeout).await?)
+    }
+
+    /// Calls whichever broker answers, beginning with one by chance.
+    ///
+    /// # Errors
+    /// When none does; what one answers is the answer, whatever it says.
+    pub async fn call_any<R: Request>(&self, request: &R) -> Result<R::Response, ClientError> {
+        let mut addresses: Vec<HostPort> =
+            self.metadata().brokers.values().map(|broker| broker.address.clone()).collect();
+        self.inner.random.lock().shuffle(&mut addresses);
+        // Those that we began with: the others may all have moved.
+        for address in &self.inner.config.bootstrap {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        let mut last = ClientError::Closed;
+        for address in addresses {
+            let answer = match self.inner.connections.to(&address).await {
+                Ok(connection) => connection.call(request, self.inner.config.request_timeout).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(source) => {
+                    tracing::debug!(%address, error = %source, "broker not reached");
+                    last = ClientError::Unreachable { address: address.to_string(), source };
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Tries until it succeeds, fails for good, or the time is over ([`ClientConfig::deadline`]).
+    ///
+    /// # Errors
+    /// The last try's error when that is for good, else [`ClientError::TimedOut`].
+    pub async fn retry<T, F>(&self, what: &'static str, attempt: F) -> Result<T, ClientError>
+    where
+        F: AsyncFnMut() -> Result<T, ClientError>,
+    {
+        self.retry_within(what, self.inner.config.deadline, attempt).await
+    }
+
+    /// Tries until it succeeds, fails for good, or the time is over.
+    ///
+    /// # Errors
+    /// As [`Client::retry`].
+    pub async fn retry_within<T, F>(
+        &self,
+        what: &'static str,
+        limit: Duration,
+        mut attempt: F,
+    ) -> Result<T, ClientError>
+    where
+        F: AsyncFnMut() -> Result<T, ClientError>,
+    {
+        let deadline = Instant::now() + limit;
+        let mut backoff = Backoff::new(&self.inner.config);
+        let mut last = "no answer".to_owned();
+        loop {
+            match tokio::time::timeout_at(deadline, attempt()).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) if !error.is_retriable() => return Err(error),
+                Ok(Err(error)) => last = error.to_string(),
+                Err(_) => return Err(ClientError::TimedOut { what, after: limit, last }),
+            }
+            let pause = backoff.next();
+            if Instant::now() + pause >= deadline {
+                return Err(ClientError::TimedOut { what, after: limit, last });
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// Pauses that double.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    first: Duration,
+    next: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    /// The pauses that the settings allow.
+    pub fn new(config: &ClientConfig) -> Backoff {
+        Backoff { first: config.backoff, next: config.backoff, max: config.backoff_max }
+    }
+
+    /// The next pause.
+    #[expect(clippy::should_implement_trait, reason = "it never ends, and nobody iterates")]
+    pub fn next(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(self.max);
+        pause
+    }
+
+    /// Begins with the shortest again.
+    pub fn reset(&mut self) {
+        self.next = self.first;
+    }
+}

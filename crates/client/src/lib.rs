@@ -1,0 +1,24 @@
+//! A Kafka client: administration, producing, consuming.
+//!
+//! It speaks to any cluster that speaks Kafka's protocol, and prints nothing. Every call has a deadline,
+//! every queue a bound, and every record that is sent an answer of its own, so that a tool or a test can see
+//! what became of it. It deliberately has no transactions and no background thread: a client lives on its
+//! caller's runtime and ends when it is dropped.
+//!
+//! Reading order: [`config`], [`error`], [`connections`], [`metadata`], [`client`]; then [`admin`];
+//! and [`quorum`], which asks controllers instead of brokers.
+
+pub mod admin;
+pub mod client;
+pub mod config;
+pub mod connections;
+pub mod error;
+pub mod metadata;
+pub mod quorum;
+
+pub use admin::Admin;
+pub use client::Client;
+pub use config::{ClientConfig, HostPort};
+pub use error::ClientError;
+pub use metadata::Metadata;
+pub use quorum::Quorum;

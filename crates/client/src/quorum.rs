@@ -1,0 +1,283 @@
+//! Asks controllers: makes topics there, and reads the metadata log as an observer (KIP-595, KIP-919).
+//!
+//! Any voter may be the first; who leads is learned from it. A voter that is down is passed over for one that
+//! was named by another.
+
+use crate::admin::cluster::{METADATA_TOPIC, QuorumDescription, describe_quorum_request, quorum_description};
+use crate::client::{Backoff, Client};
+use crate::config::{ClientConfig, HostPort};
+use crate::error::ClientError;
+use bytes::Bytes;
+use ottla_net::{CallError, Outgoing};
+use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
+use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
+use ottla_protocol::messages::fetch_snapshot_request as snapshot;
+use ottla_protocol::{ErrorCode, Records, Request};
+use ottla_types::{LeaderEpoch, Offset, OffsetAndEpoch, Uuid};
+use tokio::time::Instant;
+
+/// Bytes of the metadata log in one answer, at most.
+const FETCH_BYTES_MAX: i32 = 8 * 1024 * 1024;
+
+/// A snapshot larger than this is not read.
+const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+
+/// Voters remembered, at most: a quorum has fewer.
+const VOTERS_MAX: usize = 64;
+
+/// The wire's number for controllers (`EndpointType`).
+const CONTROLLERS: i8 = 2;
+
+/// The controllers of a cluster.
+pub struct Quorum {
+    client: Client,
+    /// Every voter heard of; the one that answered last comes first.
+    voters: Vec<HostPort>,
+}
+
+/// A piece of the metadata log.
+#[derive(Clone, Debug)]
+pub enum MetadataBytes {
+    /// All batches of a snapshot: everything before its end. What was read before is void.
+    Snapshot {
+        /// What the snapshot contains everything before.
+        end: OffsetAndEpoch,
+        /// Its batches.
+        batches: Bytes,
+    },
+    /// Batches of the log, in order. The first may begin before the offset asked for.
+    Log(Bytes),
+}
+
+impl Quorum {
+    /// The quorum that these addresses belong to.
+    pub fn new(config: ClientConfig) -> Quorum {
+        let voters = config.bootstrap.clone();
+        Quorum { client: Client::new(config), voters }
+    }
+
+    /// Every voter heard of.
+    pub fn voters(&self) -> &[HostPort] {
+        &self.voters
+    }
+
+    /// Asks the voters in turn until one answers as the active controller would. `judge` makes a refusal of
+    /// an answer that another voter must give.
+    ///
+    /// # Errors
+    /// When none answers within the client's deadline, or the active controller refuses.
+    pub async fn ask<R: Request, T>(
+        &mut self,
+        what: &'static str,
+        request: &R,
+        mut judge: impl FnMut(R::Response) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let limit = self.client.config().deadline;
+        let deadline = Instant::now() + limit;
+        let mut backoff = Backoff::new(self.client.config());
+        loop {
+            let mut last = ClientError::Closed;
+            for voter in self.voters.clone() {
+                match self.ask_voter(&voter, request).await {
+                    Ok(answer) => match judge(answer) {
+                        Ok(answer) => {
+                            self.prefer(&voter);
+                            return Ok(answer);
+                        }
+                        Err(error) if !moved(&error) && !error.is_retriable() => return Err(error),
+                        Err(error) => last = error,
+                    },
+                    Err(error @ CallError::Unsupported { .. }) => return Err(error.into()),
+                    Err(source) => last = ClientError::Unreachable { address: voter.to_string(), source },
+                }
+            }
+            // Nobody listens at any of them: waiting does not help a person who mistyped an address.
+            if matches!(&last, ClientError::Unreachable { source: CallError::Refused(_), .. })
+                && self.voters.len() == self.client.config().bootstrap.len()
+            {
+                return Err(last);
+            }
+            if Instant::now() + backoff.clone().next() >= deadline {
+                return Err(ClientError::TimedOut { what, after: limit, last: last.to_string() });
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    async fn ask_voter<R: Request>(
+        &mut self,
+        voter: &HostPort,
+        request: &R,
+    ) -> Result<R::Response, CallError> {
+        let connection = self.client.connection_to(voter).await?;
+        self.learn_voters(&connection).await;
+        connection.call(request, self.client.config().request_timeout).await
+    }
+
+    /// Asks once who the others are; that it fails is no reason not to go on.
+    async fn learn_voters(&mut self, connection: &Outgoing) {
+        if self.voters.len() > self.client.config().bootstrap.len() {
+            return;
+        }
+        let request = DescribeClusterRequest { endpoint_type: CONTROLLERS, ..Default::default() };
+        match connection.call(&request, self.client.config().request_timeout).await {
+            Ok(answer) => {
+                for node in answer.brokers {
+                    if let Ok(port) = u16::try_from(node.port) {
+                        self.add(HostPort::new(node.host, port));
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a controller does not name the others"),
+        }
+    }
+
+    fn add(&mut self, voter: HostPort) {
+        if !self.voters.contains(&voter) && self.voters.len() < VOTERS_MAX {
+            self.voters.push(voter);
+        }
+    }
+
+    fn prefer(&mut self, voter: &HostPort) {
+        if let Some(index) = self.voters.iter().position(|known| known == voter) {
+            self.voters[..=index].rotate_right(1);
+        }
+    }
+
+    /// The cluster's id.
+    ///
+    /// # Errors
+    /// As [`Quorum::ask`].
+    pub async fn cluster_id(&mut self) -> Result<String, ClientError> {
+        let request = DescribeClusterRequest { endpoint_type: CONTROLLERS, ..Default::default() };
+        self.ask("describeCluster", &request, |answer| {
+            ClientError::check(answer.error_code, answer.error_message)?;
+            Ok(answer.cluster_id)
+        })
+        .await
+    }
+
+    /// The quorum as its leader sees it.
+    ///
+    /// # Errors
+    /// As [`Quorum::ask`].
+    pub async fn describe(&mut self) -> Result<QuorumDescription, ClientError> {
+        self.ask("describeMetadataQuorum", &describe_quorum_request(), quorum_description).await
+    }
+
+    /// Reads the metadata log up to where it is committed when the reading begins, piece by piece.
+    ///
+    /// # Errors
+    /// As [`Quorum::ask`].
+    pub async fn read_metadata(
+        &mut self,
+        mut each: impl FnMut(MetadataBytes) -> Result<OffsetAndEpoch, ClientError>,
+    ) -> Result<(), ClientError> {
+        let committed = Offset(self.describe().await?.partition.high_watermark);
+        let mut position = OffsetAndEpoch { offset: Offset::ZERO, epoch: LeaderEpoch::NONE };
+        while position.offset < committed {
+            let partition = self.fetch(position).await?;
+            let piece = if partition.snapshot_id.end_offset >= 0 {
+                let end = OffsetAndEpoch {
+                    offset: Offset(partition.snapshot_id.end_offset),
+                    epoch: LeaderEpoch(partition.snapshot_id.epoch),
+                };
+                MetadataBytes::Snapshot { end, batches: self.fetch_snapshot(end).await? }
+            } else {
+                let records = partition.records.unwrap_or(Records::EMPTY);
+                MetadataBytes::Log(records.to_bytes().map_err(|_| ClientError::Incomplete("Fetch"))?)
+            };
+            let next = each(piece)?;
+            if next.offset <= position.offset {
+                return Err(ClientError::Incomplete("Fetch"));
+            }
+            position = next;
+        }
+        Ok(())
+    }
+
+    async fn fetch(&mut self, position: OffsetAndEpoch) -> Result<PartitionData, ClientError> {
+        let request = FetchRequest {
+            max_wait_ms: 500,
+            min_bytes: 0,
+            max_bytes: FETCH_BYTES_MAX,
+            topics: vec![FetchTopic {
+                topic: METADATA_TOPIC.to_owned(),
+                topic_id: Uuid::METADATA_TOPIC,
+                partitions: vec![FetchPartition {
+                    partition: 0,
+                    current_leader_epoch: -1,
+                    fetch_offset: position.offset.0,
+                    last_fetched_epoch: position.epoch.0.max(0),
+                    partition_max_bytes: FETCH_BYTES_MAX,
+                    ..FetchPartition::default()
+                }],
+            }],
+            ..FetchRequest::default()
+        };
+        self.ask("fetchMetadata", &request, fetched).await
+    }
+
+    async fn fetch_snapshot(&mut self, end: OffsetAndEpoch) -> Result<Bytes, ClientError> {
+        let mut bytes: Vec<u8> = Vec::new();
+        loop {
+            let request = snapshot::FetchSnapshotRequest {
+                max_bytes: FETCH_BYTES_MAX,
+                topics: vec![snapshot::TopicSnapshot {
+                    name: METADATA_TOPIC.to_owned(),
+                    partitions: vec![snapshot::PartitionSnapshot {
+                        current_leader_epoch: -1,
+                        snapshot_id: snapshot::SnapshotId { end_offset: end.offset.0, epoch: end.epoch.0 },
+                        position: bytes.len() as i64,
+                        ..Default::default()
+                    }],
+                }],
+                ..Default::default()
+            };
+            let (size, piece) = self
+                .ask("fetchSnapshot", &request, |answer| {
+                    ClientError::check(answer.error_code, None)?;
+                    let topic = answer.topics.into_iter().next();
+                    let partition = topic.and_then(|topic| topic.partitions.into_iter().next());
+                    let partition = partition.ok_or(ClientError::Incomplete("FetchSnapshot"))?;
+                    ClientError::check(partition.error_code, None)?;
+                    Ok((partition.size, partition.unaligned_records))
+                })
+                .await?;
+            let piece = piece.unwrap_or(Records::EMPTY).to_bytes();
+            let piece = piece.map_err(|_| ClientError::Incomplete("FetchSnapshot"))?;
+            if piece.is_empty() || bytes.len() + piece.len() > SNAPSHOT_BYTES_MAX {
+                return Err(ClientError::Incomplete("FetchSnapshot"));
+            }
+            bytes.extend_from_slice(&piece);
+            if bytes.len() as i64 >= size {
+                return Ok(bytes.into());
+            }
+        }
+    }
+}
+
+/// The metadata partition in an answer.
+fn fetched(answer: FetchResponse) -> Result<PartitionData, ClientError> {
+    ClientError::check(answer.error_code, None)?;
+    let topic = answer.responses.into_iter().next();
+    let partition = topic.and_then(|topic| topic.partitions.into_iter().next());
+    let partition = partition.ok_or(ClientError::Incomplete("Fetch"))?;
+    ClientError::check(partition.error_code, None)?;
+    Ok(partition)
+}
+
+/// Returns whether another voter must be asked.
+fn moved(error: &ClientError) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            ErrorCode::NotController
+                | ErrorCode::NotLeaderOrFollower
+                | ErrorCode::BrokerNotAvailable
+                | ErrorCode::FencedLeaderEpoch
+                | ErrorCode::UnknownLeaderEpoch
+        )
+    )
+}
