@@ -57,11 +57,6 @@ impl Contacts {
         }
     }
 
-    /// Silence counts from `now` on: something else showed that it lives.
-    pub(super) fn excuse(&mut self, now: Monotonic) {
-        self.heard_at = self.heard_at.max(now);
-    }
-
     /// Takes a stall of this node, which has ended `now`, out of the present silence.
     pub(super) fn subtract_stall(&mut self, stall: Duration, now: Monotonic) {
         self.heard_at = (self.heard_at + stall).min(now.max(self.heard_at));

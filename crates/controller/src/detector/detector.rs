@@ -173,7 +173,9 @@ impl Detector {
             ProbeOutcome::Refused | ProbeOutcome::TimedOut | ProbeOutcome::Unreachable => {}
         }
         watched.observe(now, Observation::Probed(at.clone(), outcome));
-        watched.endpoints[dial.endpoint].next_dial = watched.next_dial(dial.endpoint, answered, now);
+        if counts || watched.absent.is_none() {
+            watched.endpoints[dial.endpoint].next_dial = watched.next_dial(dial.endpoint, answered, now);
+        }
         let refused_twice = watched.endpoints[dial.endpoint].refusals >= 2;
         if let Some(absent) = watched.absent.as_ref().filter(|_| refused_twice) {
             let cause = Cause::Gone { endpoint: at, absence: absent.why, absent: now - absent.since };
@@ -301,7 +303,6 @@ impl Detector {
             }
         } else if was_fenced {
             watched.departed = false;
-            watched.contacts.excuse(now);
             for endpoint in watched.endpoints.iter_mut().filter(|endpoint| !endpoint.proven) {
                 endpoint.attempts = 0;
                 endpoint.next_dial = Some(now);
@@ -453,7 +454,7 @@ impl Detector {
         let (epoch, evidence) = (watched.epoch, watched.evidence(now));
         let watched = self.brokers.get_mut(&id).expect("it was looked at just before");
         watched.is_condemned(now);
-        watched.departed = !matches!(cause, Cause::Silent { .. });
+        watched.departed |= !matches!(cause, Cause::Silent { .. });
         effects.push(DetectorEffect::Fence { broker: id, epoch, cause, evidence });
     }
 }

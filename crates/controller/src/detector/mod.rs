@@ -25,6 +25,8 @@ mod contacts;
 mod detector;
 mod effect;
 mod event;
+#[cfg(test)]
+mod tests;
 mod watched;
 
 pub use cause::{Absence, Cause, Evidence, Observation};
