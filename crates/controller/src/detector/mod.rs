@@ -26,6 +26,8 @@ mod detector;
 mod effect;
 mod event;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 mod watched;
 
