@@ -24,8 +24,9 @@ const CLOSED_REMEMBERED_MAX: usize = 256;
 /// The failure detector of one controller, active or standby.
 ///
 /// The driver calls `handle_…` for what happens, in the order in which it happened, and
-/// [`Detector::handle_timeout`] when [`Detector::deadline`] is reached. After a stall of its own it calls
-/// [`Detector::handle_stall`] before anything else.
+/// [`Detector::handle_timeout`] when [`Detector::deadline`] is reached; on a standby too. After a stall of its
+/// own it calls [`Detector::handle_stall`] before anything else. Every event that takes `effects` may add to
+/// them. An event costs a walk over the registered brokers.
 #[derive(Debug)]
 pub struct Detector {
     session_timeout: Duration,
@@ -111,7 +112,8 @@ impl Detector {
         }
     }
 
-    /// A connection ended. Closes of connections that carried no contact may be left out.
+    /// A connection ended, and all contacts that it carried have been handed in. Closes of connections that
+    /// carried none may be left out.
     pub fn handle_connection_closed(
         &mut self,
         connection: ConnectionRef,

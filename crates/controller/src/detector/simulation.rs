@@ -4,7 +4,7 @@
 //!
 //! - a verdict names an incarnation that is registered and unfenced;
 //! - *gone* is never wrong: that process is dead;
-//! - *left* is said of the dead only, unless the network loses what they say;
+//! - *left* is said of the dead and the frozen only, unless the network loses what they say;
 //! - *silent* is said exactly when the rule, computed anew from all contacts, is broken: neither before nor
 //!   a millisecond later;
 //! - who is killed in a calm network, its endpoint proven, is condemned within 20 ms of its close, or of the
@@ -64,6 +64,8 @@ struct Broker {
     /// What it sent arrives in order.
     arrives_after: Monotonic,
     parted_until: Monotonic,
+    /// When it last refused a dial though it ran: its backlog was full for a moment.
+    overrun_at: Monotonic,
     truth: Truth,
 }
 
@@ -164,6 +166,7 @@ impl World {
                     connection: None,
                     arrives_after: world.now,
                     parted_until: world.now,
+                    overrun_at: Monotonic(0),
                     truth: Truth::default(),
                 },
             );
@@ -356,10 +359,12 @@ impl World {
         let (epoch, interval) = (broker.epoch, broker.interval);
         let reconnects = self.random.chance(2);
         if let Some(old) = broker.connection.filter(|_| reconnects) {
-            // It drops its connection, and opens another at once.
+            // It drops its connection, and takes its time to open another.
             let arrival = self.arrival(id);
             self.at(arrival, Event::Closed { connection: old });
             self.brokers.get_mut(&id).unwrap().connection = None;
+            let pause = self.random.duration(Duration::ZERO, Duration::from_millis(150));
+            return self.after(pause, Event::Heartbeat { id, generation });
         }
         let fresh = self.next_connection;
         self.next_connection += 1;
@@ -438,9 +443,22 @@ impl World {
                 (ProbeOutcome::AcceptedThenClosed, Duration::from_micros(100))
             }
             Process::Dead | Process::Starting => (ProbeOutcome::Refused, Duration::from_micros(100)),
+            Process::Running if self.overruns(id) => (ProbeOutcome::Refused, Duration::from_micros(100)),
             Process::Running => (alive, self.random.duration(Duration::from_micros(100), timeout / 4)),
         };
         self.after(took, Event::Outcome { controller, probe, outcome, id, epoch });
+    }
+
+    /// A running broker refuses a dial now and then, but not several in a row.
+    fn overruns(&mut self, id: i32) -> bool {
+        let now = self.now;
+        let overruns = self.random.chance(300);
+        let broker = self.brokers.get_mut(&id).unwrap();
+        let overruns = overruns && now - broker.overrun_at >= Duration::from_secs(1);
+        if overruns {
+            broker.overrun_at = now;
+        }
+        overruns
     }
 
     fn commit(&mut self, id: i32, epoch: BrokerEpoch, fenced: bool) {
@@ -497,18 +515,18 @@ impl World {
             self.kill(victim);
         }
         self.controllers[self.active].deactivate();
+        let former = self.active;
+        self.active = 1 - self.active;
         let closing = self.queue.values().filter_map(|event| match event {
             Event::Closed { connection } => Some(*connection),
             _ => None,
         });
         let open = self.brokers.values().filter_map(|broker| broker.connection);
-        for connection in closing.chain(open) {
-            let effects = &mut Vec::new();
-            let connection = ConnectionRef(connection);
-            self.controllers[self.active].handle_connection_closed(connection, ClosedBy::Peer, now, effects);
-            assert_eq!(*effects, [], "a standby looks for nobody");
+        for connection in closing.chain(open).map(ConnectionRef).collect::<Vec<_>>() {
+            self.with(former, |detector, now, effects| {
+                detector.handle_connection_closed(connection, ClosedBy::Peer, now, effects);
+            });
         }
-        self.active = 1 - self.active;
         let (calm, active) = (self.is_calm(), self.active);
         let mut wake = Vec::new();
         for (&id, broker) in &mut self.brokers {
@@ -587,7 +605,8 @@ impl World {
             }
             Cause::Left { .. } => {
                 self.tally.left += 1;
-                assert!(dead || faulty, "it lives: {story}");
+                let frozen = broker.process == Process::Frozen;
+                assert!(dead || frozen || faulty, "it lives: {story}");
             }
             Cause::Silent { .. } => {
                 self.tally.silent += 1;

@@ -259,22 +259,40 @@ fn a_lost_dial_is_followed_by_another() {
 }
 
 #[test]
-fn what_was_dialled_before_the_close_does_not_count() {
-    for outcome in [ProbeOutcome::Refused, ALIVE(1)] {
-        let mut bench = Bench::new(3);
-        bench.set(1, |registration| {
-            let another = ProbeEndpoint { port: 9999, ..registration.endpoints[0].clone() };
-            registration.endpoints.push(another);
-        });
-        let before = bench.one_probe();
-
-        bench.wait(1);
-        bench.close(1, ClosedBy::Peer);
-        bench.outcome(before, outcome);
-        bench.wait_answering(5, |_| Some(ProbeOutcome::Refused));
-
-        assert_eq!(bench.rule(), "gone", "{outcome}");
+fn a_refusal_dialled_before_the_close_does_not_count() {
+    let mut bench = Bench::standby(3);
+    for (probe, id) in bench.probes() {
+        bench.outcome(probe, ALIVE(id));
     }
+    let now = bench.now;
+    bench.detector.activate(now, |_| None, &mut bench.effects);
+    let before = bench.probes()[0].0;
+    (1..=3).for_each(|id| bench.contact(id));
+    bench.wait(1);
+
+    bench.close(1, ClosedBy::Peer);
+    bench.outcome(before, ProbeOutcome::Refused);
+    bench.probes();
+    bench.wait_answering(54, |_| Some(ProbeOutcome::Refused));
+    assert_eq!(bench.rule(), "none", "the first dial was lost, the second refused after 50 ms");
+    bench.wait_answering(1, |_| Some(ProbeOutcome::Refused));
+
+    assert_eq!(bench.rule(), "gone");
+}
+
+#[test]
+fn an_answer_dialled_before_the_close_is_no_sign_of_life() {
+    let mut bench = Bench::new(3);
+    bench.set(1, |registration| registration.endpoints[0].port = 9999);
+    let before = bench.one_probe();
+    bench.wait(1);
+
+    bench.close(1, ClosedBy::Peer);
+    bench.wait(1);
+    bench.outcome(before, ALIVE(1));
+    bench.wait(249);
+
+    assert_eq!(bench.rule(), "left", "250 ms after the close");
 }
 
 #[test]
