@@ -57,14 +57,11 @@ impl Contacts {
         }
     }
 
-    /// Silence counts from `now` on: something else showed that it lives.
-    pub(super) fn excuse(&mut self, now: Monotonic) {
-        self.heard_at = self.heard_at.max(now);
-    }
-
     /// Takes a stall of this node, which has ended `now`, out of the present silence.
     pub(super) fn subtract_stall(&mut self, stall: Duration, now: Monotonic) {
         self.heard_at = (self.heard_at + stall).min(now.max(self.heard_at));
+        // Nor was it watched meanwhile: what it sent arrives in one burst.
+        self.first = (self.first + stall).min(self.heard_at);
     }
 
     pub(super) fn heard_at(&self) -> Monotonic {
@@ -162,6 +159,17 @@ mod tests {
 
         contacts.subtract_stall(Duration::from_secs(60), at(4000));
         assert_eq!(contacts.heard_at(), at(4000), "never in the future");
+    }
+
+    #[test]
+    fn a_stall_of_ours_is_no_time_of_watching() {
+        let mut contacts = heard([0, 10]);
+
+        contacts.subtract_stall(Duration::from_secs(5), at(5010));
+        contacts.record(at(5011));
+        contacts.record(at(5012));
+
+        assert_eq!(contacts.silence_allowed(SESSION, false), SESSION);
     }
 
     #[test]

@@ -24,8 +24,9 @@ const CLOSED_REMEMBERED_MAX: usize = 256;
 /// The failure detector of one controller, active or standby.
 ///
 /// The driver calls `handle_…` for what happens, in the order in which it happened, and
-/// [`Detector::handle_timeout`] when [`Detector::deadline`] is reached. After a stall of its own it calls
-/// [`Detector::handle_stall`] before anything else.
+/// [`Detector::handle_timeout`] when [`Detector::deadline`] is reached; on a standby too. After a stall of its
+/// own it calls [`Detector::handle_stall`] before anything else. Every event that takes `effects` may add to
+/// them. An event costs a walk over the registered brokers.
 #[derive(Debug)]
 pub struct Detector {
     session_timeout: Duration,
@@ -111,7 +112,8 @@ impl Detector {
         }
     }
 
-    /// A connection ended. Closes of connections that carried no contact may be left out.
+    /// A connection ended, and all contacts that it carried have been handed in. Closes of connections that
+    /// carried none may be left out.
     pub fn handle_connection_closed(
         &mut self,
         connection: ConnectionRef,
@@ -173,7 +175,9 @@ impl Detector {
             ProbeOutcome::Refused | ProbeOutcome::TimedOut | ProbeOutcome::Unreachable => {}
         }
         watched.observe(now, Observation::Probed(at.clone(), outcome));
-        watched.endpoints[dial.endpoint].next_dial = watched.next_dial(dial.endpoint, answered, now);
+        if counts || watched.absent.is_none() {
+            watched.endpoints[dial.endpoint].next_dial = watched.next_dial(dial.endpoint, answered, now);
+        }
         let refused_twice = watched.endpoints[dial.endpoint].refusals >= 2;
         if let Some(absent) = watched.absent.as_ref().filter(|_| refused_twice) {
             let cause = Cause::Gone { endpoint: at, absence: absent.why, absent: now - absent.since };
@@ -301,7 +305,6 @@ impl Detector {
             }
         } else if was_fenced {
             watched.departed = false;
-            watched.contacts.excuse(now);
             for endpoint in watched.endpoints.iter_mut().filter(|endpoint| !endpoint.proven) {
                 endpoint.attempts = 0;
                 endpoint.next_dial = Some(now);
@@ -453,7 +456,7 @@ impl Detector {
         let (epoch, evidence) = (watched.epoch, watched.evidence(now));
         let watched = self.brokers.get_mut(&id).expect("it was looked at just before");
         watched.is_condemned(now);
-        watched.departed = !matches!(cause, Cause::Silent { .. });
+        watched.departed |= !matches!(cause, Cause::Silent { .. });
         effects.push(DetectorEffect::Fence { broker: id, epoch, cause, evidence });
     }
 }

@@ -25,6 +25,10 @@ mod contacts;
 mod detector;
 mod effect;
 mod event;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 mod watched;
 
 pub use cause::{Absence, Cause, Evidence, Observation};

@@ -131,6 +131,7 @@ impl Watched {
     /// It spoke, by a connection that is open: it is here.
     pub(super) fn is_heard(&mut self, connection: ConnectionRef, now: Monotonic) {
         self.contacts.record(now);
+        self.silent_not_before = now;
         if self.connections.len() < CONNECTIONS_MAX {
             self.connections.insert(connection);
         }
@@ -239,7 +240,7 @@ impl Watched {
 
     pub(super) fn subtract_stall(&mut self, stall: Duration, now: Monotonic) {
         self.contacts.subtract_stall(stall, now);
-        self.silent_not_before = self.silent_not_before.max(now.min(self.silent_not_before + stall));
+        self.silent_not_before = self.silent_not_before + stall;
         if let Some(asking_since) = self.absent.as_mut().and_then(|absent| absent.asking_since.as_mut()) {
             *asking_since = (*asking_since + stall).min(now.max(*asking_since));
         }
