@@ -204,6 +204,22 @@ fn after_a_failover_members_go_on_without_a_rebalance() {
 }
 
 #[test]
+fn who_died_with_the_coordinator_is_given_up_by_the_next_one() {
+    let mut bench = Bench::new();
+    let mut clients = bench.stable(3);
+    clients.pop();
+
+    bench.fail_over();
+    for _ in 0..5 {
+        bench.advance_secs(2);
+        clients.iter().for_each(|client| drop(bench.heartbeat(&client.call())));
+    }
+    rebalance(&mut bench, &mut clients);
+
+    assert_eq!(shares(&clients), [4, 4]);
+}
+
+#[test]
 fn after_a_failover_in_a_rebalance_members_join_again() {
     let mut bench = Bench::new();
     let mut clients = bench.stable(2);
