@@ -269,6 +269,12 @@ impl Group {
         self.members.keys().cloned().collect()
     }
 
+    /// The dynamic members that have not joined the rebalance under way.
+    pub(crate) fn late_members(&self) -> Vec<String> {
+        let is_late = |member: &&Member| member.instance_id.is_none() && member.parked_join.is_none();
+        self.members.values().filter(is_late).map(|member| member.id.clone()).collect()
+    }
+
     /// How many of the members have joined the rebalance under way.
     pub(crate) fn awaiting_join(&self) -> usize {
         self.awaiting_join

@@ -30,7 +30,7 @@
 //! caller resolves them to names), transactions, and consumer and share groups, whose records it skips.
 //!
 //! Reading order: [`reply`], [`settings`], [`coordinator`], `turn`, `group`, `member`, `join`, `rebalance`,
-//! `sync`, `heartbeat`, `leave`, `expiry`, `alarms`; `offsets`, `offset_commit`, `offset_fetch`,
+//! `static_member`, `sync`, `heartbeat`, `leave`, `expiry`, `alarms`; `offsets`, `offset_commit`, `offset_fetch`,
 //! `offset_delete`; `describe`, `delete`, [`records`], [`partition`].
 
 mod alarms;

@@ -97,12 +97,8 @@ impl Turn<'_> {
     fn complete_join(&mut self) {
         self.group.initial_delay = None;
         self.group.join_deadline = None;
-        let is_late = |id: &String, group: &crate::group::Group| {
-            let member = group.member(id);
-            member.is_some_and(|member| member.instance_id.is_none() && member.parked_join.is_none())
-        };
-        for late in self.group.member_ids().iter().filter(|id| is_late(id, self.group)).collect::<Vec<_>>() {
-            self.remove_member(late);
+        for late in self.group.late_members() {
+            self.remove_member(&late);
         }
         if self.group.members().len() == 0 {
             self.become_empty();

@@ -10,6 +10,9 @@ use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::{Now, Random};
 
+/// The longest text that can be written, less a UUID and a hyphen: how long a member id's first part may be.
+const MEMBER_ID_PREFIX_LEN_MAX: usize = i16::MAX as usize - 37;
+
 /// What the handling of an event works with: the group, and the decision that is being made.
 ///
 /// The files `join`, `sync`, `heartbeat`, `leave`, `expiry`, `rebalance` and `static_member` add to it what
@@ -94,6 +97,7 @@ impl Turn<'_> {
 
     /// An id for a new member: the client's or the instance's, and a random UUID as Java writes it.
     pub(crate) fn generate_member_id(&mut self, prefix: &str) -> String {
+        let prefix = &prefix[..prefix.floor_char_boundary(MEMBER_ID_PREFIX_LEN_MAX)];
         let hex: String = self.random.uuid().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         let (a, b, c, d, e) = (&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
         format!("{prefix}-{a}-{b}-{c}-{d}-{e}")

@@ -179,7 +179,7 @@ pub(super) fn decode((key, value): &Stored) -> GroupRecord {
 }
 
 /// Every answer can be written at the version of its request.
-fn assert_encodes(reply: &GroupReply, version: i16) {
+pub(super) fn assert_encodes(reply: &GroupReply, version: i16) {
     let encoded: Result<Vec<u8>, EncodeError> = match reply {
         GroupReply::JoinGroup(response) => encode_to_vec(response, version),
         GroupReply::SyncGroup(response) => encode_to_vec(response, version),

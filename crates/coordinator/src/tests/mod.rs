@@ -3,6 +3,7 @@
 mod bench;
 mod client;
 mod golden;
+mod hostile;
 mod offsets;
 mod simulation;
 mod states;

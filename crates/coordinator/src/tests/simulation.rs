@@ -187,7 +187,8 @@ impl World {
             return; // lost
         }
         let slow = self.has_faults() && self.random.chance(50);
-        let delay = self.random.duration(Duration::ZERO, Duration::from_millis(if slow { 5000 } else { 20 }));
+        let delay =
+            self.random.duration(Duration::ZERO, Duration::from_millis(if slow { 25_000 } else { 20 }));
         let host = &mut self.hosts[index];
         let arrival = (self.now.monotonic + delay).max(host.last_arrival);
         host.last_arrival = arrival;
@@ -353,6 +354,8 @@ impl World {
         let host = &mut self.hosts[index];
         host.client = Client::new(host.client.instance_id.clone());
         (host.is_alive, host.call_id, host.waits) = (true, call_id, false);
+        // Another connection: what the old one still carries may arrive later.
+        host.last_arrival = Monotonic(0);
         self.after_ms(0, 2000, Event::Wake { client: index, call_id });
     }
 

@@ -157,6 +157,25 @@ fn a_leader_that_never_syncs_is_removed_and_waiting_followers_are_sent_back() {
 }
 
 #[test]
+fn a_follower_that_waited_longer_than_its_session_has_a_new_one_and_no_more() {
+    let mut bench = Bench::new();
+    let clients = bench.joining(2);
+    let waiting = bench.call(&clients[1].call());
+    let leader = Client { phase: Phase::Reading, ..clients[0].clone() };
+    for _ in 0..2 {
+        bench.advance_secs(6);
+        bench.heartbeat(&leader.call());
+    }
+
+    bench.call(&clients[0].call());
+    assert_eq!(bench.synced(waiting).error_code, 0);
+    bench.advance_secs(9);
+    assert_eq!(bench.heartbeat(&leader.call()).error_code, 0);
+    bench.advance_secs(1);
+    assert_eq!(bench.heartbeat(&leader.call()).error_code, ErrorCode::RebalanceInProgress.code());
+}
+
+#[test]
 fn members_who_do_not_come_back_in_time_are_left_behind() {
     let mut bench = Bench::new();
     let mut clients = bench.stable(3);
@@ -201,6 +220,24 @@ fn after_a_failover_members_go_on_without_a_rebalance() {
         let token = bench.call(&Client { phase: Phase::Syncing, ..client.clone() }.call());
         assert_eq!(bench.synced(token).assignment, assigned(client));
     }
+}
+
+#[test]
+fn who_died_with_the_coordinator_is_given_up_by_the_next_one() {
+    let mut bench = Bench::new();
+    let mut clients = bench.stable(3);
+    clients.pop();
+
+    bench.fail_over();
+    for _ in 0..5 {
+        bench.advance_secs(2);
+        for client in &clients {
+            bench.heartbeat(&client.call());
+        }
+    }
+    rebalance(&mut bench, &mut clients);
+
+    assert_eq!(shares(&clients), [4, 4]);
 }
 
 #[test]
