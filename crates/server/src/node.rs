@@ -184,13 +184,8 @@ impl Node {
         }
         if config.roles.controller {
             let node_image = image.clone();
-            let registration = crate::quorum::registration::run(
-                config.clone(),
-                channel.clone(),
-                image,
-                random.uuid(),
-                quorum.leadership(),
-            );
+            let registration =
+                crate::quorum::registration::run(config.clone(), channel.clone(), image, random.uuid());
             let driver = Driver {
                 detection,
                 node_id: config.node_id,

@@ -2,7 +2,6 @@
 
 use crate::broker::controller_channel::ControllerChannel;
 use crate::config::NodeConfig;
-use crate::quorum::Leadership;
 use ottla_controller::bootstrap::SUPPORTED_FEATURES;
 use ottla_metadata::MetadataImage;
 use ottla_protocol::messages::controller_registration_request::{
@@ -20,19 +19,18 @@ const PERIOD: Duration = Duration::from_millis(500);
 pub async fn run(
     config: Arc<NodeConfig>,
     channel: ControllerChannel,
-    image: watch::Receiver<Arc<MetadataImage>>,
+    mut image: watch::Receiver<Arc<MetadataImage>>,
     incarnation_id: Uuid,
-    mut leadership: watch::Receiver<Leadership>,
 ) {
     loop {
         let known = {
-            let image = image.borrow();
+            let image = image.borrow_and_update();
             let registered = image.cluster.controllers.get(&config.node_id);
             !image.metadata_version().has_controller_registration()
                 || registered.is_some_and(|controller| controller.incarnation_id == incarnation_id)
         };
         if known {
-            if leadership.changed().await.is_err() {
+            if image.changed().await.is_err() {
                 return;
             }
             continue;
