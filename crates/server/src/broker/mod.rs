@@ -17,9 +17,11 @@ use ottla_metadata::MetadataImage;
 use ottla_net::{Clock, ConnectionInfo};
 use ottla_protocol::Request;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use ottla_types::{BrokerEpoch, NodeId};
+use ottla_types::{BrokerEpoch, Monotonic, NodeId};
+use parking_lot::Mutex;
 use peers::PeerConnections;
 use producer_ids::ProducerIds;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -55,6 +57,8 @@ pub struct Broker {
     /// This broker's registration.
     pub epoch: watch::Receiver<BrokerEpoch>,
     image: ArcSwap<MetadataImage>,
+    /// When brokers that were members ceased to be.
+    fenced_at: Mutex<BTreeMap<NodeId, Monotonic>>,
     image_changed: watch::Sender<()>,
 }
 
@@ -84,6 +88,7 @@ impl Broker {
             peers: PeerConnections::default(),
             epoch,
             image: ArcSwap::default(),
+            fenced_at: Mutex::default(),
             image_changed: watch::Sender::new(()),
         }
     }
@@ -95,8 +100,26 @@ impl Broker {
 
     /// Publishes an image that the replicas have been made to follow.
     pub(crate) fn publish(&self, image: Arc<MetadataImage>) {
+        let before = self.image.load();
+        let now = self.clock.monotonic();
+        let mut fenced_at = self.fenced_at.lock();
+        for broker in image.cluster.brokers.values() {
+            if !broker.fenced {
+                fenced_at.remove(&broker.id);
+            } else if before.cluster.broker(broker.id).is_some_and(|known| !known.fenced) {
+                fenced_at.insert(broker.id, now);
+            }
+        }
+        drop(fenced_at);
         self.image.store(image);
         self.image_changed.send_replace(());
+    }
+
+    /// Returns whether a broker was a member a moment ago.
+    pub fn was_just_fenced(&self, node: NodeId) -> bool {
+        const MOMENT: Duration = Duration::from_secs(1);
+        let now = self.clock.monotonic();
+        self.fenced_at.lock().get(&node).is_some_and(|&at| now - at < MOMENT)
     }
 
     /// Waits until the image is as `wanted`, at most for `patience`; returns whether it is.
