@@ -6,12 +6,13 @@
 //! caller's runtime and ends when it is dropped.
 //!
 //! Reading order: [`config`], [`error`], [`connections`], [`metadata`], [`client`]; then [`admin`],
-//! [`producer`]; and [`quorum`], which asks controllers instead of brokers.
+//! [`producer`], [`consumer`]; and [`quorum`], which asks controllers instead of brokers.
 
 pub mod admin;
 pub mod client;
 pub mod config;
 pub mod connections;
+pub mod consumer;
 pub mod error;
 pub mod metadata;
 pub mod producer;
@@ -20,6 +21,7 @@ pub mod quorum;
 pub use admin::Admin;
 pub use client::Client;
 pub use config::{ClientConfig, HostPort};
+pub use consumer::Consumer;
 pub use error::ClientError;
 pub use metadata::Metadata;
 pub use producer::Producer;

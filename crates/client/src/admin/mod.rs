@@ -1,9 +1,10 @@
 //! What administrators ask of a cluster.
 //!
-//! Reading order: [`topics`], [`configs`], [`cluster`].
+//! Reading order: [`topics`], [`configs`], [`groups`], [`cluster`].
 
 pub mod cluster;
 pub mod configs;
+pub mod groups;
 pub mod topics;
 
 use crate::client::Client;
