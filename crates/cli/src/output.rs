@@ -1,5 +1,4 @@
 //! The one place that writes to the terminal.
-#![expect(clippy::print_stdout, reason = "this is the place")]
 
 /// Writes a line to standard output. A reader that has gone is no error: `ottla … | head` ends quietly.
 pub(crate) fn line(text: impl std::fmt::Display) {

@@ -70,6 +70,7 @@ pub async fn committed_offsets(
         groups: vec![OffsetFetchRequestGroup {
             group_id: group_id.to_owned(),
             member_epoch: -1,
+            topics: None,
             ..Default::default()
         }],
         require_stable: false,

@@ -340,6 +340,7 @@ impl Sender {
         let (client, events) = (self.client.clone(), self.events.clone());
         self.identifying = Some(task::spawn("producer id", async move {
             let request = InitProducerIdRequest {
+                transactional_id: None,
                 transaction_timeout_ms: i32::MAX,
                 ..InitProducerIdRequest::default()
             };
