@@ -6,6 +6,7 @@
 
 mod connect;
 mod console;
+mod groups;
 pub(crate) mod install;
 mod java_map;
 mod metadata_quorum;
@@ -24,6 +25,7 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&topics::TOOL, topics::run),
     (&console::producer::TOOL, console::producer::run),
     (&console::consumer::TOOL, console::consumer::run),
+    (&groups::TOOL, groups::run),
     (&storage::TOOL, storage::run),
     (&metadata_quorum::TOOL, metadata_quorum::run),
 ];
