@@ -179,9 +179,10 @@ impl Client {
     ///
     /// # Errors
     /// The last try's error when that is for good, else [`ClientError::TimedOut`].
-    pub async fn retry<T, F>(&self, what: &'static str, attempt: F) -> Result<T, ClientError>
+    pub async fn retry<T, F, A>(&self, what: &'static str, attempt: F) -> Result<T, ClientError>
     where
-        F: AsyncFnMut() -> Result<T, ClientError>,
+        F: FnMut() -> A,
+        A: Future<Output = Result<T, ClientError>>,
     {
         self.retry_within(what, self.inner.config.deadline, attempt).await
     }
@@ -190,14 +191,15 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::retry`].
-    pub async fn retry_within<T, F>(
+    pub async fn retry_within<T, F, A>(
         &self,
         what: &'static str,
         limit: Duration,
         mut attempt: F,
     ) -> Result<T, ClientError>
     where
-        F: AsyncFnMut() -> Result<T, ClientError>,
+        F: FnMut() -> A,
+        A: Future<Output = Result<T, ClientError>>,
     {
         let deadline = Instant::now() + limit;
         let mut backoff = Backoff::new(&self.inner.config);

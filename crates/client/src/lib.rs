@@ -5,20 +5,24 @@
 //! what became of it. It deliberately has no transactions and no background thread: a client lives on its
 //! caller's runtime and ends when it is dropped.
 //!
-//! Reading order: [`config`], [`error`], [`connections`], [`metadata`], [`client`]; then [`admin`];
-//! and [`quorum`], which asks controllers instead of brokers.
+//! Reading order: [`config`], [`error`], [`connections`], [`metadata`], [`client`]; then [`admin`],
+//! [`producer`], [`consumer`]; and [`quorum`], which asks controllers instead of brokers.
 
 pub mod admin;
 pub mod client;
 pub mod config;
 pub mod connections;
+pub mod consumer;
 pub mod error;
 pub mod metadata;
+pub mod producer;
 pub mod quorum;
 
 pub use admin::Admin;
 pub use client::Client;
 pub use config::{ClientConfig, HostPort};
+pub use consumer::Consumer;
 pub use error::ClientError;
 pub use metadata::Metadata;
+pub use producer::Producer;
 pub use quorum::Quorum;

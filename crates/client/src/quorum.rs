@@ -14,6 +14,7 @@ use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, Fetc
 use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
 use ottla_protocol::messages::fetch_snapshot_request as snapshot;
 use ottla_protocol::{ErrorCode, Records, Request};
+use ottla_records::batches;
 use ottla_types::{LeaderEpoch, Offset, OffsetAndEpoch, Uuid};
 use tokio::time::Instant;
 
@@ -22,6 +23,9 @@ const FETCH_BYTES_MAX: i32 = 8 * 1024 * 1024;
 
 /// A snapshot larger than this is not read.
 const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+
+/// Elections during one reading, at most.
+const ELECTIONS_MAX: usize = 20;
 
 /// Voters remembered, at most: a quorum has fewer.
 const VOTERS_MAX: usize = 64;
@@ -166,27 +170,39 @@ impl Quorum {
         self.ask("describeMetadataQuorum", &describe_quorum_request(), quorum_description).await
     }
 
-    /// Reads the metadata log up to where it is committed when the reading begins, piece by piece.
+    /// Reads the metadata log up to where it is committed when the reading begins, piece by piece. `each`
+    /// tells the end of what it has replayed.
     ///
     /// # Errors
-    /// As [`Quorum::ask`].
+    /// As [`Quorum::ask`]; and when elections never end.
     pub async fn read_metadata(
         &mut self,
         mut each: impl FnMut(MetadataBytes) -> Result<OffsetAndEpoch, ClientError>,
     ) -> Result<(), ClientError> {
-        let committed = Offset(self.describe().await?.partition.high_watermark);
+        let description = self.describe().await?.partition;
+        let committed = Offset(description.high_watermark);
+        let mut leader_epoch = LeaderEpoch(description.leader_epoch);
+        let mut elections = 0;
         let mut position = OffsetAndEpoch { offset: Offset::ZERO, epoch: LeaderEpoch::NONE };
         while position.offset < committed {
-            let partition = self.fetch(position).await?;
+            let Some(partition) = self.fetch(position, leader_epoch).await? else {
+                elections += 1;
+                if elections > ELECTIONS_MAX {
+                    return Err(ClientError::refused(ErrorCode::LeaderNotAvailable, None));
+                }
+                leader_epoch = LeaderEpoch(self.describe().await?.partition.leader_epoch);
+                continue;
+            };
             let piece = if partition.snapshot_id.end_offset >= 0 {
                 let end = OffsetAndEpoch {
                     offset: Offset(partition.snapshot_id.end_offset),
                     epoch: LeaderEpoch(partition.snapshot_id.epoch),
                 };
-                MetadataBytes::Snapshot { end, batches: self.fetch_snapshot(end).await? }
+                MetadataBytes::Snapshot { end, batches: self.fetch_snapshot(end, leader_epoch).await? }
             } else {
                 let records = partition.records.unwrap_or(Records::EMPTY);
-                MetadataBytes::Log(records.to_bytes().map_err(|_| ClientError::Incomplete("Fetch"))?)
+                let records = records.to_bytes().map_err(|_| ClientError::Incomplete("Fetch"))?;
+                MetadataBytes::Log(committed_part(records, committed))
             };
             let next = each(piece)?;
             if next.offset <= position.offset {
@@ -197,7 +213,12 @@ impl Quorum {
         Ok(())
     }
 
-    async fn fetch(&mut self, position: OffsetAndEpoch) -> Result<PartitionData, ClientError> {
+    /// What follows `position`; `None` when there was an election and the epoch is another.
+    async fn fetch(
+        &mut self,
+        position: OffsetAndEpoch,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Option<PartitionData>, ClientError> {
         let request = FetchRequest {
             max_wait_ms: 500,
             min_bytes: 0,
@@ -207,7 +228,7 @@ impl Quorum {
                 topic_id: Uuid::METADATA_TOPIC,
                 partitions: vec![FetchPartition {
                     partition: 0,
-                    current_leader_epoch: -1,
+                    current_leader_epoch: leader_epoch.0,
                     fetch_offset: position.offset.0,
                     last_fetched_epoch: position.epoch.0.max(0),
                     partition_max_bytes: FETCH_BYTES_MAX,
@@ -216,10 +237,19 @@ impl Quorum {
             }],
             ..FetchRequest::default()
         };
-        self.ask("fetchMetadata", &request, fetched).await
+        self.ask("fetchMetadata", &request, |answer| match fetched(answer) {
+            Ok(partition) => Ok(Some(partition)),
+            Err(error) if is_of_another_epoch(&error) => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
     }
 
-    async fn fetch_snapshot(&mut self, end: OffsetAndEpoch) -> Result<Bytes, ClientError> {
+    async fn fetch_snapshot(
+        &mut self,
+        end: OffsetAndEpoch,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Bytes, ClientError> {
         let mut bytes: Vec<u8> = Vec::new();
         loop {
             let request = snapshot::FetchSnapshotRequest {
@@ -227,7 +257,7 @@ impl Quorum {
                 topics: vec![snapshot::TopicSnapshot {
                     name: METADATA_TOPIC.to_owned(),
                     partitions: vec![snapshot::PartitionSnapshot {
-                        current_leader_epoch: -1,
+                        current_leader_epoch: leader_epoch.0,
                         snapshot_id: snapshot::SnapshotId { end_offset: end.offset.0, epoch: end.epoch.0 },
                         position: bytes.len() as i64,
                         ..Default::default()
@@ -260,24 +290,65 @@ impl Quorum {
 
 /// The metadata partition in an answer.
 fn fetched(answer: FetchResponse) -> Result<PartitionData, ClientError> {
-    ClientError::check(answer.error_code, None)?;
+    // That is what a broker says, who does not hold this log.
+    let unknown = [ErrorCode::UnknownTopicId, ErrorCode::UnknownTopicOrPartition];
+    let check = |code: i16| match ErrorCode::from(code) {
+        code if unknown.contains(&code) => {
+            let message = "this is a broker, not a controller: use --bootstrap-server".to_owned();
+            Err(ClientError::refused(ErrorCode::InvalidRequest, Some(message)))
+        }
+        code => ClientError::check(code.code(), None),
+    };
+    check(answer.error_code)?;
     let topic = answer.responses.into_iter().next();
     let partition = topic.and_then(|topic| topic.partitions.into_iter().next());
     let partition = partition.ok_or(ClientError::Incomplete("Fetch"))?;
-    ClientError::check(partition.error_code, None)?;
+    check(partition.error_code)?;
     Ok(partition)
+}
+
+/// The batches before `committed`: a voter hands out what is not committed yet too, and it may never be.
+fn committed_part(bytes: Bytes, committed: Offset) -> Bytes {
+    let len: usize = batches(&bytes)
+        .map_while(Result::ok)
+        .take_while(|batch| batch.header().base_offset < committed)
+        .map(|batch| batch.bytes().len())
+        .sum();
+    bytes.slice(..len)
 }
 
 /// Returns whether another voter must be asked.
 fn moved(error: &ClientError) -> bool {
     matches!(
         error.code(),
-        Some(
-            ErrorCode::NotController
-                | ErrorCode::NotLeaderOrFollower
-                | ErrorCode::BrokerNotAvailable
-                | ErrorCode::FencedLeaderEpoch
-                | ErrorCode::UnknownLeaderEpoch
-        )
+        Some(ErrorCode::NotController | ErrorCode::NotLeaderOrFollower | ErrorCode::BrokerNotAvailable)
     )
+}
+
+/// Returns whether there was an election.
+fn is_of_another_epoch(error: &ClientError) -> bool {
+    matches!(error.code(), Some(ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_records::BatchBuilder;
+    use ottla_types::Timestamp;
+
+    #[test]
+    fn what_is_not_committed_is_left_out() {
+        let batch = |base: i64| {
+            let mut builder = BatchBuilder::new().base_offset(Offset(base));
+            builder.push(Timestamp(0), None, Some(b"a"), &[]);
+            builder.push(Timestamp(0), None, Some(b"b"), &[]);
+            builder.build()
+        };
+        let (first, second) = (batch(0), batch(2));
+        let both = Bytes::from([first.as_slice(), &second].concat());
+
+        assert_eq!(committed_part(both.clone(), Offset(2)), first);
+        assert_eq!(committed_part(both.clone(), Offset(4)), both);
+        assert_eq!(committed_part(both.slice(..first.len() + 9), Offset(4)), first);
+    }
 }

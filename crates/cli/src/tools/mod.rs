@@ -5,9 +5,13 @@
 //! Reading order: [`options`], [`connect`], [`java_map`]; then the tools, one module each; [`install`].
 
 mod connect;
+mod console;
+mod groups;
 pub(crate) mod install;
 mod java_map;
+mod metadata_quorum;
 mod options;
+mod storage;
 mod topics;
 
 use crate::output;
@@ -17,7 +21,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The tools, and what runs them.
-const TOOLS: &[(&Tool, fn(&Parsed) -> Result<(), Failure>)] = &[(&topics::TOOL, topics::run)];
+const TOOLS: &[(&Tool, Run)] = &[
+    (&topics::TOOL, topics::run),
+    (&console::producer::TOOL, console::producer::run),
+    (&console::consumer::TOOL, console::consumer::run),
+    (&groups::TOOL, groups::run),
+    (&storage::TOOL, storage::run),
+    (&metadata_quorum::TOOL, metadata_quorum::run),
+];
+
+/// What a tool does with its command line.
+type Run = fn(&Parsed) -> Result<(), Failure>;
 
 /// Why a tool fails.
 #[derive(Debug)]
@@ -28,6 +42,8 @@ pub(crate) enum Failure {
     Failed(String),
     /// What it prints on standard error before it ends with exit code 1.
     Refused(String),
+    /// It said all it has to say, and ends with exit code 1.
+    Quiet,
 }
 
 impl From<Invalid> for Failure {
@@ -49,7 +65,7 @@ pub(crate) fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> Option<
     Some(run(found, arguments))
 }
 
-type Found = &'static (&'static Tool, fn(&Parsed) -> Result<(), Failure>);
+type Found = &'static (&'static Tool, Run);
 
 fn find(name: &str) -> Option<Found> {
     let name = name.strip_suffix(".sh").unwrap_or(name);
@@ -76,6 +92,7 @@ fn run((tool, run): Found, arguments: impl Iterator<Item = String>) -> ExitCode 
         }
         Err(Failure::Failed(message)) => output::line(message),
         Err(Failure::Refused(message)) => output::error_line(message),
+        Err(Failure::Quiet) => {}
     }
     ExitCode::FAILURE
 }

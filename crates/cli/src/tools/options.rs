@@ -105,11 +105,6 @@ impl Parsed {
         };
         self.value(name).map(parse).transpose()
     }
-
-    /// The options that were given.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.given.keys().copied()
-    }
 }
 
 /// Reads a command line.

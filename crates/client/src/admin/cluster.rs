@@ -70,7 +70,7 @@ impl Admin {
     /// When no broker answers, or the quorum has no leader.
     pub async fn describe_quorum(&self) -> Result<QuorumDescription, ClientError> {
         self.client
-            .retry("describeMetadataQuorum", async || {
+            .retry("describeMetadataQuorum", || async {
                 quorum_description(self.client.call_any(&describe_quorum_request()).await?)
             })
             .await

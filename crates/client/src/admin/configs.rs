@@ -99,7 +99,7 @@ impl Admin {
             validate_only: false,
         };
         self.client
-            .retry("incrementalAlterConfigs", async || {
+            .retry("incrementalAlterConfigs", || async {
                 let response = self.client.call_any(&request).await?;
                 let result = response.responses.into_iter().next();
                 let result = result.ok_or(ClientError::Incomplete("IncrementalAlterConfigs"))?;

@@ -1,9 +1,10 @@
 //! What administrators ask of a cluster.
 //!
-//! Reading order: [`topics`], [`configs`], [`cluster`].
+//! Reading order: [`topics`], [`configs`], [`groups`], [`cluster`].
 
 pub mod cluster;
 pub mod configs;
+pub mod groups;
 pub mod topics;
 
 use crate::client::Client;
@@ -30,7 +31,7 @@ impl Admin {
 
     /// Asks any broker, again if none answers. Not for what must not be done twice.
     async fn ask<R: Request>(&self, what: &'static str, request: &R) -> Result<R::Response, ClientError> {
-        self.client.retry(what, async || self.client.call_any(request).await).await
+        self.client.retry(what, || async { self.client.call_any(request).await }).await
     }
 
     /// As [`Admin::ask`]; `None` when the broker does not serve this API at all.

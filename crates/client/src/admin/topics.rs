@@ -105,7 +105,7 @@ impl Admin {
     pub async fn create_topic(&self, topic: &NewTopic) -> Result<Uuid, ClientError> {
         let request = topic.request(self.timeout_ms());
         self.client
-            .retry("createTopics", async || {
+            .retry("createTopics", || async {
                 let response = self.client.call_any(&request).await?;
                 let result =
                     response.topics.into_iter().next().ok_or(ClientError::Incomplete("CreateTopics"))?;
@@ -127,7 +127,7 @@ impl Admin {
             timeout_ms: self.timeout_ms(),
         };
         self.client
-            .retry("deleteTopics", async || {
+            .retry("deleteTopics", || async {
                 let response = self.client.call_any(&request).await?;
                 let result =
                     response.responses.into_iter().next().ok_or(ClientError::Incomplete("DeleteTopics"))?;
@@ -160,7 +160,7 @@ impl Admin {
             validate_only: false,
         };
         self.client
-            .retry("createPartitions", async || {
+            .retry("createPartitions", || async {
                 let response = self.client.call_any(&request).await?;
                 let result =
                     response.results.into_iter().next().ok_or(ClientError::Incomplete("CreatePartitions"))?;
@@ -175,7 +175,7 @@ impl Admin {
     /// When no broker answers.
     pub async fn list_topics(&self) -> Result<BTreeMap<String, bool>, ClientError> {
         let metadata =
-            self.client.retry("listTopics", async || self.client.refresh(Topics::All).await).await?;
+            self.client.retry("listTopics", || async { self.client.refresh(Topics::All).await }).await?;
         Ok(metadata.topics.values().map(|topic| (topic.name.clone(), topic.is_internal)).collect())
     }
 
@@ -245,7 +245,7 @@ impl Admin {
     async fn describe_by_metadata(&self, names: &[String]) -> Result<Vec<TopicDescription>, ClientError> {
         let metadata = self
             .client
-            .retry("describeTopics", async || self.client.refresh(Topics::Named(names)).await)
+            .retry("describeTopics", || async { self.client.refresh(Topics::Named(names)).await })
             .await?;
         let describe = |name: &String| {
             let topic = metadata.topics.get(name)?;

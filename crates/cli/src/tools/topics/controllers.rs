@@ -9,9 +9,10 @@ use crate::tools::java_map::in_hash_order;
 use crate::tools::options::Parsed;
 use crate::tools::{Failure, connect};
 use ottla_client::admin::configs::ConfigEntry;
-use ottla_client::admin::topics::{NewTopic, PartitionDescription, TopicDescription};
+use ottla_client::admin::topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription};
 use ottla_client::quorum::MetadataBytes;
 use ottla_client::{ClientConfig, ClientError, HostPort, Quorum};
+use ottla_metadata::topic_config::{TOPIC_CONFIGS, TopicConfigDef};
 use ottla_metadata::{ConfigResource, MetadataDelta, MetadataImage, TopicImage};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
@@ -194,25 +195,26 @@ fn description(topic: &TopicImage) -> TopicDescription {
     }
 }
 
-/// The topic's own settings: those of the brokers' files are not in the log.
+/// The topic's settings. What the brokers' own files say is not in the log: those count as defaults here.
 fn configs(image: &MetadataImage, name: &str) -> Vec<ConfigEntry> {
     let own = image.configs.get(&ConfigResource::topic(name));
-    let entry = |(name, value): (&String, &String)| ConfigEntry {
-        name: name.clone(),
-        value: Some(value.clone()),
-        is_default: false,
+    let entry = |def: &TopicConfigDef| {
+        let set = own.and_then(|own| own.get(def.name));
+        ConfigEntry {
+            name: def.name.to_owned(),
+            value: Some(set.map_or(def.default, String::as_str).to_owned()),
+            is_default: set.is_none(),
+        }
     };
-    own.into_iter().flatten().map(entry).collect()
+    TOPIC_CONFIGS.iter().map(entry).collect()
 }
 
-fn reassignments(
-    image: &MetadataImage,
-) -> BTreeMap<TopicPartition, ottla_client::admin::topics::Reassignment> {
+fn reassignments(image: &MetadataImage) -> BTreeMap<TopicPartition, Reassignment> {
     let mut found = BTreeMap::new();
     for topic in image.topics.iter() {
         for (&index, partition) in &topic.partitions {
             if !partition.adding_replicas.is_empty() || !partition.removing_replicas.is_empty() {
-                let reassignment = ottla_client::admin::topics::Reassignment {
+                let reassignment = Reassignment {
                     adding: partition.adding_replicas.clone(),
                     removing: partition.removing_replicas.clone(),
                 };

@@ -1,0 +1,164 @@
+//! `kafka-storage`: log directories prepared and looked at (`StorageTool`).
+
+use super::Failure;
+use super::options::{Parsed, Tool, flag, refused, require, value};
+use crate::{format, output, properties_file};
+use ottla_metadata::MetadataVersion;
+use ottla_server::NodeConfig;
+use ottla_server::format::{self as server_format, FormatError, Formatted};
+use ottla_storage::{MetaProperties, RealDisk};
+use ottla_types::Random;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+pub(super) const TOOL: Tool = Tool {
+    name: "kafka-storage",
+    purpose: "The Kafka storage tool.",
+    commands: &["info", "format", "random-uuid"],
+    options: &[
+        refused("add-scram", "Ottla has no SCRAM credentials"),
+        value("cluster-id", "id", "The cluster's id.").or('t'),
+        value("config", "file", "The node's server.properties.").or('c'),
+        refused("feature", "--release-version says all that there is"),
+        flag("ignore-formatted", "Leaves directories as they are that are formatted already.").or('g'),
+        refused("initial-controllers", "write controller.quorum.voters into the configuration"),
+        refused("no-initial-controllers", "write controller.quorum.voters into the configuration"),
+        value("release-version", "version", "The metadata.version to begin with.").or('r'),
+        refused("standalone", "write controller.quorum.voters into the configuration"),
+    ],
+};
+
+pub(super) fn run(parsed: &Parsed) -> Result<(), Failure> {
+    match parsed.command {
+        Some("random-uuid") => {
+            output::line(Random::new(format::seed()).uuid());
+            Ok(())
+        }
+        Some("info") => info(&config(parsed)?),
+        Some("format") => format_directories(parsed),
+        _ => Err(Failure::Usage("one of info, format, random-uuid is required".to_owned())),
+    }
+}
+
+fn config(parsed: &Parsed) -> Result<NodeConfig, Failure> {
+    require(parsed, &["config"])?;
+    let file = PathBuf::from(parsed.value("config").unwrap_or_default());
+    properties_file::read(&file, &[]).map_err(|error| Failure::Refused(format!("{error:#}")))
+}
+
+fn format_directories(parsed: &Parsed) -> Result<(), Failure> {
+    require(parsed, &["cluster-id"])?;
+    let config = config(parsed)?;
+    let level = match parsed.value("release-version") {
+        None => MetadataVersion::LATEST,
+        Some(name) => MetadataVersion::from_name(name)
+            .ok_or_else(|| Failure::Refused(format!("Unknown metadata.version '{name}'")))?,
+    };
+    let formatted = if parsed.has("ignore-formatted") { Formatted::Ignore } else { Formatted::Refuse };
+    let cluster_id = parsed.value("cluster-id").unwrap_or_default();
+    let mut random = Random::new(format::seed());
+    let lines = server_format::format(&RealDisk, &config, cluster_id, level, formatted, &mut random)
+        .map_err(|error: FormatError| Failure::Refused(error.to_string()))?;
+    lines.iter().for_each(output::line);
+    Ok(())
+}
+
+fn info(config: &NodeConfig) -> Result<(), Failure> {
+    let mut directories = config.log_dirs.clone();
+    if !directories.contains(&config.metadata_log_dir) {
+        directories.push(config.metadata_log_dir.clone());
+    }
+    directories.sort();
+    let found = directories.into_iter().map(|directory| {
+        let properties = if directory.is_dir() {
+            MetaProperties::read(&RealDisk, &directory).map_err(|error| error.to_string())
+        } else {
+            Err(String::new())
+        };
+        (directory, properties)
+    });
+    let (text, has_problems) = describe(&found.collect::<Vec<_>>());
+    output::text(&text);
+    if has_problems { Err(Failure::Quiet) } else { Ok(()) }
+}
+
+/// A log directory, and what is in its `meta.properties`; the error is empty when there is no directory.
+type Found = (PathBuf, Result<Option<MetaProperties>, String>);
+
+/// What `info` prints, and whether there are problems.
+fn describe(found: &[Found]) -> (String, bool) {
+    let mut problems = Vec::new();
+    let (mut there, mut metadata): (Vec<&Path>, Vec<&MetaProperties>) = (Vec::new(), Vec::new());
+    for (directory, properties) in found {
+        let shown = directory.display();
+        match properties {
+            Err(reason) if reason.is_empty() => problems.push(format!("{shown} does not exist")),
+            Err(reason) => {
+                there.push(directory);
+                problems.push(format!("Unreadable meta.properties file in {shown}: {reason}"));
+            }
+            Ok(None) => {
+                there.push(directory);
+                problems.push(format!("{shown} is not formatted."));
+            }
+            Ok(Some(properties)) => {
+                there.push(directory);
+                metadata.push(properties);
+            }
+        }
+    }
+    let mut text = String::new();
+    if there.is_empty() {
+        text.push_str("No log directories found.\n\n");
+    } else {
+        text.push_str(if there.len() == 1 { "Found log directory:\n" } else { "Found log directories:\n" });
+        for directory in there {
+            writeln!(text, "  {}", directory.display()).expect("a String takes everything");
+        }
+        text.push('\n');
+    }
+    if let Some(first) = metadata.first() {
+        writeln!(
+            text,
+            "Found metadata: {{cluster.id={}, directory.id={}, node.id={}, version=1}}\n",
+            first.cluster_id, first.directory_id, first.node_id
+        )
+        .expect("a String takes everything");
+    }
+    if !problems.is_empty() {
+        text.push_str(if problems.len() == 1 { "Found problem:\n" } else { "Found problems:\n" });
+        for problem in &problems {
+            writeln!(text, "  {problem}").expect("a String takes everything");
+        }
+        text.push('\n');
+    }
+    (text, !problems.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_types::{NodeId, Uuid};
+
+    #[test]
+    fn directories_are_described_as_kafka_does() {
+        let properties = MetaProperties {
+            cluster_id: "AAAAAAAAAAAAAAAAAAAAZA".into(),
+            node_id: NodeId(1),
+            directory_id: Uuid::from_u128(101),
+        };
+        let (text, has_problems) = describe(&[
+            ("/a".into(), Ok(Some(properties))),
+            ("/b".into(), Ok(None)),
+            ("/c".into(), Err(String::new())),
+        ]);
+
+        assert!(has_problems);
+        assert_eq!(
+            text,
+            "Found log directories:\n  /a\n  /b\n\n\
+             Found metadata: {cluster.id=AAAAAAAAAAAAAAAAAAAAZA, directory.id=AAAAAAAAAAAAAAAAAAAAZQ, node.id=1, version=1}\n\n\
+             Found problems:\n  /b is not formatted.\n  /c does not exist\n\n"
+        );
+    }
+}
