@@ -97,3 +97,83 @@ impl Producer {
         assert!(!errors.contains("Delivery failed"), "{errors}");
     }
 }
+
+/// A member of a group: `kcat -G`.
+pub struct Member {
+    child: std::process::Child,
+    directory: tempfile::TempDir,
+}
+
+impl Member {
+    /// Starts a member that begins with the first record it finds no committed offset for.
+    ///
+    /// # Panics
+    /// When `kcat` is not installed.
+    pub fn start(cluster: &Cluster, group: &str, topic: &str, arguments: &[&str]) -> Member {
+        let directory = tempfile::tempdir().expect("a directory for the member");
+        let file = |name: &str| std::fs::File::create(directory.path().join(name)).expect("a file for it");
+        let child = Command::new("kcat")
+            .args(["-b", &cluster.bootstrap(), "-u", "-G", group])
+            .args(["-X", "auto.offset.reset=earliest"])
+            .args(arguments)
+            .arg(topic)
+            .stdin(Stdio::null())
+            .stdout(file("out"))
+            .stderr(file("err"))
+            .spawn()
+            .expect("kcat is installed by `cargo xtask test`");
+        Member { child, directory }
+    }
+
+    /// What it has received.
+    pub fn records(&self) -> Vec<String> {
+        self.read("out").lines().map(str::to_owned).collect()
+    }
+
+    /// The partitions it was given last.
+    pub fn assigned(&self) -> std::collections::BTreeSet<u32> {
+        let said = self.read("err");
+        let last = said.lines().rfind(|line| line.contains("assigned: ") || line.contains("revoked: "));
+        let Some((_, list)) = last.and_then(|line| line.split_once(" assigned: ")) else {
+            return Default::default();
+        };
+        list.split(", ").filter_map(|at| at.split(['[', ']']).nth(1)?.parse().ok()).collect()
+    }
+
+    /// How often it was given anything.
+    pub fn rebalances(&self) -> usize {
+        self.read("err").matches(" assigned: ").count()
+    }
+
+    /// Ends it as Ctrl-C does, and waits until it has gone.
+    ///
+    /// # Panics
+    /// When it had ended before.
+    pub fn interrupt(mut self) {
+        use rustix::process::{Pid, Signal, kill_process};
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::INT).expect("the child is ours");
+        self.child.wait().expect("the child is ours");
+    }
+
+    /// Ends it as `kill -9` does.
+    ///
+    /// # Panics
+    /// When it had ended before.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the child is ours");
+        self.child.wait().expect("the child is ours");
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
