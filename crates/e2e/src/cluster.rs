@@ -27,6 +27,8 @@ pub struct Node {
     pub id: usize,
     /// Where clients reach it.
     pub port: u16,
+    /// Where the quorum reaches it.
+    pub controller_port: u16,
     directory: PathBuf,
     child: Option<Child>,
     /// How much its earlier lives have logged.
@@ -47,6 +49,7 @@ impl Cluster {
                 let node = Node {
                     id,
                     port: ports[id - 1],
+                    controller_port: ports[count + id - 1],
                     directory: directory.path().join(id.to_string()),
                     child: None,
                     logged_before: 0,
@@ -87,6 +90,23 @@ impl Cluster {
     pub fn bootstrap(&self) -> String {
         let addresses: Vec<String> = self.nodes.iter().map(|n| format!("localhost:{}", n.port)).collect();
         addresses.join(",")
+    }
+
+    /// The first controller, for `--zookeeper`.
+    pub fn zookeeper(&self) -> String {
+        format!("localhost:{}", self.nodes[0].controller_port)
+    }
+
+    /// Runs one of Kafka's tools and returns what it wrote to standard output.
+    ///
+    /// # Panics
+    /// When it fails, with what it said.
+    pub fn tool(&self, arguments: &[&str]) -> String {
+        let output = Command::new(binary()).args(arguments).output().expect("the binary is built");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let said = String::from_utf8(output.stdout).expect("tools print text");
+        assert!(output.status.success(), "{arguments:?}: {}\n{said}{errors}", output.status);
+        said
     }
 
     /// The node with this id.

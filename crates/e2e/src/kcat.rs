@@ -49,7 +49,8 @@ pub fn consume_all(cluster: &Cluster, topic: &str) -> Vec<String> {
     lines
 }
 
-/// A producer that is fed a line at a time, a few milliseconds apart.
+/// A producer that is fed a line at a time, a few milliseconds apart. From a pipe `kcat` takes its input a
+/// kilobyte at a time.
 pub struct Producer {
     child: std::process::Child,
 }
@@ -171,6 +172,52 @@ impl Member {
 }
 
 impl Drop for Member {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A consumer that starts at the end of a topic: `kcat -t topic -o end`.
+pub struct Tail {
+    child: std::process::Child,
+    directory: tempfile::TempDir,
+}
+
+impl Tail {
+    /// Starts the consumer, and waits until it has found where every partition ends.
+    ///
+    /// # Panics
+    /// When `kcat` is not installed, or finds no topic.
+    pub fn start(cluster: &Cluster, topic: &str) -> Tail {
+        let directory = tempfile::tempdir().expect("a directory for the consumer");
+        let file = |name: &str| std::fs::File::create(directory.path().join(name)).expect("a file for it");
+        let child = Command::new("kcat")
+            .args(["-b", &cluster.bootstrap(), "-u", "-C", "-t", topic, "-o", "end"])
+            .stdin(Stdio::null())
+            .stdout(file("out"))
+            .stderr(file("err"))
+            .spawn()
+            .expect("kcat is installed by `cargo xtask test`");
+        let tail = Tail { child, directory };
+        crate::eventually("the consumer is at the end", crate::cluster::PATIENCE, || {
+            (tail.read("err").matches("Reached end of topic").count() >= 8).then_some(())
+        });
+        tail
+    }
+
+    /// What it has received.
+    pub fn records(&self) -> Vec<String> {
+        self.read("out").lines().map(str::to_owned).collect()
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
+    }
+}
+
+impl Drop for Tail {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();

@@ -39,6 +39,9 @@ const NEWS_DELAY: Duration = Duration::from_millis(2);
 /// Requests that a client makes before it has anything to lose.
 const FIRST_QUESTIONS: u64 = 3;
 
+/// How long an answer waits for a topic that this broker has not heard of.
+const NEW_PATIENCE: Duration = Duration::from_millis(250);
+
 /// A topic as the client names it.
 enum Asked {
     Name(String),
@@ -83,6 +86,10 @@ pub fn handle(
             if context.number > FIRST_QUESTIONS {
                 tokio::time::sleep(NEWS_DELAY).await;
             }
+            // A topic that was created by way of the controller a moment ago is on its way here.
+            broker
+                .wait_for_image(|image| asked.iter().all(|asked| is_known(image, asked)), NEW_PATIENCE)
+                .await;
             broker.wait_for_fencing(names_lost(&broker, all, &asked), FENCING_PATIENCE).await;
             respond(&broker, &context, &broker.image(), all, &asked, &[])
         });
@@ -97,6 +104,14 @@ pub fn handle(
         broker.wait_for_image(created, CREATION_PATIENCE).await;
         respond(&broker, &context, &broker.image(), all, &asked, &refused)
     })
+}
+
+/// Whether a topic is there, or could not be.
+fn is_known(image: &MetadataImage, asked: &Asked) -> bool {
+    match asked {
+        Asked::Name(name) => image.topics.by_name(name).is_some() || validate_topic_name(name).is_err(),
+        Asked::Id(id) => image.topics.by_id(*id).is_some(),
+    }
 }
 
 /// Whether an answer would name a leader that has just gone.
