@@ -1,22 +1,39 @@
 //! The order in which a Java `HashMap` with strings as keys yields them: Kafka's tools print in it.
 
+use ottla_types::TopicPartition;
+
 /// The smallest table, and the one that a map without a given size begins with.
 const CAPACITY_MIN: usize = 16;
 
 /// Puts `items` into the order of a `HashMap` into which they were put in theirs, one after the other.
-pub(crate) fn in_hash_order<T>(mut items: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<T> {
+pub(crate) fn in_hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<T> {
+    in_order_of_hash(items, |item| string_hash(key(item)))
+}
+
+/// As [`in_hash_order`], where the keys are Kafka's `TopicPartition`.
+pub(crate) fn partitions_in_hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> &TopicPartition) -> Vec<T> {
+    in_order_of_hash(items, |item| {
+        let at = key(item);
+        let hash = 31_u32.wrapping_add(at.partition as u32);
+        hash.wrapping_mul(31).wrapping_add(string_hash(&at.topic))
+    })
+}
+
+fn in_order_of_hash<T>(mut items: Vec<T>, hash: impl Fn(&T) -> u32) -> Vec<T> {
     // A table doubles when more than three quarters are taken; within a bucket the order is that of arrival.
     let mut capacity = CAPACITY_MIN;
     while items.len() > capacity / 4 * 3 {
         capacity *= 2;
     }
-    items.sort_by_key(|item| bucket(key(item), capacity));
+    items.sort_by_key(|item| {
+        let hash = hash(item);
+        (hash ^ hash >> 16) as usize & (capacity - 1)
+    });
     items
 }
 
-fn bucket(key: &str, capacity: usize) -> usize {
-    let hash = key.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
-    (hash ^ hash >> 16) as usize & (capacity - 1)
+fn string_hash(text: &str) -> u32 {
+    text.encode_utf16().fold(0, |hash: u32, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use ottla_client::admin::groups::{GroupDescription, MemberDescription};
 use ottla_client::consumer::Isolation;
 use ottla_client::consumer::offsets::{LATEST, list_offsets};
 use ottla_client::{Admin, ClientError};
+use ottla_protocol::ErrorCode;
 use ottla_types::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -108,7 +109,16 @@ fn refuse(message: String) -> Failure {
 }
 
 fn failed(error: ClientError) -> Failure {
-    refuse(error.to_string())
+    // Kafka's tool names the exception too.
+    let exception = match (&error, error.code()) {
+        (_, Some(ErrorCode::GroupIdNotFound)) => "GroupIdNotFoundException",
+        (_, Some(ErrorCode::GroupAuthorizationFailed)) => "GroupAuthorizationException",
+        (ClientError::TimedOut { .. }, _) => "TimeoutException",
+        _ => return refuse(error.to_string()),
+    };
+    refuse(format!(
+        "Executing consumer group command failed due to org.apache.kafka.common.errors.{exception}: {error}"
+    ))
 }
 
 /// The group's ids that the command line selects.
@@ -157,9 +167,7 @@ async fn describe(parsed: &Parsed, admin: &Admin) -> Result<(), Failure> {
             output::text(&text::state(&state_row(admin, &group)));
         } else if parsed.has("members") {
             warn_of_state(&group);
-            if !group.members.is_empty() {
-                output::text(&text::members(&id, &group.members, verbose));
-            }
+            output::text(&text::members(&id, &group.members, verbose));
         } else {
             warn_of_state(&group);
             let rows = offset_rows(admin, &group).await?;
@@ -279,9 +287,12 @@ async fn reset_offsets(parsed: &Parsed, admin: &Admin) -> Result<(), Failure> {
             admin.alter_offsets(&id, &offsets).await.map_err(failed)?;
         }
         if parsed.has("export") {
+            let several = parsed.has("all-groups") || parsed.values("group").count() > 1;
+            let group = if several { format!("{id},") } else { String::new() };
             for (at, offset) in &planned {
-                output::line(format_args!("\"{id}\",\"{}\",{},{offset}", at.topic, at.partition));
+                output::line(format_args!("{group}{},{},{offset}", at.topic, at.partition));
             }
+            output::line("");
         } else {
             output::text(&text::reset(&id, &planned));
         }

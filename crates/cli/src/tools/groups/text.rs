@@ -1,5 +1,6 @@
 //! What `kafka-consumer-groups` prints (`ConsumerGroupCommand`).
 
+use crate::tools::java_map::partitions_in_hash_order;
 use ottla_client::admin::groups::MemberDescription;
 use ottla_types::TopicPartition;
 use std::collections::BTreeMap;
@@ -113,7 +114,7 @@ pub(super) fn members(group: &str, members: &[MemberDescription], verbose: bool)
         write!(text, "{host:<host_width$} {client:<client_width$} {count:<15} ").expect(INTO_STRING);
         if verbose {
             let [epoch, current, target_epoch, target] = more;
-            write!(text, "{epoch:<15} {current:<assignment_width$} {target_epoch:<15} {target:<20} ")
+            write!(text, "{epoch:<15} {current:<assignment_width$} {target_epoch:<15} {target:<20}")
                 .expect(INTO_STRING);
         }
     };
@@ -188,11 +189,13 @@ pub(super) fn list(rows: &[(String, String, String)], with_type: bool, with_stat
 
 /// Offsets that are or would be set.
 pub(super) fn reset(group: &str, offsets: &BTreeMap<TopicPartition, i64>) -> String {
+    let group_width = width(15, [group].into_iter());
+    let topic_width = width(15, offsets.keys().map(|at| at.topic.as_str()));
     let line = |group: &str, topic: &str, partition: &str, offset: &str| {
-        format!("\n{group:<30} {topic:<30} {partition:<10} {offset:<15}")
+        format!("\n{group:<group_width$} {topic:<topic_width$} {partition:<10} {offset}")
     };
     let mut text = line("GROUP", "TOPIC", "PARTITION", "NEW-OFFSET");
-    for (at, offset) in offsets {
+    for (at, offset) in partitions_in_hash_order(offsets.iter().collect(), |(at, _)| *at) {
         text += &line(group, &at.topic, &at.partition.to_string(), &offset.to_string());
     }
     text.push('\n');
@@ -265,12 +268,14 @@ mod tests {
 
     #[test]
     fn new_offsets_are_printed_as_kafka_does() {
-        let offsets = BTreeMap::from([(TopicPartition::new("t", 0), 7)]);
+        let offsets = [(0, 0), (1, 1), (2, 0)].map(|(p, offset)| (TopicPartition::new("t", p), offset));
 
         assert_eq!(
-            reset("g", &offsets),
-            "\nGROUP                          TOPIC                          PARTITION  NEW-OFFSET     \
-             \ng                              t                              0          7              \n"
+            reset("g1", &offsets.into()),
+            "\nGROUP           TOPIC           PARTITION  NEW-OFFSET\
+             \ng1              t               2          0\
+             \ng1              t               1          1\
+             \ng1              t               0          0\n"
         );
     }
 }
