@@ -1,6 +1,8 @@
 //! `cargo xtask <command>`: what the project does to itself.
 
 mod codegen;
+mod docs;
+mod documents;
 mod layers;
 mod oracle;
 mod steps;
@@ -13,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask <command>
 
   test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
   codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
+  docs [--check]     writes the documents that are made from the code, or checks that they are up to date
   layers             checks which crate may depend on which, and what the pure ones may name
   oracle [N [SEED]]  compares N random messages of each kind with Apache Kafka (needs java and mvn)
   tidy               checks file lengths, headers and documents";
@@ -25,6 +28,8 @@ fn main() -> Result<()> {
         ["test", "--install"] => steps::test(steps::Install::Yes),
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
+        ["docs"] => docs::write(),
+        ["docs", "--check"] => docs::check(),
         ["layers"] => layers::check(),
         ["oracle"] => oracle::compare(None, None),
         ["oracle", rounds] => oracle::compare(Some(rounds), None),

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
-use crate::{codegen, layers, tidy};
+use crate::{codegen, docs, layers, tidy};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
@@ -23,6 +23,7 @@ pub(crate) fn test(install: Install) -> Result<()> {
     codegen::check()?;
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    docs::check()?;
     foreign_programs(install)?;
     cargo(&["build", "--release", "--workspace"])?;
     cargo(&["test", "--release", "--workspace"])?;

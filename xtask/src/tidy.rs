@@ -1,5 +1,7 @@
-//! What no lint checks: files that grew past one concept, and code left unfinished.
+//! What no lint checks: files that grew past one concept, code left unfinished, documents that name what is
+//! not there.
 
+use crate::documents;
 use crate::layers::rust_files;
 use anyhow::{Result, bail};
 use std::fs;
@@ -10,7 +12,7 @@ const LINES_MAX: usize = 1000;
 
 const UNFINISHED: &[&str] = &["TODO", "FIXME", "XXX"];
 
-/// Checks every hand-written source file.
+/// Checks every hand-written source file, and the documents.
 pub(crate) fn check() -> Result<()> {
     let mut wrong = Vec::new();
     for file in rust_files(Path::new("crates"))?.into_iter().chain(rust_files(Path::new("xtask"))?) {
@@ -30,6 +32,7 @@ pub(crate) fn check() -> Result<()> {
             }
         }
     }
+    documents::check(&mut wrong)?;
     if wrong.is_empty() {
         return Ok(());
     }

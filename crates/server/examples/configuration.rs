@@ -1,0 +1,95 @@
+//! Prints `docs/configuration.md` from the tables that the server itself obeys: `cargo xtask docs`.
+
+#![expect(clippy::print_stdout, reason = "a tool for people")]
+
+use ottla_metadata::topic_config::{self, Support, TOPIC_CONFIGS, TopicConfigDef};
+use ottla_server::config::table::{self, REFUSED_PREFIXES, SETTINGS, WITHOUT_EFFECT};
+
+fn main() {
+    println!("# Configuration\n");
+    println!("Made by `cargo xtask docs` from `crates/server/src/config/table.rs` and");
+    println!(
+        "`crates/metadata/src/topic_config.rs`; edit there, never here. Names and meanings are Kafka's.\n"
+    );
+    settings();
+    topic_settings();
+    println!("## Without effect\n");
+    println!(
+        "They ask how Kafka does something, not what it does. They are accepted, and nothing comes of them.\n"
+    );
+    WITHOUT_EFFECT.iter().for_each(|name| println!("- `{name}`"));
+    println!("\n## Refused\n");
+    println!("A node does not start with a setting that begins so and has a value.\n");
+    REFUSED_PREFIXES.iter().for_each(|name| println!("- `{name}`"));
+    println!(
+        "\nA name that is nearly one of those above is refused as misspelt. Any other is ignored, with a warning."
+    );
+}
+
+fn settings() {
+    println!("## A node\n");
+    println!("In `server.properties`. None can be changed while the node runs.\n");
+    println!("| setting | values | default | meaning |\n|---|---|---|---|");
+    for setting in SETTINGS {
+        let values = match setting.kind {
+            table::Kind::Boolean => "true, false".to_owned(),
+            table::Kind::Number(min, max) => range(min, max),
+            table::Kind::Text => "text".to_owned(),
+            table::Kind::List => "list".to_owned(),
+        };
+        let default = setting.default.map_or_else(|| "–".to_owned(), code);
+        row(&[code(setting.name), values, default, setting.documentation.to_owned()]);
+    }
+    println!();
+}
+
+fn topic_settings() {
+    println!("## A topic\n");
+    println!(
+        "Given when the topic is created, or changed later. The settings of a node in the fourth column stand in"
+    );
+    println!("for the default; the first one that is set wins.\n");
+    println!("| setting | values | default | on a node | meaning |\n|---|---|---|---|---|");
+    for def in TOPIC_CONFIGS {
+        let synonyms: Vec<String> = def.synonyms.iter().map(code).collect();
+        let meaning = def.documentation.to_owned();
+        row(&[code(def.name), topic_values(def), code(def.default), synonyms.join(", "), meaning]);
+    }
+    println!();
+}
+
+fn topic_values(def: &TopicConfigDef) -> String {
+    match def.support {
+        Support::DefaultOnly => return "only the default".to_owned(),
+        Support::Only(values) => return format!("only {}", values.join(", ")),
+        Support::Enforced => {}
+    }
+    match def.kind {
+        topic_config::Kind::Boolean => "true, false".to_owned(),
+        topic_config::Kind::Int(min, max) | topic_config::Kind::Long(min, max) => range(min, max),
+        topic_config::Kind::Fraction => "0 to 1".to_owned(),
+        topic_config::Kind::OneOf(words) => words.join(", "),
+        topic_config::Kind::ListOf(words) => format!("list of {}", words.join(", ")),
+        topic_config::Kind::List => "list".to_owned(),
+    }
+}
+
+/// A range of numbers; the ends of a type's own range are left out.
+fn range(min: i64, max: i64) -> String {
+    let is_open = max == i64::MAX || max == i64::from(i32::MAX);
+    match (min == i64::MIN, is_open) {
+        (true, true) => "a number".to_owned(),
+        (true, false) => format!("up to {max}"),
+        (false, true) => format!("{min} or more"),
+        (false, false) => format!("{min} to {max}"),
+    }
+}
+
+fn code(text: impl AsRef<str>) -> String {
+    let text = text.as_ref();
+    if text.is_empty() { "(empty)".to_owned() } else { format!("`{text}`") }
+}
+
+fn row(cells: &[String]) {
+    println!("| {} |", cells.join(" | "));
+}
