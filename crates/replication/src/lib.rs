@@ -19,6 +19,9 @@ pub mod leader;
 pub mod partition;
 pub mod waiters;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{AppendError, FetchError};
 pub use follower::{FetchPosition, Follower};
 pub use isr::{IsrChange, IsrMember, IsrState};

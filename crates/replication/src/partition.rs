@@ -158,12 +158,17 @@ impl Partition {
             return Ok(());
         }
         let new_term = assignment.leader_epoch > self.leader_epoch;
+        let new_state = assignment.partition_epoch > self.partition_epoch;
         self.leader_epoch = assignment.leader_epoch;
         self.partition_epoch = assignment.partition_epoch;
         if assignment.leader == Some(self.local) {
             match &mut self.role {
                 Role::Leader(leader) if !new_term => {
-                    leader.update(self.local, assignment);
+                    // What is known already says nothing of the change that is under way: were it forgotten, the
+                    // controller could commit it all the same, and elect a member that was not counted (HW-2).
+                    if new_state {
+                        leader.update(self.local, assignment);
+                    }
                     leader.set_brokers(brokers);
                 }
                 _ => {
@@ -356,7 +361,8 @@ impl Partition {
         now: Monotonic,
         effects: &mut Effects,
     ) {
-        if leader_epoch != self.leader_epoch || partition_epoch < self.partition_epoch {
+        // The image may have said it before the controller's answer came: by now another change may be under way.
+        if leader_epoch != self.leader_epoch || partition_epoch <= self.partition_epoch {
             return;
         }
         let Role::Leader(leader) = &mut self.role else { return };
