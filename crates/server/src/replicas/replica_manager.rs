@@ -1,7 +1,7 @@
 //! Finds the partition, and carries out what its machine asks for.
 
 use super::log_config::log_config;
-use super::offset_checkpoints::OffsetCheckpoints;
+use super::offset_checkpoints::{Checkpoint, OffsetCheckpoints};
 use super::waiting::Waiting;
 use ottla_metadata::{
     ConfigResource, MetadataDelta, MetadataImage, PartitionRegistration, TopicConfig, TopicImage,
@@ -9,7 +9,7 @@ use ottla_metadata::{
 use ottla_net::Clock;
 use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Settings};
 use ottla_storage::{Log, LogConfig, LogDirectory, PartitionDir, Recovery, StorageError, partition_metadata};
-use ottla_types::{NodeId, Offset, Random, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{NodeId, Random, TopicIdPartition, TopicPartition, Uuid};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -66,7 +66,8 @@ pub struct ReplicaManagerOptions {
 /// All replicas of this broker.
 pub struct ReplicaManager {
     options: ReplicaManagerOptions,
-    found: OffsetCheckpoints,
+    /// What was written down before this start, of logs that were not opened yet.
+    found: Mutex<OffsetCheckpoints>,
     replicas: RwLock<HashMap<TopicIdPartition, Arc<Replica>>>,
     waiting: Waiting,
     random: Mutex<Random>,
@@ -83,7 +84,7 @@ impl ReplicaManager {
     /// # Errors
     /// When the checkpoints cannot be read.
     pub fn new(options: ReplicaManagerOptions) -> Result<ReplicaManager, StorageError> {
-        let found = OffsetCheckpoints::read(&options.directory)?;
+        let found = Mutex::new(OffsetCheckpoints::read(&options.directory)?);
         let random = Mutex::new(Random::new(options.seed));
         Ok(ReplicaManager {
             options,
@@ -284,7 +285,8 @@ impl ReplicaManager {
     }
 
     fn current(&self) -> OffsetCheckpoints {
-        let mut checkpoints = OffsetCheckpoints::default();
+        // What is said of logs that are not opened yet must outlive another kill.
+        let mut checkpoints = self.found.lock().clone();
         for replica in self.all() {
             let partition = replica.lock();
             let name = &replica.name;
@@ -331,18 +333,22 @@ impl ReplicaManager {
         let name = TopicPartition::new(&topic.name, at.partition);
         let dir = self.options.directory.partition_path(&name);
         let disk = self.options.directory.disk();
-        if let Some(found) = partition_metadata::read(&**disk, &dir)?
-            && found != topic.id
-        {
-            // Left by a topic of the same name that was deleted while this broker was away.
-            self.set_aside(&name)?;
+        // Once only: what was written down is of the log that was there at the start, and of no later one.
+        let mut checkpoint = self.found.lock().take(&name);
+        match partition_metadata::read(&**disk, &dir)? {
+            Some(found) if found == topic.id => {}
+            Some(_) => {
+                // Left by a topic of the same name that was deleted while this broker was away.
+                self.set_aside(&name)?;
+                checkpoint = Checkpoint::default();
+            }
+            None => checkpoint = Checkpoint::default(),
         }
         let (config, settings) = self.topic_settings(image, &topic.name);
-        let offset = |offsets: &BTreeMap<TopicPartition, Offset>| offsets.get(&name).copied();
         let recovery = Recovery {
             clean: self.options.clean,
-            recovery_point: offset(&self.found.recovery_points).unwrap_or(Offset::ZERO),
-            log_start: offset(&self.found.log_starts).unwrap_or(Offset::ZERO),
+            recovery_point: checkpoint.recovery_point,
+            log_start: checkpoint.log_start,
         };
         let now = self.options.clock.now();
         let (log, report) = Log::open(disk.clone(), dir.clone(), config, recovery, now)?;
@@ -350,7 +356,7 @@ impl ReplicaManager {
         if report.truncated_bytes > 0 {
             tracing::warn!(partition = %name, bytes = report.truncated_bytes, "cut off a torn end");
         }
-        let high_watermark = offset(&self.found.high_watermarks).unwrap_or(Offset::ZERO);
+        let high_watermark = checkpoint.high_watermark;
         let partition = Partition::new(at, name.clone(), self.options.node_id, settings, log, high_watermark);
         let replica = Arc::new(Replica {
             id: at,
@@ -484,3 +490,6 @@ fn peers(image: &MetadataImage, registration: &PartitionRegistration) -> BTreeMa
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
