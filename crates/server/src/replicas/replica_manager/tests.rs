@@ -83,3 +83,23 @@ fn what_is_said_of_a_log_that_is_not_opened_yet_outlives_a_checkpoint() {
     let found = checkpoints::read_offsets(&disk, &Path::new("/logs").join(LOG_START)).unwrap();
     assert_eq!(found, starts);
 }
+
+/// Whoever took the replica before it was removed, a fetcher or the task that flushes, works on.
+#[test]
+fn a_replica_at_hand_when_its_topic_is_deleted_does_not_look_like_a_broken_disk() {
+    let (first, second) = (Uuid::from_u128(71), Uuid::from_u128(72));
+    let manager = manager(&SimDisk::new());
+    manager.apply(&image(first), &MetadataDelta::default(), true);
+    let replica = manager.get(TopicIdPartition::new(first, 0)).unwrap();
+    let now = manager.clock().now();
+    let target = replica.lock().log().flush_target();
+    assert!(target.is_some(), "its files' names are to be synced");
+
+    recreate(&manager, first, second);
+
+    assert!(manager.flush(&replica).is_ok());
+    assert_eq!(manager.retain(&replica).unwrap(), 0);
+    let epoch = ottla_types::LeaderEpoch(0);
+    let appended = replica.lock().append_as_follower(&[], epoch, Offset::ZERO, Offset::ZERO, now);
+    assert!(matches!(appended, Err(ottla_replication::AppendError::NotLeader)));
+}
