@@ -11,6 +11,7 @@
 //! Reading order: [`partition`], [`leader`], [`isr`], [`high_watermark`], [`follower`], [`waiters`],
 //! [`error`].
 
+mod bug;
 pub mod error;
 pub mod follower;
 pub mod high_watermark;
@@ -18,6 +19,11 @@ pub mod isr;
 pub mod leader;
 pub mod partition;
 pub mod waiters;
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 
 pub use error::{AppendError, FetchError};
 pub use follower::{FetchPosition, Follower};

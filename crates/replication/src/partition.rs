@@ -1,5 +1,6 @@
 //! The replica itself: one log, one role, and the rules that hold between them.
 
+use crate::bug::Bug;
 use crate::error::{AppendError, FetchError};
 use crate::follower::{FetchPosition, Follower};
 use crate::high_watermark;
@@ -114,6 +115,8 @@ pub struct Partition {
     leader_epoch: LeaderEpoch,
     partition_epoch: PartitionEpoch,
     waiters: Waiters,
+    #[cfg(test)]
+    bug: Option<Bug>,
 }
 
 /// Events.
@@ -139,6 +142,8 @@ impl Partition {
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: PartitionEpoch(-1),
             waiters: Waiters::default(),
+            #[cfg(test)]
+            bug: None,
         }
     }
 
@@ -158,12 +163,17 @@ impl Partition {
             return Ok(());
         }
         let new_term = assignment.leader_epoch > self.leader_epoch;
+        let new_state = assignment.partition_epoch > self.partition_epoch;
         self.leader_epoch = assignment.leader_epoch;
         self.partition_epoch = assignment.partition_epoch;
         if assignment.leader == Some(self.local) {
             match &mut self.role {
                 Role::Leader(leader) if !new_term => {
-                    leader.update(self.local, assignment);
+                    // What is known already says nothing of the change that is under way: were it forgotten, the
+                    // controller could commit it all the same, and elect a member that was not counted (HW-2).
+                    if new_state {
+                        leader.update(self.local, assignment);
+                    }
                     leader.set_brokers(brokers);
                 }
                 _ => {
@@ -181,6 +191,9 @@ impl Partition {
                 Role::Follower(Follower { leader: assignment.leader, epoch: assignment.leader_epoch });
             if was_leader || new_term {
                 self.stop_leading(effects);
+            }
+            if new_term && self.has(Bug::TruncationToHighWatermark) {
+                self.truncate_to(self.high_watermark, now)?;
             }
         }
         Ok(())
@@ -214,6 +227,13 @@ impl Partition {
             self.role = Role::Follower(Follower { leader: None, epoch: self.leader_epoch });
             self.stop_leading(effects);
         }
+    }
+
+    /// This node is to hold the partition no longer: whoever still has the replica at hand, an answer from
+    /// the leader say, changes nothing any more.
+    pub fn handle_removed(&mut self, effects: &mut Effects) {
+        self.role = Role::Unassigned;
+        self.stop_leading(effects);
     }
 
     /// Appends a batch as the leader. `all` is whether the producer waits for the whole in-sync set.
@@ -356,7 +376,8 @@ impl Partition {
         now: Monotonic,
         effects: &mut Effects,
     ) {
-        if leader_epoch != self.leader_epoch || partition_epoch < self.partition_epoch {
+        // The image may have said it before the controller's answer came: by now another change may be under way.
+        if leader_epoch != self.leader_epoch || partition_epoch <= self.partition_epoch {
             return;
         }
         let Role::Leader(leader) = &mut self.role else { return };
@@ -577,11 +598,34 @@ impl Partition {
 
 /// Inner moves.
 impl Partition {
+    /// Returns whether a test asked for this mistake.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests make mistakes on purpose"))]
+    fn has(&self, bug: Bug) -> bool {
+        #[cfg(test)]
+        return self.bug == Some(bug);
+        #[cfg(not(test))]
+        {
+            let _ = bug;
+            false
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn make_mistakes(&mut self, bug: Option<Bug>) {
+        self.bug = bug;
+    }
+
     /// Moves the high watermark as far as the in-sync set allows, and releases who waited for it.
     fn advance_high_watermark(&mut self, now: Monotonic, effects: &mut Effects) {
         let Role::Leader(leader) = &self.role else { return };
         let end = self.log.log_end_offset();
         let Settings { min_insync_replicas, replica_lag_time_max } = self.settings;
+        let mut forgetful = None;
+        if self.has(Bug::JoiningMemberNotCounted) {
+            let leader = forgetful.insert(leader.clone());
+            leader.isr.pending = None;
+        }
+        let leader = forgetful.as_ref().unwrap_or(leader);
         let candidate = high_watermark::candidate(
             leader,
             self.local,
@@ -590,6 +634,7 @@ impl Partition {
             replica_lag_time_max,
             now,
         );
+        let candidate = if self.has(Bug::HighWatermarkPastInSync) { Some(end) } else { candidate };
         let Some(candidate) = candidate.filter(|&candidate| candidate > self.high_watermark) else { return };
         assert!(candidate <= end, "LOG-3: the high watermark lies within the log");
         self.high_watermark = candidate;

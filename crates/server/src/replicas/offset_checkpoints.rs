@@ -17,7 +17,29 @@ pub struct OffsetCheckpoints {
     pub log_starts: BTreeMap<TopicPartition, Offset>,
 }
 
+/// What the checkpoints say of one log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// What followers had.
+    pub high_watermark: Offset,
+    /// What was on disk.
+    pub recovery_point: Offset,
+    /// Where the log began.
+    pub log_start: Offset,
+}
+
 impl OffsetCheckpoints {
+    /// Takes out what is said of one log: 0 where nothing is.
+    pub fn take(&mut self, name: &TopicPartition) -> Checkpoint {
+        let take =
+            |offsets: &mut BTreeMap<TopicPartition, Offset>| offsets.remove(name).unwrap_or(Offset::ZERO);
+        Checkpoint {
+            high_watermark: take(&mut self.high_watermarks),
+            recovery_point: take(&mut self.recovery_points),
+            log_start: take(&mut self.log_starts),
+        }
+    }
+
     /// Reads all three; what is not there is empty.
     ///
     /// # Errors

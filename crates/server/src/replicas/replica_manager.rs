@@ -1,7 +1,7 @@
 //! Finds the partition, and carries out what its machine asks for.
 
 use super::log_config::log_config;
-use super::offset_checkpoints::OffsetCheckpoints;
+use super::offset_checkpoints::{Checkpoint, OffsetCheckpoints};
 use super::waiting::Waiting;
 use ottla_metadata::{
     ConfigResource, MetadataDelta, MetadataImage, PartitionRegistration, TopicConfig, TopicImage,
@@ -9,7 +9,7 @@ use ottla_metadata::{
 use ottla_net::Clock;
 use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Settings};
 use ottla_storage::{Log, LogConfig, LogDirectory, PartitionDir, Recovery, StorageError, partition_metadata};
-use ottla_types::{NodeId, Offset, Random, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{NodeId, Random, TopicIdPartition, TopicPartition, Uuid};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -27,9 +27,17 @@ pub struct Replica {
     pub name: TopicPartition,
     partition: Mutex<Partition>,
     log_config: RwLock<LogConfig>,
+    /// Set, under the lock of `partition`, before the log's files go.
+    removed: AtomicBool,
 }
 
 impl Replica {
+    /// Returns whether this broker holds the partition no longer. Its log's files may be gone then, and that
+    /// they are is no failure of the disk.
+    fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
     /// The machine. Held for a synchronous call, never across an await.
     pub fn lock(&self) -> MutexGuard<'_, Partition> {
         self.partition.lock()
@@ -66,7 +74,8 @@ pub struct ReplicaManagerOptions {
 /// All replicas of this broker.
 pub struct ReplicaManager {
     options: ReplicaManagerOptions,
-    found: OffsetCheckpoints,
+    /// What was written down before this start, of logs that were not opened yet.
+    found: Mutex<OffsetCheckpoints>,
     replicas: RwLock<HashMap<TopicIdPartition, Arc<Replica>>>,
     waiting: Waiting,
     random: Mutex<Random>,
@@ -83,7 +92,7 @@ impl ReplicaManager {
     /// # Errors
     /// When the checkpoints cannot be read.
     pub fn new(options: ReplicaManagerOptions) -> Result<ReplicaManager, StorageError> {
-        let found = OffsetCheckpoints::read(&options.directory)?;
+        let found = Mutex::new(OffsetCheckpoints::read(&options.directory)?);
         let random = Mutex::new(Random::new(options.seed));
         Ok(ReplicaManager {
             options,
@@ -221,20 +230,27 @@ impl ReplicaManager {
 
     /// Deletes what retention no longer keeps, and forgets silent producers.
     pub fn handle_retention(&self) {
-        let now = self.options.clock.now();
         for replica in self.all() {
-            let mut partition = replica.lock();
-            let high_watermark = partition.high_watermark();
-            let log = partition.log_mut();
-            log.remove_expired_producers(now);
-            let done = log.delete_old_segments(now, high_watermark);
-            let done = done.and_then(|deleted| log.remove_deleted_files(now.monotonic).map(|()| deleted));
-            match done {
+            match self.retain(&replica) {
                 Ok(0) => {}
                 Ok(deleted) => tracing::info!(partition = %replica.name, deleted, "old segments deleted"),
                 Err(error) => self.handle_storage_error(&error),
             }
         }
+    }
+
+    fn retain(&self, replica: &Replica) -> Result<usize, StorageError> {
+        let now = self.options.clock.now();
+        let mut partition = replica.lock();
+        if replica.is_removed() {
+            return Ok(0);
+        }
+        let high_watermark = partition.high_watermark();
+        let log = partition.log_mut();
+        log.remove_expired_producers(now);
+        let deleted = log.delete_old_segments(now, high_watermark)?;
+        log.remove_deleted_files(now.monotonic)?;
+        Ok(deleted)
     }
 
     /// Writes down the high watermarks.
@@ -247,19 +263,30 @@ impl ReplicaManager {
     /// Syncs every log and writes down up to where.
     pub fn checkpoint_logs(&self) {
         for replica in self.all() {
-            let Some(target) = replica.lock().log().flush_target() else { continue };
-            match target.sync() {
-                Ok(()) => replica.lock().log_mut().mark_durable(&target),
-                Err(error) => {
-                    replica.lock().log_mut().mark_failed();
-                    self.handle_storage_error(&error);
-                    return;
-                }
+            if let Err(error) = self.flush(&replica) {
+                self.handle_storage_error(&error);
+                return;
             }
         }
         if let Err(error) = self.current().write_logs(&self.options.directory) {
             self.handle_storage_error(&error);
         }
+    }
+
+    fn flush(&self, replica: &Replica) -> Result<(), StorageError> {
+        let Some(target) = replica.lock().log().flush_target() else { return Ok(()) };
+        let synced = target.sync();
+        let mut partition = replica.lock();
+        match synced {
+            Ok(()) => partition.log_mut().mark_durable(&target),
+            // Removed meanwhile, and its directory with it.
+            Err(_) if replica.is_removed() => {}
+            Err(error) => {
+                partition.log_mut().mark_failed();
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Ends in order: everything is on disk, and the next start need not look.
@@ -284,7 +311,8 @@ impl ReplicaManager {
     }
 
     fn current(&self) -> OffsetCheckpoints {
-        let mut checkpoints = OffsetCheckpoints::default();
+        // What is said of logs that are not opened yet must outlive another kill.
+        let mut checkpoints = self.found.lock().clone();
         for replica in self.all() {
             let partition = replica.lock();
             let name = &replica.name;
@@ -331,18 +359,22 @@ impl ReplicaManager {
         let name = TopicPartition::new(&topic.name, at.partition);
         let dir = self.options.directory.partition_path(&name);
         let disk = self.options.directory.disk();
-        if let Some(found) = partition_metadata::read(&**disk, &dir)?
-            && found != topic.id
-        {
-            // Left by a topic of the same name that was deleted while this broker was away.
-            self.set_aside(&name)?;
+        // Once only: what was written down is of the log that was there at the start, and of no later one.
+        let mut checkpoint = self.found.lock().take(&name);
+        match partition_metadata::read(&**disk, &dir)? {
+            Some(found) if found == topic.id => {}
+            Some(_) => {
+                // Left by a topic of the same name that was deleted while this broker was away.
+                self.set_aside(&name)?;
+                checkpoint = Checkpoint::default();
+            }
+            None => checkpoint = Checkpoint::default(),
         }
         let (config, settings) = self.topic_settings(image, &topic.name);
-        let offset = |offsets: &BTreeMap<TopicPartition, Offset>| offsets.get(&name).copied();
         let recovery = Recovery {
             clean: self.options.clean,
-            recovery_point: offset(&self.found.recovery_points).unwrap_or(Offset::ZERO),
-            log_start: offset(&self.found.log_starts).unwrap_or(Offset::ZERO),
+            recovery_point: checkpoint.recovery_point,
+            log_start: checkpoint.log_start,
         };
         let now = self.options.clock.now();
         let (log, report) = Log::open(disk.clone(), dir.clone(), config, recovery, now)?;
@@ -350,13 +382,14 @@ impl ReplicaManager {
         if report.truncated_bytes > 0 {
             tracing::warn!(partition = %name, bytes = report.truncated_bytes, "cut off a torn end");
         }
-        let high_watermark = offset(&self.found.high_watermarks).unwrap_or(Offset::ZERO);
+        let high_watermark = checkpoint.high_watermark;
         let partition = Partition::new(at, name.clone(), self.options.node_id, settings, log, high_watermark);
         let replica = Arc::new(Replica {
             id: at,
             name,
             partition: Mutex::new(partition),
             log_config: RwLock::new(config),
+            removed: AtomicBool::new(false),
         });
         self.replicas.write().insert(at, replica.clone());
         Ok(replica)
@@ -412,7 +445,11 @@ impl ReplicaManager {
     fn remove_replica(&self, at: TopicIdPartition) {
         let Some(replica) = self.replicas.write().remove(&at) else { return };
         let mut effects = Effects::default();
-        replica.lock().handle_cut_off(&mut effects);
+        {
+            let mut partition = replica.lock();
+            partition.handle_removed(&mut effects);
+            replica.removed.store(true, Ordering::Release);
+        }
         self.carry_out(effects);
         if let Err(error) = self.set_aside(&replica.name) {
             self.handle_storage_error(&error);
@@ -484,3 +521,6 @@ fn peers(image: &MetadataImage, registration: &PartitionRegistration) -> BTreeMa
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! The controller, as far as one partition sees it.
+
+use crate::{Assignment, IsrChange, Peer};
+use ottla_types::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch};
+use std::collections::BTreeMap;
+
+/// What the controller published at some moment.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    pub(super) assignment: Assignment,
+    pub(super) brokers: BTreeMap<NodeId, Peer>,
+}
+
+/// What becomes of a change that a leader asked for.
+#[derive(Clone, Debug)]
+pub(super) enum Verdict {
+    /// The in-sync set is this now.
+    Committed(Assignment),
+    /// A member may not join; nothing changed.
+    Ineligible,
+    /// The leader does not know how things stand.
+    Stale,
+}
+
+/// One registration, and every image of it.
+#[derive(Debug)]
+pub(super) struct Controller {
+    pub(super) images: Vec<Image>,
+}
+
+impl Controller {
+    pub(super) fn new(nodes: &[NodeId]) -> Controller {
+        let assignment = Assignment {
+            replicas: nodes.to_vec(),
+            isr: nodes.to_vec(),
+            leader: Some(nodes[0]),
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: PartitionEpoch(0),
+        };
+        let peer =
+            |&node: &NodeId| (node, Peer { broker_epoch: BrokerEpoch(i64::from(node.0)), eligible: true });
+        let brokers = nodes.iter().map(peer).collect();
+        Controller { images: vec![Image { assignment, brokers }] }
+    }
+
+    pub(super) fn current(&self) -> &Image {
+        self.images.last().expect("there is a first image")
+    }
+
+    fn publish(&mut self, image: Image) {
+        self.images.push(image);
+    }
+
+    /// Fences a broker: it leaves the in-sync set unless it is the last, and leads no more.
+    pub(super) fn fence(&mut self, node: NodeId) {
+        let mut image = self.current().clone();
+        if let Some(peer) = image.brokers.get_mut(&node) {
+            peer.eligible = false;
+        }
+        let assignment = &mut image.assignment;
+        if assignment.isr.contains(&node) && assignment.isr.len() > 1 {
+            assignment.isr.retain(|&member| member != node);
+            assignment.partition_epoch.0 += 1;
+        }
+        if assignment.leader == Some(node) {
+            assignment.leader = None;
+            assignment.leader_epoch = assignment.leader_epoch.next();
+            assignment.partition_epoch.0 += 1;
+        }
+        elect_if_none(&mut image);
+        self.publish(image);
+    }
+
+    /// Registers a new incarnation, fenced; returns its epoch.
+    pub(super) fn register(&mut self, node: NodeId) -> BrokerEpoch {
+        self.fence(node);
+        let mut image = self.current().clone();
+        let broker_epoch = BrokerEpoch(1000 + self.images.len() as i64);
+        image.brokers.insert(node, Peer { broker_epoch, eligible: false });
+        self.publish(image);
+        broker_epoch
+    }
+
+    pub(super) fn unfence(&mut self, node: NodeId) {
+        let mut image = self.current().clone();
+        image.brokers.get_mut(&node).expect("every node is registered").eligible = true;
+        elect_if_none(&mut image);
+        self.publish(image);
+    }
+
+    /// Moves the leadership to another member of the in-sync set.
+    pub(super) fn elect(&mut self, node: NodeId) {
+        let mut image = self.current().clone();
+        let assignment = &mut image.assignment;
+        if assignment.leader == Some(node)
+            || !assignment.isr.contains(&node)
+            || !image.brokers.get(&node).is_some_and(|peer| peer.eligible)
+        {
+            return;
+        }
+        assignment.leader = Some(node);
+        assignment.leader_epoch = assignment.leader_epoch.next();
+        assignment.partition_epoch.0 += 1;
+        self.publish(image);
+    }
+
+    /// A leader asks for another in-sync set (`AlterPartition`).
+    pub(super) fn alter(&mut self, from: NodeId, change: &IsrChange) -> Verdict {
+        let mut image = self.current().clone();
+        let assignment = &mut image.assignment;
+        if assignment.leader != Some(from)
+            || assignment.leader_epoch != change.leader_epoch
+            || assignment.partition_epoch != change.partition_epoch
+        {
+            return Verdict::Stale;
+        }
+        let is_eligible = |member: &crate::IsrMember| {
+            let peer = image.brokers.get(&member.node);
+            peer.is_some_and(|peer| peer.eligible && peer.broker_epoch == member.epoch)
+        };
+        if !change.isr.iter().all(is_eligible) {
+            return Verdict::Ineligible;
+        }
+        assignment.isr = change.isr.iter().map(|member| member.node).collect();
+        assignment.partition_epoch.0 += 1;
+        let committed = assignment.clone();
+        self.publish(image);
+        Verdict::Committed(committed)
+    }
+}
+
+fn elect_if_none(image: &mut Image) {
+    let Image { assignment, brokers } = image;
+    let may_lead = |node: &&NodeId| brokers.get(node).is_some_and(|peer| peer.eligible);
+    if assignment.leader.is_none()
+        && let Some(&leader) = assignment.isr.iter().find(may_lead)
+    {
+        assignment.leader = Some(leader);
+        assignment.leader_epoch = assignment.leader_epoch.next();
+        assignment.partition_epoch.0 += 1;
+    }
+}

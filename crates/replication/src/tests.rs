@@ -1,0 +1,97 @@
+//! What one replica does, event by event; whole partitions are in `simulation.rs`.
+
+use crate::{Assignment, Effects, IsrChange, Partition, Peer, Role, Settings};
+use ottla_storage::{Log, LogConfig, Recovery, SimDisk};
+use ottla_types::{
+    BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Now, Offset, PartitionEpoch, Timestamp, TopicIdPartition,
+    TopicPartition, Uuid,
+};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+const NOW: Now = Now { monotonic: Monotonic(5_000_000), wall: Timestamp(1_700_000_000_000) };
+
+fn nodes(ids: &[i32]) -> Vec<NodeId> {
+    ids.iter().copied().map(NodeId).collect()
+}
+
+fn assignment(isr: &[i32], partition_epoch: i32) -> Assignment {
+    Assignment {
+        replicas: nodes(&[1, 2, 3]),
+        isr: nodes(isr),
+        leader: Some(NodeId(1)),
+        leader_epoch: LeaderEpoch(0),
+        partition_epoch: PartitionEpoch(partition_epoch),
+    }
+}
+
+fn brokers() -> BTreeMap<NodeId, Peer> {
+    let peer = |id: NodeId| (id, Peer { broker_epoch: BrokerEpoch(i64::from(id.0)), eligible: true });
+    nodes(&[1, 2, 3]).into_iter().map(peer).collect()
+}
+
+/// Node 1, leading alone.
+fn leader() -> Partition {
+    let disk = Arc::new(SimDisk::new());
+    let (log, _) =
+        Log::open(disk, PathBuf::from("/data/t-0"), LogConfig::default(), Recovery::UNKNOWN, NOW).unwrap();
+    let settings = Settings { min_insync_replicas: 1, replica_lag_time_max: Duration::from_secs(30) };
+    let id = TopicIdPartition::new(Uuid::from_u128(7), 0);
+    let name = TopicPartition::new("t", 0);
+    let mut partition = Partition::new(id, name, NodeId(1), settings, log, Offset::ZERO);
+    partition.handle_assignment(&assignment(&[1], 0), brokers(), NOW, &mut Effects::default()).unwrap();
+    partition
+}
+
+/// The follower fetches from the log's end; what the leader asks for then.
+fn fetch(partition: &mut Partition, node: i32) -> Option<IsrChange> {
+    let mut effects = Effects::default();
+    let end = partition.log().log_end_offset();
+    partition
+        .fetch_as_follower(
+            NodeId(node),
+            BrokerEpoch(i64::from(node)),
+            LeaderEpoch(0),
+            end,
+            LeaderEpoch::NONE,
+            1 << 20,
+            NOW.monotonic,
+            &mut effects,
+        )
+        .unwrap();
+    effects.isr_change
+}
+
+fn pending(partition: &Partition) -> Option<Vec<NodeId>> {
+    let Role::Leader(leader) = partition.role() else { panic!("it leads") };
+    leader.isr.pending.clone()
+}
+
+/// HW-2: the controller may be about to commit it.
+#[test]
+fn an_image_that_says_nothing_new_leaves_the_change_under_way() {
+    let mut partition = leader();
+    assert!(fetch(&mut partition, 2).is_some());
+
+    partition.handle_assignment(&assignment(&[1], 0), brokers(), NOW, &mut Effects::default()).unwrap();
+
+    assert_eq!(pending(&partition), Some(nodes(&[1, 2])));
+}
+
+/// HW-2: the image may come before the answer, and after either another change may be asked for.
+#[test]
+fn a_late_answer_leaves_the_next_change_under_way() {
+    let mut partition = leader();
+    let first = fetch(&mut partition, 2).unwrap();
+    let mut effects = Effects::default();
+    partition.handle_assignment(&assignment(&[1, 2], 1), brokers(), NOW, &mut effects).unwrap();
+    let second = fetch(&mut partition, 3).unwrap();
+    assert_eq!((first.partition_epoch, second.partition_epoch), (PartitionEpoch(0), PartitionEpoch(1)));
+
+    let isr = nodes(&[1, 2]);
+    partition.handle_isr_committed(isr, LeaderEpoch(0), PartitionEpoch(1), NOW.monotonic, &mut effects);
+
+    assert_eq!(pending(&partition), Some(nodes(&[1, 2, 3])));
+}

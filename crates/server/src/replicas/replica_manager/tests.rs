@@ -1,0 +1,105 @@
+use super::*;
+use crate::config::Properties;
+use ottla_protocol::records::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
+use ottla_storage::SimDisk;
+use ottla_storage::checkpoints::{self, LOG_START};
+use ottla_types::Offset;
+use std::path::Path;
+
+const NODE: NodeId = NodeId(1);
+
+fn manager(disk: &SimDisk) -> ReplicaManager {
+    disk.release_locks();
+    let directory = LogDirectory::open(Arc::new(disk.clone()), PathBuf::from("/logs")).unwrap();
+    let (isr_changes, _) = mpsc::channel(16);
+    ReplicaManager::new(ReplicaManagerOptions {
+        node_id: NODE,
+        clock: Clock::new(),
+        directory: Arc::new(directory),
+        clean: false,
+        topic_defaults: Properties::default().topic_defaults().unwrap(),
+        replica_lag_time_max: Duration::from_secs(30),
+        producer_id_expiration_ms: 86_400_000,
+        isr_changes,
+        seed: 7,
+    })
+    .unwrap()
+}
+
+/// An image with one topic of one partition, held here.
+fn image(topic_id: Uuid) -> MetadataImage {
+    let mut image = MetadataImage::default();
+    let topic = TopicRecord { name: "t".to_owned(), topic_id };
+    let partition = PartitionRecord {
+        partition_id: 0,
+        topic_id,
+        replicas: vec![NODE.0, 2],
+        isr: vec![NODE.0, 2],
+        leader: NODE.0,
+        ..Default::default()
+    };
+    for record in [MetadataRecord::Topic(topic), MetadataRecord::Partition(partition)] {
+        image.replay(&record, &mut MetadataDelta::default()).unwrap();
+    }
+    image
+}
+
+/// Deletes the topic and makes one of the same name.
+fn recreate(manager: &ReplicaManager, before: Uuid, after: Uuid) {
+    let delta = MetadataDelta {
+        removed_topics: [(before, "t".to_owned())].into(),
+        partitions: [TopicIdPartition::new(after, 0)].into(),
+        ..Default::default()
+    };
+    manager.apply(&image(after), &delta, false);
+}
+
+#[test]
+fn a_topic_of_a_known_name_does_not_begin_where_its_namesake_did() {
+    let (first, second) = (Uuid::from_u128(71), Uuid::from_u128(72));
+    let disk = SimDisk::new();
+    manager(&disk).apply(&image(first), &MetadataDelta::default(), true);
+    let starts = BTreeMap::from([(TopicPartition::new("t", 0), Offset(500))]);
+    checkpoints::write_offsets(&disk, &Path::new("/logs").join(LOG_START), &starts).unwrap();
+    let manager = manager(&disk);
+    manager.apply(&image(first), &MetadataDelta::default(), true);
+    let start = |id| manager.get(TopicIdPartition::new(id, 0)).unwrap().lock().log().log_start_offset();
+    assert_eq!(start(first), Offset(500));
+
+    recreate(&manager, first, second);
+
+    assert_eq!(start(second), Offset::ZERO);
+}
+
+#[test]
+fn what_is_said_of_a_log_that_is_not_opened_yet_outlives_a_checkpoint() {
+    let disk = SimDisk::new();
+    let starts = BTreeMap::from([(TopicPartition::new("t", 0), Offset(500))]);
+    manager(&disk);
+    checkpoints::write_offsets(&disk, &Path::new("/logs").join(LOG_START), &starts).unwrap();
+
+    manager(&disk).checkpoint_logs();
+
+    let found = checkpoints::read_offsets(&disk, &Path::new("/logs").join(LOG_START)).unwrap();
+    assert_eq!(found, starts);
+}
+
+/// Whoever took the replica before it was removed, a fetcher or the task that flushes, works on.
+#[test]
+fn a_replica_at_hand_when_its_topic_is_deleted_does_not_look_like_a_broken_disk() {
+    let (first, second) = (Uuid::from_u128(71), Uuid::from_u128(72));
+    let manager = manager(&SimDisk::new());
+    manager.apply(&image(first), &MetadataDelta::default(), true);
+    let replica = manager.get(TopicIdPartition::new(first, 0)).unwrap();
+    let now = manager.clock().now();
+    let target = replica.lock().log().flush_target();
+    assert!(target.is_some(), "its files' names are to be synced");
+
+    recreate(&manager, first, second);
+
+    assert!(manager.flush(&replica).is_ok());
+    assert_eq!(manager.retain(&replica).unwrap(), 0);
+    let epoch = ottla_types::LeaderEpoch(0);
+    let appended = replica.lock().append_as_follower(&[], epoch, Offset::ZERO, Offset::ZERO, now);
+    assert!(matches!(appended, Err(ottla_replication::AppendError::NotLeader)));
+}
