@@ -229,6 +229,13 @@ impl Partition {
         }
     }
 
+    /// This node is to hold the partition no longer: whoever still has the replica at hand, an answer from
+    /// the leader say, changes nothing any more.
+    pub fn handle_removed(&mut self, effects: &mut Effects) {
+        self.role = Role::Unassigned;
+        self.stop_leading(effects);
+    }
+
     /// Appends a batch as the leader. `all` is whether the producer waits for the whole in-sync set.
     ///
     /// The offset that `acks=all` waits for is the log's end afterwards; register it with

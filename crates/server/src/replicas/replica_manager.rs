@@ -27,9 +27,17 @@ pub struct Replica {
     pub name: TopicPartition,
     partition: Mutex<Partition>,
     log_config: RwLock<LogConfig>,
+    /// Set, under the lock of `partition`, before the log's files go.
+    removed: AtomicBool,
 }
 
 impl Replica {
+    /// Returns whether this broker holds the partition no longer. Its log's files may be gone then, and that
+    /// they are is no failure of the disk.
+    fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
     /// The machine. Held for a synchronous call, never across an await.
     pub fn lock(&self) -> MutexGuard<'_, Partition> {
         self.partition.lock()
@@ -222,20 +230,27 @@ impl ReplicaManager {
 
     /// Deletes what retention no longer keeps, and forgets silent producers.
     pub fn handle_retention(&self) {
-        let now = self.options.clock.now();
         for replica in self.all() {
-            let mut partition = replica.lock();
-            let high_watermark = partition.high_watermark();
-            let log = partition.log_mut();
-            log.remove_expired_producers(now);
-            let done = log.delete_old_segments(now, high_watermark);
-            let done = done.and_then(|deleted| log.remove_deleted_files(now.monotonic).map(|()| deleted));
-            match done {
+            match self.retain(&replica) {
                 Ok(0) => {}
                 Ok(deleted) => tracing::info!(partition = %replica.name, deleted, "old segments deleted"),
                 Err(error) => self.handle_storage_error(&error),
             }
         }
+    }
+
+    fn retain(&self, replica: &Replica) -> Result<usize, StorageError> {
+        let now = self.options.clock.now();
+        let mut partition = replica.lock();
+        if replica.is_removed() {
+            return Ok(0);
+        }
+        let high_watermark = partition.high_watermark();
+        let log = partition.log_mut();
+        log.remove_expired_producers(now);
+        let deleted = log.delete_old_segments(now, high_watermark)?;
+        log.remove_deleted_files(now.monotonic)?;
+        Ok(deleted)
     }
 
     /// Writes down the high watermarks.
@@ -248,19 +263,30 @@ impl ReplicaManager {
     /// Syncs every log and writes down up to where.
     pub fn checkpoint_logs(&self) {
         for replica in self.all() {
-            let Some(target) = replica.lock().log().flush_target() else { continue };
-            match target.sync() {
-                Ok(()) => replica.lock().log_mut().mark_durable(&target),
-                Err(error) => {
-                    replica.lock().log_mut().mark_failed();
-                    self.handle_storage_error(&error);
-                    return;
-                }
+            if let Err(error) = self.flush(&replica) {
+                self.handle_storage_error(&error);
+                return;
             }
         }
         if let Err(error) = self.current().write_logs(&self.options.directory) {
             self.handle_storage_error(&error);
         }
+    }
+
+    fn flush(&self, replica: &Replica) -> Result<(), StorageError> {
+        let Some(target) = replica.lock().log().flush_target() else { return Ok(()) };
+        let synced = target.sync();
+        let mut partition = replica.lock();
+        match synced {
+            Ok(()) => partition.log_mut().mark_durable(&target),
+            // Removed meanwhile, and its directory with it.
+            Err(_) if replica.is_removed() => {}
+            Err(error) => {
+                partition.log_mut().mark_failed();
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Ends in order: everything is on disk, and the next start need not look.
@@ -363,6 +389,7 @@ impl ReplicaManager {
             name,
             partition: Mutex::new(partition),
             log_config: RwLock::new(config),
+            removed: AtomicBool::new(false),
         });
         self.replicas.write().insert(at, replica.clone());
         Ok(replica)
@@ -418,7 +445,11 @@ impl ReplicaManager {
     fn remove_replica(&self, at: TopicIdPartition) {
         let Some(replica) = self.replicas.write().remove(&at) else { return };
         let mut effects = Effects::default();
-        replica.lock().handle_cut_off(&mut effects);
+        {
+            let mut partition = replica.lock();
+            partition.handle_removed(&mut effects);
+            replica.removed.store(true, Ordering::Release);
+        }
         self.carry_out(effects);
         if let Err(error) = self.set_aside(&replica.name) {
             self.handle_storage_error(&error);
