@@ -107,7 +107,7 @@ impl Controller {
             return refuse(ErrorCode::StaleBrokerEpoch);
         }
         // The wire carries the last offset replayed; ends are one past it.
-        let replayed = Offset(request.current_metadata_offset) + 1;
+        let replayed = Offset(request.current_metadata_offset.saturating_add(1));
         let known = self.liveness.entry(id).or_insert(Liveness {
             epoch,
             metadata_offset: replayed,
@@ -332,7 +332,11 @@ impl Controller {
             return (records, false);
         }
         let leads = self.partitions().any(|(_, partition)| partition.leader == Some(broker.id));
-        let shutdown_offset = self.liveness[&broker.id].shutdown_offset.unwrap_or(self.image.end.offset);
+        // A controller that took over meanwhile begins to count when it first hears of it, and stays there: the
+        // log's end moves on while the others' heartbeats say where they were.
+        let end = self.image.end.offset;
+        let known = self.liveness.get_mut(&broker.id).expect("heard from just before");
+        let shutdown_offset = *known.shutdown_offset.get_or_insert(end);
         let others_have_seen = self
             .image
             .cluster
@@ -382,3 +386,6 @@ fn registration_change(
     set(&mut change);
     MetadataRecord::BrokerRegistrationChange(change)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Who waits for a partition to move.
 
 use ottla_types::Offset;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A waiter, as its driver numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,9 +24,9 @@ pub struct Waiters {
     /// By the high watermark that releases them.
     producers: BTreeMap<Offset, Vec<WaiterId>>,
     /// Fetches by consumers: released when the high watermark moves.
-    consumers: Vec<WaiterId>,
+    consumers: BTreeSet<WaiterId>,
     /// Fetches by followers: released when records are appended, or the high watermark moves.
-    followers: Vec<WaiterId>,
+    followers: BTreeSet<WaiterId>,
 }
 
 impl Waiters {
@@ -36,11 +36,11 @@ impl Waiters {
     }
 
     pub(crate) fn consumer(&mut self, waiter: WaiterId) {
-        self.consumers.push(waiter);
+        self.consumers.insert(waiter);
     }
 
     pub(crate) fn follower(&mut self, waiter: WaiterId) {
-        self.followers.push(waiter);
+        self.followers.insert(waiter);
     }
 
     /// Takes the producers that a high watermark releases.
@@ -54,24 +54,34 @@ impl Waiters {
         std::mem::take(&mut self.producers).into_values().flatten().collect()
     }
 
-    pub(crate) fn take_consumers(&mut self) -> Vec<WaiterId> {
+    pub(crate) fn take_consumers(&mut self) -> BTreeSet<WaiterId> {
         std::mem::take(&mut self.consumers)
     }
 
-    pub(crate) fn take_followers(&mut self) -> Vec<WaiterId> {
+    pub(crate) fn take_followers(&mut self) -> BTreeSet<WaiterId> {
         std::mem::take(&mut self.followers)
     }
 
     /// Forgets a fetch that waits no longer.
     pub(crate) fn forget_fetch(&mut self, waiter: WaiterId) {
-        self.consumers.retain(|known| *known != waiter);
-        self.followers.retain(|known| *known != waiter);
+        self.consumers.remove(&waiter);
+        self.followers.remove(&waiter);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fetch_that_waits_again_after_each_look_is_woken_once() {
+        let mut waiters = Waiters::default();
+        for _ in 0..3 {
+            waiters.consumer(WaiterId(1));
+        }
+
+        assert_eq!(waiters.take_consumers().len(), 1);
+    }
 
     #[test]
     fn a_high_watermark_releases_those_it_has_reached_and_no_others() {

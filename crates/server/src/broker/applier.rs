@@ -2,7 +2,7 @@
 
 use super::Broker;
 use crate::quorum::Committed;
-use ottla_types::Offset;
+use ottla_types::{BrokerEpoch, Offset};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
@@ -13,8 +13,8 @@ pub async fn run(
     applied: watch::Sender<Offset>,
 ) {
     let mut full = true;
-    while let Some(Committed { image, mut delta }) = committed.recv().await {
-        let mut image = image;
+    let mut next = first(&broker, &mut committed).await;
+    while let Some(Committed { mut image, mut delta }) = next {
         // What has piled up is applied at once.
         while let Ok(next) = committed.try_recv() {
             delta.merge(next.delta);
@@ -26,5 +26,39 @@ pub async fn run(
         let end = image.end.offset;
         broker.publish(image);
         applied.send_replace(end);
+        next = committed.recv().await;
+    }
+}
+
+/// The first image to be applied: one with this process's registration in it, and so with everything that was
+/// decided before.
+///
+/// An earlier one, of a metadata log that is still being copied, does not name every partition that this
+/// broker holds: their logs would be set aside as strays, and begin anew when a later image names them.
+async fn first(broker: &Broker, committed: &mut mpsc::Receiver<Committed>) -> Option<Committed> {
+    let mut epoch = broker.epoch.clone();
+    let mut latest: Option<Committed> = None;
+    loop {
+        let registered = *epoch.borrow_and_update();
+        let has_it = |latest: &mut Committed| {
+            registered != BrokerEpoch::NONE && latest.image.end.offset.0 > registered.0
+        };
+        if let Some(reached) = latest.take_if(has_it) {
+            return Some(reached);
+        }
+        tokio::select! {
+            biased;
+            changed = epoch.changed() => changed.ok()?,
+            next = committed.recv() => {
+                let next = next?;
+                match &mut latest {
+                    Some(latest) => {
+                        latest.delta.merge(next.delta);
+                        latest.image = next.image;
+                    }
+                    None => latest = Some(next),
+                }
+            }
+        }
     }
 }

@@ -145,6 +145,9 @@ impl Shard {
             self.answer(state, replies);
         } else if self.queue.try_send(Pending { outcome, replies }).is_ok() {
             state.pending += 1;
+        } else {
+            // What nobody waits for would never be answered.
+            self.resign(state);
         }
     }
 

@@ -298,6 +298,16 @@ impl Actor {
                     return Ok(());
                 }
             };
+            let size: usize = values.iter().map(|value| value.len() + RECORD_OVERHEAD_BYTES_MAX).sum();
+            if size > DECISION_BYTES_MAX {
+                // The log would refuse it, and a log that refuses ends the node: no request may do that.
+                tracing::error!(
+                    size,
+                    records = records.len(),
+                    "the controller decided more than a batch holds"
+                );
+                return Ok(());
+            }
             required = match self.quorum.append(term.epoch, &values, now, &mut self.effects) {
                 Ok(end) => end,
                 Err(AppendError::NotLeader(_)) => return Ok(()),
@@ -508,6 +518,12 @@ async fn reserve(committed: Option<mpsc::Sender<Committed>>) -> Option<mpsc::Own
 
 /// How much of the log is read at a time.
 const REPLAY_BYTES: usize = 1 << 20;
+
+/// The largest decision: what [`ottla_storage::LogConfig::metadata`] takes as one batch, less its header.
+const DECISION_BYTES_MAX: usize = (8 << 20) - 1024;
+
+/// What a record's length, attributes, deltas and lengths take at most, besides its value.
+const RECORD_OVERHEAD_BYTES_MAX: usize = 32;
 
 /// The largest batch of records, as in Kafka.
 const BATCH_BYTES_MAX: usize = 16 << 20;

@@ -19,6 +19,12 @@ use tokio::task::JoinSet;
 /// How often the driver looks whether it was itself asleep.
 const STALL_PERIOD: Duration = Duration::from_millis(250);
 
+/// How soon fencing is decided again, when the controller did not decide yet.
+const FENCE_BACKOFF: Duration = Duration::from_millis(5);
+
+/// How often at most: then the detector asks by itself.
+const FENCE_ATTEMPTS_MAX: usize = 200;
+
 /// A later tick than this was a stall of our own.
 const STALL_MIN: Duration = Duration::from_millis(400);
 
@@ -184,16 +190,11 @@ impl Driver {
                     });
                 }
                 DetectorEffect::Fence { broker, epoch, cause, evidence } => {
-                    let quorum = self.quorum.clone();
+                    let (quorum, node_id) = (self.quorum.clone(), self.node_id);
                     fencing.spawn(async move {
                         tracing::info!(broker = broker.0, %epoch, %cause, "fenced");
                         tracing::debug!(broker = broker.0, ?evidence, "evidence");
-                        let fenced = quorum
-                            .decide(move |controller, _| Decision::write(controller.fence(broker, epoch), ()))
-                            .await;
-                        if fenced.is_err() {
-                            tracing::debug!(broker = broker.0, "fencing was not decided here");
-                        }
+                        fence(&quorum, node_id, broker, epoch).await;
                     });
                 }
             }
@@ -203,6 +204,24 @@ impl Driver {
 
 fn leads(leadership: &Leadership, node_id: NodeId) -> bool {
     leadership.leader.as_ref().is_some_and(|(leader, _)| *leader == node_id)
+}
+
+/// Has a broker fenced. A controller that was just elected decides nothing until the record that opens its
+/// term is committed: it is asked again until then, for the detector repeats itself only after a second.
+async fn fence(quorum: &QuorumHandle, node_id: NodeId, broker: NodeId, epoch: BrokerEpoch) {
+    let leadership = quorum.leadership();
+    for _ in 0..FENCE_ATTEMPTS_MAX {
+        let fencing =
+            quorum.decide(move |controller, _| Decision::write(controller.fence(broker, epoch), ())).await;
+        if fencing.is_ok() {
+            return;
+        }
+        if !leads(&leadership.borrow(), node_id) {
+            break;
+        }
+        tokio::time::sleep(FENCE_BACKOFF).await;
+    }
+    tracing::debug!(broker = broker.0, "fencing was not decided here");
 }
 
 /// Dials a broker and asks whether it is the one.

@@ -20,7 +20,7 @@ use ottla_protocol::messages::fetch_response::{
     NodeEndpoint, PartitionData,
 };
 use ottla_protocol::{ErrorCode, Records};
-use ottla_replication::{Effects, FetchError, Fetched, Isolation};
+use ottla_replication::{Effects, FetchError, Fetched, Isolation, WaiterId};
 use ottla_storage::{AtLeast, ReadError};
 use ottla_types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicIdPartition, Uuid};
 use std::sync::Arc;
@@ -82,6 +82,19 @@ pub fn handle(broker: &Arc<Broker>, context: RequestContext, request: FetchReque
     Answer::later(async move { fetch.wait(deadline).await })
 }
 
+/// A fetch that partitions know of, until it is answered or its connection is gone.
+struct Registered<'a> {
+    fetch: &'a Fetch,
+    id: WaiterId,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.fetch.each_replica(|replica| replica.lock().forget_fetch(self.id));
+        self.fetch.broker.replicas.waiting().forget_fetch(self.id);
+    }
+}
+
 impl Fetch {
     fn new(broker: &Arc<Broker>, context: RequestContext, request: FetchRequest) -> Result<Fetch, ErrorCode> {
         if request.session_id != 0 {
@@ -134,7 +147,8 @@ impl Fetch {
     /// Waits until there is enough to say, the time is up, or another request waits behind.
     async fn wait(self, deadline: Instant) -> FetchResponse {
         let (id, woken) = self.broker.replicas.waiting().fetch();
-        let response = loop {
+        let _registered = Registered { fetch: &self, id };
+        loop {
             self.each_replica(|replica| {
                 let mut partition = replica.lock();
                 match self.fetcher {
@@ -145,18 +159,15 @@ impl Fetch {
             // Looked at again after registering: what happened in between woke nobody.
             let attempt = self.attempt();
             if attempt.is_urgent || attempt.bytes >= self.bytes_min {
-                break attempt.response;
+                return attempt.response;
             }
             tokio::select! {
                 biased;
                 () = woken.notified() => {}
-                () = self.context.superseded() => break attempt.response,
-                () = tokio::time::sleep_until(deadline) => break attempt.response,
+                () = self.context.superseded() => return attempt.response,
+                () = tokio::time::sleep_until(deadline) => return attempt.response,
             }
-        };
-        self.each_replica(|replica| replica.lock().forget_fetch(id));
-        self.broker.replicas.waiting().forget_fetch(id);
-        response
+        }
     }
 
     fn each_replica(&self, mut visit: impl FnMut(&Replica)) {
