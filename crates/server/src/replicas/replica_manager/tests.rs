@@ -91,26 +91,17 @@ fn what_is_said_of_a_log_that_is_not_opened_yet_outlives_a_checkpoint() {
 /// Whoever took the replica before it was removed, a fetcher or the task that flushes, works on.
 #[test]
 fn a_replica_at_hand_when_its_topic_is_deleted_does_not_look_like_a_broken_disk() {
-<<<<<<< HEAD
-    let (first, second) = (Uuid::from_u128(71), Uuid::from_u128(72));
-    let manager = manager(&SimDisk::new());
-=======
     let first = Uuid::from_u128(71);
     let path = tempfile::tempdir().unwrap();
     let manager = manager_on(Arc::new(RealDisk), path.path());
->>>>>>> review
     manager.apply(&image(first), &MetadataDelta::default(), true);
     let replica = manager.get(TopicIdPartition::new(first, 0)).unwrap();
     let now = manager.clock().now();
     let target = replica.lock().log().flush_target();
     assert!(target.is_some(), "its files' names are to be synced");
 
-<<<<<<< HEAD
-    recreate(&manager, first, second);
-=======
     let delta = MetadataDelta { removed_topics: [(first, "t".to_owned())].into(), ..Default::default() };
     manager.apply(&MetadataImage::default(), &delta, false);
->>>>>>> review
 
     assert!(manager.flush(&replica).is_ok());
     assert_eq!(manager.retain(&replica).unwrap(), 0);
