@@ -36,6 +36,18 @@ pub fn try_run(cluster: &Cluster, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("the child is ours")
 }
 
+/// What one node says of a topic; empty when it says nothing.
+///
+/// # Panics
+/// When `kcat` is not installed.
+pub fn listed_by(node: &crate::Node, topic: &str) -> String {
+    let output = Command::new("timeout")
+        .args(["60", "kcat", "-L", "-b", &format!("localhost:{}", node.port), "-t", topic])
+        .output()
+        .expect("kcat is installed by `cargo xtask test`");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// Produces one record a line.
 pub fn produce(cluster: &Cluster, topic: &str, lines: &str) {
     run(cluster, &["-P", "-t", topic, "-X", "acks=all"], lines);

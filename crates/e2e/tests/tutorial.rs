@@ -33,6 +33,14 @@ fn play(victim: usize) {
         described.lines().filter_map(|line| line.split("Leader: ").nth(1)?.split('\t').next()).collect();
     assert_eq!(leaders, BTreeSet::from(["1", "2", "3"]), "{described}");
 
+    // Every broker has heard of it: kcat gives up on a topic that one says is unknown.
+    for node in cluster.nodes() {
+        eventually("the topic is on every broker", PATIENCE, || {
+            let listed = kcat::listed_by(node, TOPIC);
+            listed.contains("with 8 partitions").then_some(())
+        });
+    }
+
     // Consumers that each see everything.
     let tail = |cluster: &Cluster| kcat::Tail::start(cluster, TOPIC);
     let first = tail(&cluster);
