@@ -54,7 +54,7 @@ pub(crate) fn ready(
         "   kafka-topics --create --zookeeper localhost:{zookeeper} --replication-factor {factor} --partitions 8 --topic failsafe-test-topic"
     ));
     output::line(format!("   kafkacat -b {bootstrap} -t failsafe-test-topic -o end"));
-    output::line("   ottla kill 2 | ottla start 2 | ottla status");
+    output::line("   ottla kill 2 | ottla start 2 | ottla down");
     output::line("");
 }
 

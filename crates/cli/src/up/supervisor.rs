@@ -113,10 +113,7 @@ fn pid(slot: &Slot) -> u32 {
 fn bind_socket(layout: &Layout) -> Result<UnixListener> {
     let path = layout.socket();
     if std::os::unix::net::UnixStream::connect(&path).is_ok() {
-        bail!(
-            "a cluster runs in {} already; look at it with: ottla status, end it with: ottla down",
-            layout.directory.display()
-        );
+        bail!("a cluster runs in {} already; end it with: ottla down", layout.directory.display());
     }
     if path.exists() {
         // Left by a supervisor that was killed.
