@@ -5,6 +5,7 @@ use crate::replicas::{Replica, ReplicaManager};
 use ottla_coordinator::{GroupCoordinator, GroupDecision, GroupReply, ReplyToken, Settings, records};
 use ottla_net::{Task, task};
 use ottla_protocol::ErrorCode;
+use ottla_protocol::records::group::GroupRecord;
 use ottla_records::{BatchBuilder, Origin, validate};
 use ottla_replication::{Effects, Outcome};
 use ottla_types::{LeaderEpoch, Monotonic, Now};
@@ -151,19 +152,11 @@ impl Shard {
         }
     }
 
-    fn append(
-        &self,
-        decided: &[ottla_protocol::records::group::GroupRecord],
-        now: Now,
-    ) -> Result<oneshot::Receiver<Outcome>, ErrorCode> {
-        let mut builder = BatchBuilder::new();
-        for record in decided {
-            let (key, value) = records::encode(record).map_err(|_| ErrorCode::UnknownServerError)?;
-            builder.push(now.wall, Some(&key), value.as_deref(), &[]);
-        }
-        let mut batch = builder.build();
+    fn append(&self, decided: &[GroupRecord], now: Now) -> Result<oneshot::Receiver<Outcome>, ErrorCode> {
         let rules = self.replica.log_config().rules(Origin::Coordinator, now.wall);
-        let valid = validate(&mut batch, &rules).map_err(|error| {
+        let mut batches = encode(decided, rules.max_message_bytes, now)?;
+        let valid: Result<Vec<_>, _> = batches.iter_mut().map(|batch| validate(batch, &rules)).collect();
+        let valid = valid.map_err(|error| {
             tracing::error!(partition = %self.replica.name, %error, "the coordinator decided what cannot be stored");
             ErrorCode::UnknownServerError
         })?;
@@ -172,10 +165,12 @@ impl Shard {
         if partition.leader_epoch() != self.epoch {
             return Err(ErrorCode::NotCoordinator);
         }
-        let appended = partition.append(valid, true, now, &mut effects);
-        let outcome = appended.map(|info| {
+        let appended: Result<Vec<_>, _> =
+            valid.into_iter().map(|batch| partition.append(batch, true, now, &mut effects)).collect();
+        let outcome = appended.map(|_| {
             let (id, outcome) = self.replicas.waiting().producer();
-            if let Some(known) = partition.wait_for_commit(info.next_offset(), id) {
+            let end = partition.log().log_end_offset();
+            if let Some(known) = partition.wait_for_commit(end, id) {
                 effects.produced.push((id, known));
             }
             outcome
@@ -283,5 +278,51 @@ async fn committed(head: &mut Option<Pending>) -> bool {
         // Its records are in the log of every in-sync replica; that they are fewer now does not undo it.
         Some(outcome) => matches!(outcome.await, Ok(Outcome::Committed | Outcome::NotEnoughReplicas)),
         None => true,
+    }
+}
+
+/// What a record takes in a batch at most, besides its key and value.
+const RECORD_OVERHEAD_BYTES_MAX: usize = 32;
+
+/// The records as batches of at most `bytes_max`, unless one record alone is larger: the offsets that expire
+/// at once, or those of a deleted topic, may be more than a batch holds, and would be as many the next time.
+fn encode(decided: &[GroupRecord], bytes_max: usize, now: Now) -> Result<Vec<Vec<u8>>, ErrorCode> {
+    let mut batches = Vec::new();
+    let mut builder = BatchBuilder::new();
+    for record in decided {
+        let (key, value) = records::encode(record).map_err(|_| ErrorCode::UnknownServerError)?;
+        let size = key.len() + value.as_ref().map_or(0, Vec::len) + RECORD_OVERHEAD_BYTES_MAX;
+        if !builder.is_empty() && builder.uncompressed_bytes() + size > bytes_max {
+            batches.push(std::mem::take(&mut builder).build());
+        }
+        builder.push(now.wall, Some(&key), value.as_deref(), &[]);
+    }
+    batches.push(builder.build());
+    Ok(batches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_protocol::records::group::OffsetCommitKey;
+    use ottla_records::BatchView;
+    use ottla_types::Timestamp;
+
+    #[test]
+    fn more_than_a_batch_holds_is_several() {
+        let gone = |partition| {
+            GroupRecord::OffsetCommit(
+                OffsetCommitKey { group: "g".to_owned(), topic: "t".to_owned(), partition },
+                None,
+            )
+        };
+        let decided: Vec<GroupRecord> = (0..1000).map(gone).collect();
+        let now = Now { monotonic: Monotonic(0), wall: Timestamp(0) };
+
+        let batches = encode(&decided, 4096, now).unwrap();
+
+        assert!(batches.len() > 1 && batches.iter().all(|batch| batch.len() <= 4096));
+        let count = |batch: &Vec<u8>| BatchView::parse_exactly(batch).unwrap().header().records_count;
+        assert_eq!(batches.iter().map(count).sum::<i32>(), 1000);
     }
 }
