@@ -9,7 +9,7 @@ use ottla_protocol::records::control::{
     snapshot_footer_record::SnapshotFooterRecord, snapshot_header_record::SnapshotHeaderRecord,
 };
 use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_protocol::{EncodeError, encode_to_vec};
+use ottla_protocol::{EncodeError, decode_all, encode_to_vec};
 use ottla_records::{BatchBuilder, BatchView, ControlType, batches};
 use ottla_types::{LeaderEpoch, Offset, Timestamp};
 
@@ -69,7 +69,7 @@ impl File {
         let mut builder = self.builder().control();
         builder.push(self.time, Some(&control_type.key()), Some(value), &[]);
         self.bytes.extend(builder.build());
-        self.next = self.next + 1;
+        self.next += 1;
     }
 
     fn push_records(&mut self, values: &[Bytes]) {
@@ -78,16 +78,25 @@ impl File {
             builder.push(self.time, None, Some(value), &[]);
         }
         self.bytes.extend(builder.build());
-        self.next = self.next + values.len() as i64;
+        self.next += values.len() as i64;
     }
 }
 
-/// The records in a file.
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contents {
+    /// The records, in order.
+    pub records: Vec<MetadataRecord>,
+    /// When the last record contained was appended to the log.
+    pub time: Timestamp,
+}
+
+/// Reads a file.
 ///
 /// # Errors
 /// [`Unreadable`] when the file does not begin with a header or end with a footer, or is corrupt in between.
-pub fn decode(bytes: &[u8]) -> Result<Vec<MetadataRecord>, Unreadable> {
-    let mut records = Vec::new();
+pub fn decode(bytes: &[u8]) -> Result<Contents, Unreadable> {
+    let mut contents = Contents { records: Vec::new(), time: Timestamp::NONE };
     let mut next = Offset::ZERO;
     let mut last = None;
     let mut length = 0;
@@ -100,7 +109,10 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<MetadataRecord>, Unreadable> {
         if (next == Offset::ZERO) != (control == Some(ControlType::SnapshotHeader)) {
             return Err(Unreadable::new(next, "a snapshot begins with a header, and has no other"));
         }
-        records.extend(records_of(&batch)?.into_iter().map(|(_, record)| record));
+        if next == Offset::ZERO {
+            contents.time = header_time(&batch)?;
+        }
+        contents.records.extend(records_of(&batch)?.into_iter().map(|(_, record)| record));
         last = control;
         length += batch.bytes().len();
         next = batch.header().next_offset();
@@ -108,7 +120,28 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<MetadataRecord>, Unreadable> {
     if last != Some(ControlType::SnapshotFooter) || length != bytes.len() {
         return Err(Unreadable::new(next, "the snapshot does not end with a footer"));
     }
-    Ok(records)
+    Ok(contents)
+}
+
+/// When the last record was appended that a snapshot contains, from the first [`HEADER_BYTES_MAX`] bytes of its
+/// file; `None` when they are not a snapshot's.
+pub fn time_of(bytes: &[u8]) -> Option<Timestamp> {
+    header_time(&batches(bytes).next()?.ok()?).ok()
+}
+
+/// The most that the first batch of a file takes, in bytes.
+pub const HEADER_BYTES_MAX: usize = 1 << 10;
+
+fn header_time(batch: &BatchView<'_>) -> Result<Timestamp, Unreadable> {
+    let bad = || Unreadable::new(batch.header().base_offset, "a snapshot begins with a header");
+    let records = batch.records(CONTROL_BYTES_MAX).map_err(|_| bad())?;
+    let record = records.iter().next().and_then(Result::ok).ok_or_else(bad)?;
+    if record.key.and_then(ControlType::from_key) != Some(ControlType::SnapshotHeader) {
+        return Err(bad());
+    }
+    let value = Bytes::copy_from_slice(record.value.unwrap_or_default());
+    let header: SnapshotHeaderRecord = decode_all(value, 0).map_err(|_| bad())?;
+    Ok(Timestamp(header.last_contained_log_timestamp))
 }
 
 fn control_type(batch: &BatchView<'_>) -> Result<Option<ControlType>, Unreadable> {
@@ -143,7 +176,8 @@ mod tests {
             let records = topics(count);
             let bytes = encoded(&records);
 
-            assert_eq!(decode(&bytes).unwrap(), records);
+            assert_eq!(decode(&bytes).unwrap(), Contents { records, time: Timestamp(99) });
+            assert_eq!(time_of(&bytes[..bytes.len().min(HEADER_BYTES_MAX)]), Some(Timestamp(99)));
 
             let counted: i64 =
                 batches(&bytes).map(|batch| i64::from(batch.unwrap().header().records_count)).sum();

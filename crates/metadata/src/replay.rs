@@ -53,6 +53,7 @@ impl MetadataImage {
                 self.replay(&record, delta).map_err(|error| Unreadable::new(offset, error))?;
             }
             self.end = OffsetAndEpoch { epoch: header.leader_epoch, offset: header.next_offset() };
+            self.end_time = header.max_timestamp;
         }
         Ok(())
     }

@@ -3,11 +3,13 @@
 //! `<end offset, 20 digits>-<epoch, 10 digits>.checkpoint` contains everything before that offset. A file with
 //! this name is whole: it is written under another and renamed when it is on disk.
 
-use ottla_storage::Disk;
-use ottla_types::{LeaderEpoch, Offset, OffsetAndEpoch};
+use ottla_metadata::{MetadataDelta, MetadataImage, Unreadable, checkpoint};
+use ottla_storage::{Disk, Log, StorageError};
+use ottla_types::{LeaderEpoch, Now, Offset, OffsetAndEpoch, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use thiserror::Error;
 
 const SUFFIX: &str = ".checkpoint";
 
@@ -34,6 +36,46 @@ pub enum Piece {
     },
 }
 
+/// Why a node cannot start from its snapshots.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The disk refuses.
+    #[error("{path}: {source}", path = .path.display())]
+    Disk {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// The log cannot be made to begin where the snapshot ends.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The latest snapshot is no snapshot.
+    #[error(
+        "{path}: {source}; the file is damaged: copy it from another controller, or remove {dir} to fetch all of it again",
+        path = .path.display(), dir = .path.parent().unwrap_or(.path).display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Unreadable,
+    },
+    /// What lies before the log's beginning is in no snapshot.
+    #[error(
+        "{dir}: the log begins at offset {start}, but the latest snapshot ends at {contained}; copy the missing .checkpoint file from another controller, or remove the directory to fetch all of it again",
+        dir = .dir.display()
+    )]
+    Gap {
+        /// The directory of the metadata log.
+        dir: PathBuf,
+        /// Where the log begins.
+        start: Offset,
+        /// Where the latest snapshot ends; 0 without one.
+        contained: Offset,
+    },
+}
+
 impl Snapshots {
     /// The snapshots in `dir`, which exists.
     pub fn new(disk: Arc<dyn Disk>, dir: &Path) -> Snapshots {
@@ -51,6 +93,33 @@ impl Snapshots {
         found.retain(|id| id.offset > Offset::ZERO);
         found.sort_by_key(|id| (id.offset, id.epoch));
         Ok(found)
+    }
+
+    /// Loads the latest snapshot, and makes `log` begin there if it ends before it: a snapshot of another node
+    /// was written, and the process ended before it took the log's place. Without a snapshot the image is empty.
+    ///
+    /// # Errors
+    /// When the snapshot is damaged, or the log begins after it.
+    pub fn load_latest(
+        &self,
+        log: &mut Log,
+        now: Now,
+    ) -> Result<(Option<OffsetAndEpoch>, MetadataImage), LoadError> {
+        let dir = || self.dir.clone();
+        let latest = self.list().map_err(|source| LoadError::Disk { path: self.dir.clone(), source })?.pop();
+        let contained = latest.map_or(Offset::ZERO, |id| id.offset);
+        if log.log_start_offset() > contained {
+            return Err(LoadError::Gap { dir: dir(), start: log.log_start_offset(), contained });
+        }
+        let Some(id) = latest else { return Ok((None, MetadataImage::default())) };
+        let bytes = self.read(id).map_err(|source| LoadError::Disk { path: self.path(id), source })?;
+        let image = load(&bytes, id).map_err(|source| LoadError::Damaged { path: self.path(id), source })?;
+        let is_continued = log.log_end_offset() > id.offset
+            || (log.log_end_offset() == id.offset && log.latest_epoch() == id.epoch);
+        if !is_continued {
+            log.truncate_fully_and_start_at(id.offset, now)?;
+        }
+        Ok((Some(id), image))
     }
 
     /// Reads a snapshot whole.
@@ -106,9 +175,34 @@ impl Snapshots {
         self.disk.open(&self.path(id)).and_then(|file| file.size()).unwrap_or(0)
     }
 
+    /// When the last record was appended that a snapshot contains, as its header says.
+    pub fn time(&self, id: OffsetAndEpoch) -> Option<Timestamp> {
+        match self.read_piece(id, 0, checkpoint::HEADER_BYTES_MAX) {
+            Ok(Piece::Bytes { bytes, .. }) => checkpoint::time_of(&bytes),
+            _ => None,
+        }
+    }
+
     fn path(&self, id: OffsetAndEpoch) -> PathBuf {
         self.dir.join(format!("{:020}-{:010}{SUFFIX}", id.offset.0, id.epoch.0))
     }
+}
+
+/// The image that a snapshot's file makes.
+///
+/// # Errors
+/// When it is no snapshot, or its records cannot follow each other.
+pub(super) fn load(bytes: &[u8], id: OffsetAndEpoch) -> Result<MetadataImage, Unreadable> {
+    let contents = checkpoint::decode(bytes)?;
+    let mut image = MetadataImage::default();
+    for record in &contents.records {
+        image
+            .replay(record, &mut MetadataDelta::default())
+            .map_err(|error| Unreadable { offset: id.offset, reason: error.to_string() })?;
+    }
+    image.end = id;
+    image.end_time = contents.time;
+    Ok(image)
 }
 
 fn parse(name: &str) -> Option<OffsetAndEpoch> {
