@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
-use crate::{codegen, docs, layers, tidy};
+use crate::{codegen, docs, fuzz, layers, oracle, tidy};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
@@ -13,8 +13,10 @@ pub(crate) enum Install {
     Yes,
 }
 
-/// Programs that the end-to-end tests drive, and the Debian packages that hold them.
-const PROGRAMS: &[(&str, &str)] = &[("kcat", "kcat")];
+/// Programs that the end-to-end tests drive, that the fuzzer is built with and that run Kafka's own codec, and the
+/// Debian packages that hold them.
+const PROGRAMS: &[(&str, &str)] =
+    &[("kcat", "kcat"), ("c++", "g++"), ("java", "default-jdk-headless"), ("mvn", "maven")];
 
 /// Runs every check that CI runs.
 pub(crate) fn test(install: Install) -> Result<()> {
@@ -27,6 +29,8 @@ pub(crate) fn test(install: Install) -> Result<()> {
     foreign_programs(install)?;
     cargo(&["build", "--release", "--workspace"])?;
     cargo(&["test", "--release", "--workspace"])?;
+    oracle::compare(Some(oracle::ROUNDS_IN_CI), None)?;
+    fuzz::fuzz(fuzz::SECONDS, None)?;
     Ok(())
 }
 
