@@ -40,6 +40,13 @@ static void set(rd_kafka_conf_t *conf, const char *name, const char *value) {
 		die(name, why);
 }
 
+/* All of the library's own story, for who asks: RDKAFKA_DEBUG=broker,metadata,msg,... */
+static void set_debug(rd_kafka_conf_t *conf) {
+	const char *contexts = getenv("RDKAFKA_DEBUG");
+	if (contexts != NULL)
+		set(conf, "debug", contexts);
+}
+
 static void wait_until(int64_t deadline_us) {
 	struct timespec at = {deadline_us / 1000000, deadline_us % 1000000 * 1000};
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0)
@@ -116,6 +123,7 @@ static int produce(const char *bootstrap, const char *topic, int partitions, int
 	set(conf, "bootstrap.servers", bootstrap);
 	set(conf, "enable.idempotence", "true");
 	set(conf, "acks", "all");
+	set_debug(conf);
 	rd_kafka_conf_set_dr_msg_cb(conf, delivered);
 	rd_kafka_t *client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
 	if (client == NULL)
@@ -210,6 +218,7 @@ static void *take_part(void *argument) {
 	set(conf, "group.id", member->group);
 	set(conf, "auto.offset.reset", "earliest");
 	set(conf, "enable.auto.commit", "false");
+	set_debug(conf);
 	rd_kafka_conf_set_opaque(conf, member);
 	rd_kafka_conf_set_rebalance_cb(conf, rebalanced);
 	rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);

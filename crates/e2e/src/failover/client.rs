@@ -6,7 +6,7 @@ use crate::eventually;
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -107,8 +107,12 @@ impl Driver {
         let history = Arc::new(Mutex::new(History::default()));
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let told = history.clone();
+        let kept = File::create(at.directory.join(format!("{}.txt", arguments[0])));
+        let mut kept = BufWriter::new(kept.expect("a file for what the client says"));
         let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
+                // For who wants to look closer; nothing depends on it.
+                let _ = writeln!(kept, "{line}");
                 told.lock().record(&line);
             }
         });

@@ -175,7 +175,8 @@ fn kill(
     let silences = producer.wait_for("every partition acknowledges again", |told| silences(told, fault));
     let of = |partitions: &[i32]| partitions.iter().map(|p| silences[p]).collect::<Vec<_>>();
     let (led, followed) = (of(&led), of(&followed));
-    let mut story = format!("node {node}: led {}, followed {}", millis(&led), millis(&followed));
+    let mut story =
+        format!("node {node} at {fault} us: led {}, followed {}", millis(&led), millis(&followed));
     samples.led.extend(led);
     samples.followed.extend(followed);
     if let Some(group) = &mut group {
@@ -204,7 +205,11 @@ fn stop(cluster: &mut Cluster, producer: &mut Driver, samples: &mut Samples) -> 
     let until = ended + i64::try_from(AWAY.as_micros()).expect("seconds");
     let gaps: Vec<Micros> = led.iter().filter_map(|&p| told.longest_gap(p, begun, until)).collect();
     drop(told);
-    let story = format!("node {node}: gaps {}, shut down in {}", millis(&gaps), millis(&[ended - begun]));
+    let story = format!(
+        "node {node} at {begun} us: gaps {}, shut down in {}",
+        millis(&gaps),
+        millis(&[ended - begun])
+    );
     samples.gaps.extend(gaps);
     samples.shut_down.push(ended - begun);
     cluster.node(node).start();
