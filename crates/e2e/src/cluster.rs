@@ -127,6 +127,13 @@ impl Cluster {
         &self.nodes
     }
 
+    /// Ends all that run as `kill` does, at the same time, and waits until they have stopped in order.
+    pub fn stop(&mut self) {
+        let mut running: Vec<&mut Node> = self.nodes.iter_mut().filter(|node| node.child.is_some()).collect();
+        running.iter().for_each(|node| node.terminate());
+        running.iter_mut().for_each(|node| node.wait_until_stopped());
+    }
+
     /// Where everything is.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -159,9 +166,18 @@ impl Node {
 
     /// Ends it as `kill` does, and waits until it has stopped in order.
     pub fn stop(&mut self) {
-        let mut child = self.child.take().expect("the node runs");
+        self.terminate();
+        self.wait_until_stopped();
+    }
+
+    fn terminate(&self) {
+        let child = self.child.as_ref().expect("the node runs");
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, Signal::TERM).expect("the child is ours");
+    }
+
+    fn wait_until_stopped(&mut self) {
+        let mut child = self.child.take().expect("the node runs");
         let status = eventually("the node stops", PATIENCE, || child.try_wait().expect("the child is ours"));
         assert!(status.success(), "node {} stopped with {status}:\n{}", self.id, self.log());
     }

@@ -97,9 +97,7 @@ pub fn carry_out(plan: &Plan, directory: &Path, mut say: impl FnMut(String)) -> 
     let told = producer.finish();
     verdict::wait_for_equal_logs(&cluster, TOPIC, PARTITIONS);
     report.verdict = verdict::judge(&cluster, TOPIC, &told);
-    for id in 1..=3 {
-        cluster.node(id).stop();
-    }
+    cluster.stop();
     verdict::wait_for_equal_logs(&cluster, TOPIC, PARTITIONS);
     report
 }

@@ -76,9 +76,7 @@ pub fn saturate(client: Client, how_long: Duration, directory: &Path) -> Report 
         longest_gap,
         verdict: verdict::judge(&cluster, TOPIC, &told),
     };
-    for id in 1..=3 {
-        cluster.node(id).stop();
-    }
+    cluster.stop();
     report
 }
 
