@@ -1,8 +1,10 @@
 //! `cargo xtask <command>`: what the project does to itself.
 
+mod clients;
 mod codegen;
 mod docs;
 mod documents;
+mod failover;
 mod fuzz;
 mod layers;
 mod oracle;
@@ -17,6 +19,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
   codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
   docs [--check]     writes the documents that are made from the code, or checks that they are up to date
+  failover [OPTIONS] measures how long clients are kept waiting when nodes die; --help lists the options
   fuzz [SECONDS [TARGET]]  runs the fuzz targets, 60 seconds each unless told otherwise
   layers             checks which crate may depend on which, and what the pure ones may name
   oracle [N [SEED]]  compares N random messages of each kind with Apache Kafka (needs java and mvn)
@@ -32,6 +35,7 @@ fn main() -> Result<()> {
         ["codegen", "--check"] => codegen::check(),
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(),
+        ["failover", options @ ..] => failover::measure(options),
         ["fuzz"] => fuzz::fuzz(fuzz::SECONDS, None),
         ["fuzz", seconds] => fuzz::fuzz(seconds.parse()?, None),
         ["fuzz", seconds, target] => fuzz::fuzz(seconds.parse()?, Some(target)),

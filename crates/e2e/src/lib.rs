@@ -4,6 +4,7 @@
 //! [`eventually`] looks until what is expected is there, or too long has passed.
 
 pub mod cluster;
+pub mod failover;
 pub mod kcat;
 pub mod patience;
 

@@ -297,15 +297,17 @@ impl Node {
     pub async fn stop(self) {
         let stopping = async {
             if let Some(parts) = self.broker {
+                let begun = tokio::time::Instant::now();
                 parts.leaving.send_replace(true);
                 let mut standing = parts.standing.clone();
                 let released = wait_for(&mut standing, |standing| *standing == Standing::Released);
-                if tokio::time::timeout(RELEASE_PATIENCE, released).await.is_err() {
-                    tracing::warn!("the controller did not release this broker; it stops all the same");
-                }
-                for listener in parts.listeners {
-                    listener.close(DRAIN_PATIENCE).await;
-                }
+                let released = async {
+                    if tokio::time::timeout(RELEASE_PATIENCE, released).await.is_err() {
+                        tracing::warn!("the controller did not release this broker; it stops all the same");
+                    }
+                };
+                tokio::join!(released, leave_clients(&parts.broker, parts.listeners));
+                let left = begun.elapsed();
                 parts.broker.groups.stop();
                 parts.broker.replicas.stop_leading();
                 drop(parts.tasks);
@@ -314,6 +316,7 @@ impl Node {
                 if let Err(error) = parts.broker.replicas.close(epoch) {
                     tracing::error!(%error, "the logs could not be closed; the next start checks them");
                 }
+                tracing::info!(?left, closed = ?begun.elapsed(), "broker stopped");
             }
             self.quorum.shut_down().await;
             for listener in self.controller_listeners {
@@ -324,6 +327,27 @@ impl Node {
         if tokio::time::timeout(STOP_PATIENCE, stopping).await.is_err() {
             tracing::warn!("stopped without waiting any longer");
         }
+    }
+}
+
+/// Closes the connections of clients as soon as nothing is led here any more, without waiting until all others are
+/// known to have heard of it: to clients a closed connection is the quickest news. librdkafka asks for new leaders
+/// at once then, but a quarter of a second after NOT_LEADER_OR_FOLLOWER; and whom it asks holds the answer until
+/// it has heard.
+async fn leave_clients(broker: &Broker, listeners: Vec<Listener>) {
+    let leads_nothing = |image: &MetadataImage| {
+        let itself = image.cluster.broker(broker.node_id);
+        itself.is_none_or(|itself| itself.fenced || itself.in_controlled_shutdown)
+            && image
+                .topics
+                .iter()
+                .flat_map(|topic| topic.partitions.values())
+                .all(|p| p.leader != Some(broker.node_id))
+    };
+    // After the patience they are closed all the same.
+    broker.wait_for_image(leads_nothing, RELEASE_PATIENCE).await;
+    for listener in listeners {
+        listener.close(DRAIN_PATIENCE).await;
     }
 }
 
