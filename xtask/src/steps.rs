@@ -13,8 +13,9 @@ pub(crate) enum Install {
     Yes,
 }
 
-/// Programs that the end-to-end tests drive, and the Debian packages that hold them.
-const PROGRAMS: &[(&str, &str)] = &[("kcat", "kcat")];
+/// Programs that the end-to-end tests use, and the Debian packages that hold them.
+const PROGRAMS: &[(&str, &str)] =
+    &[("kcat", "kcat"), ("bash", "bash"), ("setsid", "util-linux"), ("ip", "iproute2")];
 
 /// Runs every check that CI runs.
 pub(crate) fn test(install: Install) -> Result<()> {
