@@ -14,8 +14,14 @@ pub(crate) enum Install {
 }
 
 /// Programs that the end-to-end tests use, and the Debian packages that hold them.
-const PROGRAMS: &[(&str, &str)] =
-    &[("kcat", "kcat"), ("bash", "bash"), ("setsid", "util-linux"), ("ip", "iproute2")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("kcat", "kcat"),
+    ("bash", "bash"),
+    ("setsid", "util-linux"),
+    ("ip", "iproute2"),
+    ("java", "default-jdk-headless"),
+    ("mvn", "maven"),
+];
 
 /// Runs every check that CI runs.
 pub(crate) fn test(install: Install) -> Result<()> {
