@@ -14,10 +14,17 @@ pub(crate) enum Install {
     Yes,
 }
 
-/// Programs that the end-to-end tests drive, that the fuzzer is built with and that run Kafka's own codec, and the
-/// Debian packages that hold them.
-const PROGRAMS: &[(&str, &str)] =
-    &[("kcat", "kcat"), ("c++", "g++"), ("java", "default-jdk-headless"), ("mvn", "maven")];
+/// Programs that the end-to-end tests use, that the fuzzer is built with and that run Kafka's own classes, and the Debian
+/// packages that hold them.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("kcat", "kcat"),
+    ("bash", "bash"),
+    ("setsid", "util-linux"),
+    ("ip", "iproute2"),
+    ("c++", "g++"),
+    ("java", "default-jdk-headless"),
+    ("mvn", "maven"),
+];
 
 /// Runs every check that CI runs.
 pub(crate) fn test(install: Install) -> Result<()> {
