@@ -164,6 +164,22 @@ impl Node {
         child.wait().expect("the child is ours");
     }
 
+    /// Stops it from running, as a machine that hangs does: its connections stay open.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("the node runs");
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("the child is ours");
+    }
+
     /// Ends it as `kill` does, and waits until it has stopped in order.
     pub fn stop(&mut self) {
         self.terminate();

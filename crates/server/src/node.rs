@@ -2,7 +2,7 @@
 
 use crate::broker::controller_channel::ControllerChannel;
 use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
-use crate::broker::{Broker, applier};
+use crate::broker::{Broker, applier, cut_off};
 use crate::config::{ListenerConfig, NodeConfig};
 use crate::directory::{DirectoryError, NodeDirectory};
 use crate::io_pool::IoPool;
@@ -478,6 +478,7 @@ fn start_broker(
     let leaving = watch::Sender::new(false);
     let listening = watch::Sender::new(false);
     let applied = watch::Sender::new(Offset::ZERO);
+    let (answered_sender, answered) = watch::channel(None);
     let broker = Arc::new(Broker::new(
         config.clone(),
         directory.meta.cluster_id.clone(),
@@ -500,6 +501,8 @@ fn start_broker(
         bound_ports,
         controller: channel.clone(),
         applied: applied.subscribe(),
+        clock: environment.clock,
+        answered: answered_sender,
         epoch,
         standing: standing.clone(),
         listening: listening.subscribe(),
@@ -512,6 +515,7 @@ fn start_broker(
         isr_channel::run(replicas.clone(), channel, config.node_id, broker.epoch.clone(), isr_changes);
     let tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
+        task::spawn("cut off", cut_off::run(broker.clone(), answered)),
         task::spawn_on(data, "in-sync sets", asking),
         task::spawn_on(data, "fetchers", fetcher::run(broker.clone(), environment.network.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
