@@ -7,10 +7,12 @@ use ottla_controller::detector::{
     Registration,
 };
 use ottla_metadata::MetadataImage;
+use ottla_net::outgoing::SOFTWARE_NAME;
 use ottla_net::{CallError, Clock, Closed, ConnectionId, Network, Outgoing};
 use ottla_protocol::ErrorCode;
 use ottla_types::{BrokerEpoch, Decision, NodeId};
 use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -31,6 +33,7 @@ const STALL_MIN: Duration = Duration::from_millis(400);
 /// What the controller's listener tells the detector, and asks it.
 pub struct FailureDetection {
     detector: Mutex<(Detector, Vec<DetectorEffect>)>,
+    ours: Mutex<OttlaBrokers>,
     clock: Clock,
     wake: Notify,
 }
@@ -40,6 +43,7 @@ impl FailureDetection {
     pub fn new(session_timeout: Duration, clock: Clock) -> FailureDetection {
         FailureDetection {
             detector: Mutex::new((Detector::new(session_timeout), Vec::new())),
+            ours: Mutex::default(),
             clock,
             wake: Notify::new(),
         }
@@ -49,6 +53,16 @@ impl FailureDetection {
     pub fn contact(&self, broker: NodeId, epoch: BrokerEpoch, connection: ConnectionId) {
         let now = self.clock.monotonic();
         self.detector.lock().0.handle_contact(broker, epoch, ConnectionRef(connection.0), now);
+        if self.ours.lock().heard(broker, epoch, connection) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whoever has this connection has said what software it is.
+    pub fn introduced(&self, connection: ConnectionId, software: &str) {
+        if software == SOFTWARE_NAME {
+            self.ours.lock().connections.insert(connection);
+        }
     }
 
     /// A connection to the controller's listener has ended.
@@ -58,6 +72,7 @@ impl FailureDetection {
             Closed::ByUs => ClosedBy::Us,
         };
         let now = self.clock.monotonic();
+        self.ours.lock().connections.remove(&connection);
         {
             let mut guard = self.detector.lock();
             let (detector, effects) = &mut *guard;
@@ -69,6 +84,29 @@ impl FailureDetection {
     /// What is known of the process registered under an id, for one that wants to take its place.
     pub fn predecessor(&self, broker: NodeId, epoch: BrokerEpoch) -> Predecessor {
         self.detector.lock().0.predecessor(broker, epoch, self.clock.monotonic())
+    }
+}
+
+/// Which brokers are Ottla's: their heartbeats come at a known pace, so that silence means something sooner.
+#[derive(Debug, Default)]
+struct OttlaBrokers {
+    /// Open connections of our own software, of brokers or not.
+    connections: BTreeSet<ConnectionId>,
+    /// The incarnations that were heard by them.
+    incarnations: BTreeMap<NodeId, BrokerEpoch>,
+    /// There are some that the detector has not been told of.
+    news: bool,
+}
+
+impl OttlaBrokers {
+    /// An incarnation has spoken by a connection. Returns whether it is known as ours only since now.
+    fn heard(&mut self, broker: NodeId, epoch: BrokerEpoch, connection: ConnectionId) -> bool {
+        if !self.connections.contains(&connection) || self.incarnations.get(&broker) == Some(&epoch) {
+            return false;
+        }
+        self.incarnations.insert(broker, epoch);
+        self.news = true;
+        true
     }
 }
 
@@ -123,15 +161,16 @@ impl Driver {
                     });
                 }
                 Some(_) = fencing.join_next(), if !fencing.is_empty() => {}
-                () = self.detection.wake.notified() => {}
+                () = self.detection.wake.notified() => {
+                    if std::mem::take(&mut self.detection.ours.lock().news) {
+                        self.tell_registrations();
+                    }
+                }
                 changed = self.image.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let registrations = self.registrations();
-                    self.handle(|detector, now, effects| {
-                        detector.handle_registrations(&registrations, now, effects);
-                    });
+                    self.tell_registrations();
                 }
                 changed = leadership.changed() => if changed.is_err() {
                     return;
@@ -162,11 +201,21 @@ impl Driver {
         });
     }
 
+    fn tell_registrations(&mut self) {
+        let registrations = self.registrations();
+        self.handle(|detector, now, effects| {
+            detector.handle_registrations(&registrations, now, effects);
+        });
+    }
+
     /// The brokers of the image; where a process has both roles, its quorum's endpoint counts too.
     fn registrations(&mut self) -> Vec<Registration> {
         let image = self.image.borrow_and_update().clone();
+        let mut ours = self.detection.ours.lock();
+        ours.incarnations.retain(|id, _| image.cluster.brokers.contains_key(id));
         let registration = |broker: &ottla_metadata::BrokerRegistration| {
             let mut registration = Registration::from_image(broker);
+            registration.is_ottla = ours.incarnations.get(&broker.id) == Some(&broker.epoch);
             if let Some(controller) = image.cluster.controllers.get(&broker.id) {
                 registration.endpoints.extend(controller.endpoints.iter().map(|endpoint| ProbeEndpoint {
                     host: endpoint.host.clone(),
@@ -246,5 +295,23 @@ async fn probe(
         Err(CallError::Closed) => ProbeOutcome::AcceptedThenClosed,
         Err(CallError::TimedOut(_)) => ProbeOutcome::TimedOut,
         Err(CallError::Connect { .. }) => ProbeOutcome::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_incarnation_that_speaks_by_a_connection_of_ours_is_ours() {
+        let mut ours = OttlaBrokers::default();
+        let (broker, first, second) = (NodeId(1), BrokerEpoch(5), BrokerEpoch(9));
+        ours.connections.insert(ConnectionId(7));
+
+        assert!(!ours.heard(broker, first, ConnectionId(8)), "nobody knows whose that is");
+        assert!(ours.heard(broker, first, ConnectionId(7)));
+        assert!(!ours.heard(broker, first, ConnectionId(7)), "no news");
+        assert!(ours.heard(broker, second, ConnectionId(7)), "another incarnation");
+        assert_eq!(ours.incarnations, BTreeMap::from([(broker, second)]));
     }
 }

@@ -100,6 +100,7 @@ impl Service for ControllerService {
                 &image,
                 &self.wire.cluster_id,
                 self.node_id,
+                |software| self.detection.introduced(connection.id, software),
             );
         }
         if !key.is_valid(version) {
