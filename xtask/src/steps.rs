@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
-use crate::{clients, codegen, docs, layers, tidy};
+use crate::{clients, codegen, docs, fuzz, layers, oracle, tidy};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
@@ -14,8 +14,17 @@ pub(crate) enum Install {
     Yes,
 }
 
-/// Programs that the end-to-end tests drive, and the Debian packages that hold them.
-const PROGRAMS: &[(&str, &str)] = &[("kcat", "kcat")];
+/// Programs that the end-to-end tests use, that the fuzzer is built with and that run Kafka's own classes, and the Debian
+/// packages that hold them.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("kcat", "kcat"),
+    ("bash", "bash"),
+    ("setsid", "util-linux"),
+    ("ip", "iproute2"),
+    ("c++", "g++"),
+    ("java", "default-jdk-headless"),
+    ("mvn", "maven"),
+];
 
 /// Runs every check that CI runs.
 pub(crate) fn test(install: Install) -> Result<()> {
@@ -29,6 +38,8 @@ pub(crate) fn test(install: Install) -> Result<()> {
     clients::prepare(install)?;
     cargo(&["build", "--release", "--workspace"])?;
     cargo(&["test", "--release", "--workspace"])?;
+    oracle::compare(Some(oracle::ROUNDS_IN_CI), None)?;
+    fuzz::fuzz(fuzz::SECONDS, None)?;
     Ok(())
 }
 

@@ -186,7 +186,8 @@ impl Node {
         self.directory.join("server.properties")
     }
 
-    fn spawn(&mut self) {
+    /// Starts it again.
+    pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the node runs already");
         self.logged_before = self.log().len();
         let log = File::options()
@@ -205,7 +206,8 @@ impl Node {
         self.child = Some(child);
     }
 
-    fn wait_until_serving(&self) {
+    /// Waits until it serves.
+    pub fn wait_until_serving(&self) {
         eventually(&format!("node {} serves", self.id), PATIENCE, || {
             self.log()[self.logged_before..].contains("Kafka Server started").then_some(())
         });

@@ -6,11 +6,12 @@ use crate::broker::{Broker, applier};
 use crate::config::{ListenerConfig, NodeConfig};
 use crate::directory::{DirectoryError, NodeDirectory};
 use crate::io_pool::IoPool;
-use crate::quorum::actor::{self, QuorumFailed};
+use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
 use crate::quorum::failure_detection::{Driver, FailureDetection};
 use crate::quorum::peers::Peers;
+use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
-use crate::quorum::{Committed, QuorumHandle, QuorumLog, Start};
+use crate::quorum::{Committed, QuorumHandle, QuorumLog, Snapshots, Start};
 use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
 use crate::replicas::{ReplicaManager, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
@@ -25,6 +26,7 @@ use ottla_storage::{Disk, Log, LogConfig, Recovery, StorageError};
 use ottla_types::{BrokerEpoch, Offset, Random, TopicPartition, Uuid};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -56,6 +58,9 @@ pub enum StartError {
     /// A voter is listed twice.
     #[error("controller.quorum.voters: {0}")]
     Voters(#[from] ottla_raft::DuplicateVoter),
+    /// The latest snapshot of the metadata log cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] LoadError),
     /// The vote cannot be read.
     #[error("{0}")]
     QuorumState(io::Error),
@@ -145,6 +150,7 @@ impl Node {
         let control = environment.control.clone();
         let _control = control.enter();
         let committed_sender = config.roles.broker.then_some(committed_sender);
+        let snapshots = Snapshots::new(environment.disk.clone(), &metadata_dir(&directory));
         let (quorum, quorum_task) = start_quorum(
             &config,
             &environment,
@@ -176,6 +182,8 @@ impl Node {
                     wire: wire.clone(),
                     node_id: config.node_id,
                     detection: detection.clone(),
+                    snapshots: snapshots.clone(),
+                    io: io.clone(),
                 });
                 node.controller_listeners.push(listen(&config, &listener, port, service)?);
             } else {
@@ -361,6 +369,11 @@ fn wire_context(config: &NodeConfig, directory: &NodeDirectory) -> WireContext {
     }
 }
 
+/// Where the metadata log is.
+fn metadata_dir(directory: &NodeDirectory) -> PathBuf {
+    directory.directory.partition_path(&TopicPartition::new(METADATA_TOPIC, 0))
+}
+
 fn start_quorum(
     config: &Arc<NodeConfig>,
     environment: &Environment,
@@ -370,21 +383,28 @@ fn start_quorum(
     committed: Option<mpsc::Sender<Committed>>,
     seed: u64,
 ) -> Result<(QuorumHandle, Task<Result<(), QuorumFailed>>), StartError> {
-    let dir = directory.directory.partition_path(&TopicPartition::new(METADATA_TOPIC, 0));
+    let dir = metadata_dir(directory);
     let recovery = Recovery { clean: directory.clean_shutdown.is_some(), ..Recovery::UNKNOWN };
     let now = environment.clock.now();
     let disk = environment.disk.clone();
-    let (log, report) = Log::open(disk.clone(), dir.clone(), LogConfig::metadata(), recovery, now)?;
+    let properties = &config.properties;
+    let log_config = LogConfig {
+        segment_bytes: properties.number("metadata.log.segment.bytes").unsigned_abs(),
+        segment_ms: properties.number("metadata.log.segment.ms"),
+        ..LogConfig::metadata()
+    };
+    let (mut log, report) = Log::open(disk.clone(), dir.clone(), log_config, recovery, now)?;
     if report.truncated_bytes > 0 {
         tracing::warn!(bytes = report.truncated_bytes, "cut off a torn end of the metadata log");
     }
+    let snapshots = Snapshots::new(disk.clone(), &dir);
+    let (snapshot, image) = snapshots.load_latest(&mut log, now)?;
     let state_file = StateFile::new(disk, &dir);
     let state = state_file.load().map_err(StartError::QuorumState)?;
     let voters = VoterSet::new(config.voters.iter().map(|voter| Voter {
         key: ReplicaKey::new(voter.id, Uuid::ZERO),
         endpoint: Endpoint { host: voter.host.clone(), port: voter.port },
     }))?;
-    let properties = &config.properties;
     let quorum_config = QuorumConfig {
         fetch_timeout: properties.millis("controller.quorum.fetch.timeout.ms"),
         election_timeout: properties.millis("controller.quorum.election.timeout.ms"),
@@ -394,7 +414,7 @@ fn start_quorum(
     let wire = Arc::new(wire_context(config, directory));
     let peers = Peers::new(environment.network.clone(), wire, config.node_id, &voters, request_timeout);
     let identity = ReplicaKey::new(config.node_id, directory.id());
-    let quorum = Quorum::new(quorum_config, identity, voters, state, QuorumLog::new(log, None), seed);
+    let quorum = Quorum::new(quorum_config, identity, voters, state, QuorumLog::new(log, snapshot), seed);
     let settings = Settings {
         cluster_id: directory.meta.cluster_id.clone(),
         num_partitions: i32::try_from(properties.number("num.partitions")).unwrap_or(i32::MAX),
@@ -406,7 +426,16 @@ fn start_quorum(
     Ok(actor::start(Start {
         quorum,
         state_file,
-        image: MetadataImage::default(),
+        image,
+        snapshots,
+        snapshot_policy: SnapshotPolicy {
+            bytes_between: properties
+                .number("metadata.log.max.record.bytes.between.snapshots")
+                .unsigned_abs(),
+            interval: properties.millis("metadata.log.max.snapshot.interval.ms"),
+            retention_bytes: properties.number("metadata.max.retention.bytes"),
+            retention_ms: properties.number("metadata.max.retention.ms"),
+        },
         published,
         bootstrap: directory.bootstrap_records()?,
         settings,

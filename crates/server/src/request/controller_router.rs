@@ -2,9 +2,10 @@
 
 use super::answer::{Answer, serve};
 use crate::handlers::cluster::api_versions;
-use crate::handlers::quorum::{cluster, raft};
-use crate::quorum::QuorumHandle;
+use crate::handlers::quorum::{cluster, raft, snapshot};
+use crate::io_pool::IoPool;
 use crate::quorum::failure_detection::FailureDetection;
+use crate::quorum::{QuorumHandle, Snapshots};
 use bytes::Bytes;
 use ottla_controller::Controller;
 use ottla_controller::brokers::Predecessor;
@@ -33,6 +34,7 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::EndQuorumEpoch,
     ApiKey::DescribeQuorum,
     ApiKey::AlterPartition,
+    ApiKey::FetchSnapshot,
     ApiKey::DescribeCluster,
     ApiKey::BrokerRegistration,
     ApiKey::BrokerHeartbeat,
@@ -53,6 +55,10 @@ pub struct ControllerService {
     pub node_id: NodeId,
     /// Who is gone.
     pub detection: Arc<FailureDetection>,
+    /// The snapshots of the metadata log.
+    pub snapshots: Snapshots,
+    /// Where they are read.
+    pub io: IoPool,
 }
 
 impl ControllerService {
@@ -111,6 +117,9 @@ impl Service for ControllerService {
             ApiKey::BeginQuorumEpoch => raft::begin_quorum_epoch(&self.quorum, &self.wire, &header, input),
             ApiKey::EndQuorumEpoch => raft::end_quorum_epoch(&self.quorum, &self.wire, &header, input),
             ApiKey::Fetch => raft::fetch(&self.quorum, &self.wire, &header, input),
+            ApiKey::FetchSnapshot => serve(&header, input, |r| {
+                snapshot::fetch_snapshot(&self.quorum, &self.snapshots, &self.io, &self.wire, r)
+            }),
             ApiKey::DescribeQuorum => {
                 serve(&header, input, |r| cluster::describe_quorum(&self.quorum, &self.image, r))
             }
