@@ -45,24 +45,24 @@ pub struct Victim {
     pub followed: Vec<i32>,
 }
 
-/// Chooses a node for a fault: among those that may be, the one that leads most.
-pub fn choose(cluster: &Cluster, topic: &str, group: &str, kind: Kind) -> Victim {
+/// Chooses a node for a fault: among those that may be, the one that leads most. `None` when none of those leads.
+pub fn choose(cluster: &Cluster, topic: &str, group: &str, kind: Kind) -> Option<Victim> {
     let leaders = topology::leaders(cluster, topic);
     let controller = topology::controller(cluster);
     let node = match kind {
         Kind::Controller => controller,
         Kind::Coordinator => topology::coordinator(cluster, group),
-        Kind::Leader | Kind::Stop => busiest(&leaders, controller),
+        Kind::Leader | Kind::Stop => busiest(&leaders, controller)?,
     };
-    let (led, followed) = leaders.keys().partition(|partition| leaders[partition] == node);
-    Victim { node, led, followed }
+    let (led, followed): (Vec<i32>, Vec<i32>) = leaders.keys().partition(|at| leaders[at] == node);
+    let must_lead = kind == Kind::Controller;
+    (!must_lead || !led.is_empty()).then_some(Victim { node, led, followed })
 }
 
-fn busiest(leaders: &BTreeMap<i32, usize>, but: usize) -> usize {
+fn busiest(leaders: &BTreeMap<i32, usize>, but: usize) -> Option<usize> {
     let mut led: BTreeMap<usize, usize> = BTreeMap::new();
     for &leader in leaders.values().filter(|&&leader| leader != but) {
         *led.entry(leader).or_default() += 1;
     }
-    let most = led.into_iter().max_by_key(|&(_, count)| count);
-    most.expect("three nodes share the leaderships").0
+    led.into_iter().max_by_key(|&(_, count)| count).map(|(node, _)| node)
 }

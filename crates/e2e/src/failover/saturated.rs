@@ -57,7 +57,7 @@ pub fn saturate(client: Client, how_long: Duration, directory: &Path) -> Report 
     let place = Place { bootstrap: &bootstrap, topic: TOPIC, directory };
     let mut producer = Driver::produce(client, &place, PARTITIONS, INTERVAL_MS);
     await_acknowledgements(&mut producer);
-    let terms = |cluster: &Cluster| said(cluster, "became the active controller").len();
+    let terms = |cluster: &Cluster| said(cluster, ": active controller ").len();
     let before = terms(&cluster);
     let begun = now();
     let until = begun + i64::try_from(how_long.as_micros()).expect("not for ever");

@@ -106,6 +106,7 @@ impl Service for ControllerService {
                 &image,
                 &self.wire.cluster_id,
                 self.node_id,
+                |software| self.detection.introduced(connection.id, software),
             );
         }
         if !key.is_valid(version) {
@@ -135,6 +136,7 @@ impl Service for ControllerService {
                         let registered = controller.image().cluster.broker(id).map(|broker| broker.epoch);
                         let predecessor =
                             registered.map_or(Predecessor::Gone, |epoch| detection.predecessor(id, epoch));
+                        controller.set_newcomers(detection.newcomers());
                         controller.handle_broker_registration(&request, predecessor)
                     }
                 },
@@ -143,8 +145,14 @@ impl Service for ControllerService {
             ApiKey::BrokerHeartbeat => self.decide(
                 &header,
                 input,
-                |controller, request: m::BrokerHeartbeatRequest, _| {
-                    controller.handle_broker_heartbeat(&request)
+                {
+                    let detection = self.detection.clone();
+                    move |controller, request: m::BrokerHeartbeatRequest, _| {
+                        if request.want_shut_down {
+                            controller.set_newcomers(detection.newcomers());
+                        }
+                        controller.handle_broker_heartbeat(&request)
+                    }
                 },
                 |request| {
                     let broker = NodeId(request.broker_id);
