@@ -298,11 +298,13 @@ impl Node {
         let stopping = async {
             if let Some(parts) = self.broker {
                 let begun = tokio::time::Instant::now();
-                parts.leaving.send_replace(true);
+                // Without it the broker just goes, and is missed as one that died.
+                let is_controlled = self.config.properties.switch("controlled.shutdown.enable");
+                parts.leaving.send_replace(is_controlled);
                 let mut standing = parts.standing.clone();
                 let released = wait_for(&mut standing, |standing| *standing == Standing::Released);
                 let released = async {
-                    if tokio::time::timeout(RELEASE_PATIENCE, released).await.is_err() {
+                    if is_controlled && tokio::time::timeout(RELEASE_PATIENCE, released).await.is_err() {
                         tracing::warn!("the controller did not release this broker; it stops all the same");
                     }
                 };
@@ -550,10 +552,13 @@ async fn housekeeping(broker: Arc<Broker>, io: IoPool) {
     let mut high_watermarks =
         tokio::time::interval(properties.millis("replica.high.watermark.checkpoint.interval.ms"));
     let mut logs = tokio::time::interval(properties.millis("log.flush.offset.checkpoint.interval.ms"));
+    let mut starts =
+        tokio::time::interval(properties.millis("log.flush.start.offset.checkpoint.interval.ms"));
     let mut retention = tokio::time::interval(properties.millis("log.retention.check.interval.ms"));
     // The first tick of each comes at once, and there is nothing to do yet.
     high_watermarks.tick().await;
     logs.tick().await;
+    starts.tick().await;
     retention.tick().await;
     loop {
         let replicas = broker.replicas.clone();
@@ -561,6 +566,7 @@ async fn housekeeping(broker: Arc<Broker>, io: IoPool) {
             biased;
             _ = high_watermarks.tick() => Box::new(move || replicas.checkpoint_high_watermarks()),
             _ = logs.tick() => Box::new(move || replicas.checkpoint_logs()),
+            _ = starts.tick() => Box::new(move || replicas.checkpoint_log_starts()),
             _ = retention.tick() => Box::new(move || replicas.handle_retention()),
         };
         if io.run(job).await.is_err() {

@@ -142,8 +142,6 @@ pub const SETTINGS: &[Setting] = &[
     setting("replica.lag.time.max.ms", Kind::Number(1, INT), Some("30000"),
         "How long a follower may lag before it leaves the in-sync set."),
     setting("socket.request.max.bytes", Kind::Number(1, INT), Some("104857600"), "The largest request."),
-    setting("transaction.state.log.num.partitions", Kind::Number(1, INT), Some("50"),
-        "How many partitions the topic of transactions would have."),
 ];
 
 /// Settings that ask how Kafka does something, not what it does. Accepted, so that an existing file
@@ -192,6 +190,7 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "socket.receive.buffer.bytes",
     "socket.send.buffer.bytes",
     "transaction.state.log.min.isr",
+    "transaction.state.log.num.partitions",
     "transaction.state.log.replication.factor",
 ];
 

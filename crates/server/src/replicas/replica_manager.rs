@@ -287,7 +287,14 @@ impl ReplicaManager {
                 return;
             }
         }
-        if let Err(error) = self.current().write_logs(&self.options.directory) {
+        if let Err(error) = self.current().write_recovery_points(&self.options.directory) {
+            self.handle_storage_error(&error);
+        }
+    }
+
+    /// Writes down where every log begins.
+    pub fn checkpoint_log_starts(&self) {
+        if let Err(error) = self.current().write_log_starts(&self.options.directory) {
             self.handle_storage_error(&error);
         }
     }
@@ -314,6 +321,7 @@ impl ReplicaManager {
     /// When the disk refuses; the next start then looks.
     pub fn close(&self, epoch: ottla_types::BrokerEpoch) -> Result<(), StorageError> {
         self.checkpoint_logs();
+        self.checkpoint_log_starts();
         self.checkpoint_high_watermarks();
         let replicas: Vec<Arc<Replica>> = self.replicas.write().drain().map(|(_, replica)| replica).collect();
         for replica in replicas {
