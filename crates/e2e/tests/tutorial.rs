@@ -62,13 +62,20 @@ impl Desk {
 
 /// The story, on a cluster of so many brokers, with each of `victims` in turn the node that is killed.
 fn play(brokers: usize, victims: &[usize]) {
+    // Two brokers have a third node, which keeps the quorum. Nothing is asked of brokers as long as there is no topic.
+    let nodes = if brokers == 2 { 3 } else { brokers };
+    let can_lose = (nodes - 1) / 2;
     let desk = Desk::new();
     let mut cluster = desk.terminal();
     cluster.starts(&format!("ottla up --brokers {brokers}"));
-    cluster.sees("the commands to go on with", |text| text.contains("ottla kill 2").then_some(()));
+    tells(
+        &cluster,
+        &format!(" HEALTHY  {nodes}/{nodes} nodes, quorum {nodes}/{nodes}, can lose: {can_lose}"),
+    );
     let mut shell = desk.terminal_of_the_cluster();
 
     create_the_topic(&mut shell, brokers);
+    tells(&cluster, "topic failsafe-test-topic: 8 partitions x");
     let [first, second, third] =
         everyone_sees_everything([0; 3].map(|_| desk.terminal_of_the_cluster()), &desk);
 
@@ -76,6 +83,7 @@ fn play(brokers: usize, victims: &[usize]) {
     let mut group = vec![first, second, third];
     group.iter_mut().for_each(|member| member.starts(SHARE));
     assert_eq!(shares(&group), [2, 3, 3]);
+    tells(&cluster, "group test-group stable: 3 + 3 + 2 partitions");
     producer.starts(PRODUCE);
     let mut sent = messages("message new", 1..=5);
     produce_from_now_on(&mut producer, &sent);
@@ -126,6 +134,10 @@ fn play(brokers: usize, victims: &[usize]) {
     }
     for &victim in victims {
         a_broker_is_killed_and_brought_back(&mut shell, &mut producer, &group, brokers, victim);
+        tells(&cluster, &format!("LOST node {victim} (pid "));
+        tells(&cluster, &format!("DEGRADED  {}/{nodes} nodes", nodes - 1));
+        let said = shell.runs("ottla status");
+        assert!(said.contains(&format!(" HEALTHY  {nodes}/{nodes} nodes")), "{said}");
     }
 
     // The messages that came while the group was as it was came once, whatever happened afterwards.
@@ -138,6 +150,11 @@ fn play(brokers: usize, victims: &[usize]) {
     group.iter_mut().for_each(Terminal::interrupts);
     cluster.interrupts();
     assert!(cluster.said().contains("stopped; start again with: ottla up"), "{}", cluster.said());
+}
+
+/// Waits until the supervisor has told something.
+fn tells(cluster: &Terminal, what: &str) {
+    cluster.sees(what, |text| text.contains(what).then_some(()));
 }
 
 fn create_the_topic(shell: &mut Terminal, brokers: usize) {
