@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -257,11 +258,23 @@ pub fn profile_directory() -> PathBuf {
     profile.expect("deps lies in target/<profile>").to_owned()
 }
 
-/// Ports that nobody listens on, until somebody else takes one.
+/// Ports that nobody listens on: below those that the system gives to outgoing connections, which would otherwise
+/// take one between a node's death and its return.
 fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port")).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("it is bound").port()).collect()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 18_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Tests in other processes begin elsewhere.
+    let start = std::process::id().wrapping_mul(61);
+    let candidates = std::iter::repeat_with(|| {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        u16::try_from(FIRST + start.wrapping_add(step) % COUNT).expect("a port")
+    });
+    // Nodes listen on both families.
+    let is_free = |port: &u16| {
+        TcpListener::bind(("127.0.0.1", *port)).is_ok() && TcpListener::bind(("::1", *port)).is_ok()
+    };
+    candidates.take(COUNT as usize).filter(is_free).take(count).collect()
 }
 
 fn run(command: &mut Command) {
