@@ -1,8 +1,11 @@
 //! `cargo xtask <command>`: what the project does to itself.
 
+mod clients;
 mod codegen;
 mod docs;
 mod documents;
+mod failover;
+mod fuzz;
 mod layers;
 mod oracle;
 mod steps;
@@ -16,6 +19,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
   codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
   docs [--check]     writes the documents that are made from the code, or checks that they are up to date
+  failover [OPTIONS] measures how long clients are kept waiting when nodes die; --help lists the options
+  fuzz [SECONDS [TARGET]]  runs the fuzz targets, 60 seconds each unless told otherwise
   layers             checks which crate may depend on which, and what the pure ones may name
   oracle [N [SEED]]  compares N random messages of each kind with Apache Kafka (needs java and mvn)
   tidy               checks file lengths, headers and documents";
@@ -30,6 +35,10 @@ fn main() -> Result<()> {
         ["codegen", "--check"] => codegen::check(),
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(),
+        ["failover", options @ ..] => failover::measure(options),
+        ["fuzz"] => fuzz::fuzz(fuzz::SECONDS, None),
+        ["fuzz", seconds] => fuzz::fuzz(seconds.parse()?, None),
+        ["fuzz", seconds, target] => fuzz::fuzz(seconds.parse()?, Some(target)),
         ["layers"] => layers::check(),
         ["oracle"] => oracle::compare(None, None),
         ["oracle", rounds] => oracle::compare(Some(rounds), None),

@@ -5,6 +5,7 @@
 //! [`eventually`] looks until what is expected is there, or too long has passed.
 
 pub mod cluster;
+pub mod failover;
 pub mod jars;
 pub mod kcat;
 pub mod machine;
