@@ -167,7 +167,9 @@ impl Client {
             match answer {
                 Ok(answer) => return Ok(answer),
                 Err(source) => {
-                    tracing::debug!(%address, error = %source, "broker not reached");
+                    tracing::warn!(
+                        "Connection to {address} could not be established ({source}). Node may not be available."
+                    );
                     last = ClientError::Unreachable { address: address.to_string(), source };
                 }
             }
@@ -203,17 +205,22 @@ impl Client {
     {
         let deadline = Instant::now() + limit;
         let mut backoff = Backoff::new(&self.inner.config);
-        let mut last = "no answer".to_owned();
+        let mut last = None;
+        let over = |last: Option<ClientError>| match last {
+            Some(ClientError::Unreachable { .. }) => ClientError::NoNode { what },
+            Some(error) => ClientError::TimedOut { what, after: limit, last: error.to_string() },
+            None => ClientError::TimedOut { what, after: limit, last: "no answer".to_owned() },
+        };
         loop {
             match tokio::time::timeout_at(deadline, attempt()).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(error)) if !error.is_retriable() => return Err(error),
-                Ok(Err(error)) => last = error.to_string(),
-                Err(_) => return Err(ClientError::TimedOut { what, after: limit, last }),
+                Ok(Err(error)) => last = Some(error),
+                Err(_) => return Err(over(last)),
             }
             let pause = backoff.next();
             if Instant::now() + pause >= deadline {
-                return Err(ClientError::TimedOut { what, after: limit, last });
+                return Err(over(last));
             }
             tokio::time::sleep(pause).await;
         }

@@ -49,6 +49,12 @@ pub enum ClientError {
         /// What is wrong.
         source: CorruptBatch,
     },
+    /// Nobody could be reached for as long as the call may take. The words are those of Kafka's administrators.
+    #[error("Timed out waiting for a node assignment. Call: {what}")]
+    NoNode {
+        /// What was to be done.
+        what: &'static str,
+    },
     /// The client is closed.
     #[error("the client is closed")]
     Closed,
@@ -87,6 +93,7 @@ impl ClientError {
                 !matches!(source, CallError::Unsupported { .. } | CallError::Malformed(_))
             }
             ClientError::TimedOut { .. }
+            | ClientError::NoNode { .. }
             | ClientError::Incomplete(_)
             | ClientError::Corrupt { .. }
             | ClientError::Closed => false,

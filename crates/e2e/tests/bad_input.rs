@@ -100,3 +100,104 @@ fn a_node_that_is_not_formatted_says_how_to_format_it() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("is not formatted; run: ottla format -t CLUSTER_ID -c FILE.properties"), "{said}");
 }
+
+/// A small file system, for as long as it is not dropped.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    /// One of a few megabytes; `None` for who may not mount.
+    fn mount(at: &std::path::Path) -> Option<SmallDisk> {
+        fs::create_dir(at).expect("a directory for the test");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(at).output();
+        mount.is_ok_and(|output| output.status.success()).then(|| SmallDisk(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Whoever still writes there is being ended.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_records_until_there_is_room() {
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    let Some(disk) = SmallDisk::mount(&directory.path().join("disk")) else {
+        println!("skipped: only root may mount a small file system");
+        return;
+    };
+    // Something else takes room first, and gives it back later.
+    let ballast = disk.0.join("ballast");
+    fs::write(&ballast, vec![0; 4 << 20]).expect("there is room");
+    // Of two settings with one name the later holds.
+    let cluster = Cluster::start(1, &format!("log.dirs={}", disk.0.join("data").display()));
+    kcat::produce(&cluster, "t", "kept\n");
+
+    let large: String = (0..4000).map(|n| format!("{n:01000}\n")).collect();
+    let arguments = ["-P", "-t", "t", "-X", "acks=all", "-X", "message.timeout.ms=2000"];
+    let output = kcat::try_run(&cluster, &arguments, &large);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Delivery failed"), "{said}");
+    let log = fs::read_to_string(cluster.directory().join("1/server.log")).expect("a log");
+    assert!(log.contains("records are refused until there is room"), "{log}");
+
+    fs::remove_file(ballast).expect("it is ours");
+    kcat::produce(&cluster, "t", "once there was room\n");
+    let records = kcat::consume_all(&cluster, "t");
+    for expected in ["kept", "once there was room"] {
+        assert_eq!(records.iter().filter(|record| *record == expected).count(), 1, "{expected}");
+    }
+}
+
+#[test]
+fn names_that_kafka_refuses_are_refused_in_its_words() {
+    let cluster = Cluster::start(1, "");
+    let bootstrap = cluster.bootstrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(cluster::binary());
+        let output =
+            command.args(arguments).args(["--bootstrap-server", &bootstrap]).output().expect("built");
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+
+    for (topic, expected) in [
+        ("a b", "contains one or more characters other than ASCII alphanumerics"),
+        ("..", "Topic name is invalid: '.' or '..' is not allowed"),
+    ] {
+        let said = run(&["kafka-topics", "--create", "--topic", topic]);
+        assert!(said.contains(expected), "{topic}: {said}");
+    }
+    let said = run(&["kafka-topics", "--create", "--topic", "t", "--replication-factor", "2"]);
+    assert!(said.contains("Unable to replicate the partition 2 time(s)"), "{said}");
+    assert!(said.contains("only 1 broker(s) are registered"), "{said}");
+    kcat::produce(&cluster, "t", "served\n");
+}
+
+#[test]
+fn a_second_node_with_the_same_directory_or_ports_is_told_so() {
+    let cluster = Cluster::start(1, "");
+    let file = cluster.directory().join("1/server.properties");
+
+    let output = Command::new(cluster::binary()).arg("server").arg(&file).output().expect("it is built");
+
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    let data = cluster.nodes()[0].data();
+    assert!(said.contains(data.to_str().expect("text")), "names the directory: {said}");
+    kcat::produce(&cluster, "t", "served\n");
+}
+
+#[test]
+fn a_directory_of_another_node_is_not_taken() {
+    let mut cluster = Cluster::start(1, "");
+    kcat::produce(&cluster, "t", "kept\n");
+    cluster.node(1).stop();
+    let file = cluster.directory().join("1/server.properties");
+    let text = fs::read_to_string(&file).expect("its file");
+    fs::write(&file, text.replace("node.id=1\n", "node.id=2\n").replace("=1@", "=2@")).expect("its file");
+    let output = Command::new(cluster::binary()).arg("server").arg(&file).output().expect("it is built");
+    assert!(!output.status.success(), "another node's directory");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("node.id"), "{output:?}");
+}

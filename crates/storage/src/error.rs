@@ -26,6 +26,18 @@ pub enum StorageError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no room for it. Nothing was written, and the log goes on once there is room.
+    #[error("no room for {bytes} bytes in {}, where {usable} are free and {reserve} are kept", path.display())]
+    Full {
+        /// The log's directory.
+        path: PathBuf,
+        /// What was to be written.
+        bytes: u64,
+        /// What the file system has left.
+        usable: u64,
+        /// What must be left for what a node cannot do without.
+        reserve: u64,
+    },
     /// An earlier operation on this log failed: what is on disk is not known.
     #[error("{} failed earlier and is closed to changes", path.display())]
     Failed {
@@ -44,6 +56,7 @@ impl StorageError {
         match self {
             StorageError::Io { path, .. }
             | StorageError::Invalid { path, .. }
+            | StorageError::Full { path, .. }
             | StorageError::Failed { path } => path,
         }
     }

@@ -13,6 +13,9 @@ use ottla_types::{FileRegion, LeaderEpoch, Offset, ReadAt, Timestamp};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Room on a disk that records may not take: for the metadata log, indexes, checkpoints and new segments.
+pub(crate) const DISK_RESERVE_BYTES: u64 = 1 << 20;
+
 /// Disk space is set aside in steps as large as the segment is already, within these bounds: a quiet
 /// partition reserves nothing, a busy one stays contiguous.
 const PREALLOCATE_BYTES_MIN: u64 = 1 << 20;
@@ -242,6 +245,11 @@ impl Segment {
         Ok(())
     }
 
+    /// Returns whether so many bytes were taken on the disk beforehand.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        self.size >= PREALLOCATE_BYTES_MIN && self.size + bytes <= self.preallocated
+    }
+
     fn preallocate(&mut self, bytes: u64) -> Result<(), StorageError> {
         let needed = self.size + bytes;
         if self.size < PREALLOCATE_BYTES_MIN || needed <= self.preallocated {
@@ -249,7 +257,9 @@ impl Segment {
         }
         let step = self.size.clamp(PREALLOCATE_BYTES_MIN, PREALLOCATE_BYTES_MAX).max(bytes);
         // No room for the step does not mean no room for the batch.
-        if self.file.preallocate(self.size, step).is_ok() {
+        let dir = crate::disk::parent(&self.path);
+        let usable = self.disk.space(dir).map_or(0, |space| space.usable_bytes);
+        if usable > step + DISK_RESERVE_BYTES && self.file.preallocate(self.size, step).is_ok() {
             self.preallocated = self.size + step;
         } else {
             self.preallocated = needed;

@@ -74,7 +74,19 @@ fn find(name: &str) -> Option<Found> {
     TOOLS.iter().find(|(tool, _)| tool.name == name)
 }
 
+/// What a tool's client warns of goes to standard error, as with Kafka's tools.
+fn warn_on_stderr() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
 fn run((tool, run): Found, arguments: impl Iterator<Item = String>) -> ExitCode {
+    warn_on_stderr();
     let arguments: Vec<String> = arguments.collect();
     let done = match options::parse(tool, &arguments) {
         Ok(parsed) if parsed.has("help") => Err(Failure::Usage(tool.purpose.to_owned())),

@@ -83,6 +83,8 @@ pub struct ReplicaManager {
     following: Notify,
     /// Set when the log directory failed: nothing is served any more.
     offline: AtomicBool,
+    /// Set while the disk has no room for records.
+    full: AtomicBool,
     failed: Notify,
     /// Set while this broker may not lead.
     cut_off: AtomicBool,
@@ -104,6 +106,7 @@ impl ReplicaManager {
             random,
             following: Notify::new(),
             offline: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             failed: Notify::new(),
             cut_off: AtomicBool::new(false),
         })
@@ -170,12 +173,25 @@ impl ReplicaManager {
         }
     }
 
-    /// Takes the log directory offline when its disk has failed.
+    /// Takes the log directory offline when its disk has failed. One that is full has not.
     pub fn handle_storage_error(&self, error: &StorageError) {
+        if matches!(error, StorageError::Full { .. }) {
+            if !self.full.swap(true, Ordering::AcqRel) {
+                tracing::warn!(%error, "records are refused until there is room");
+            }
+            return;
+        }
         if !self.offline.swap(true, Ordering::AcqRel) {
             tracing::error!(%error, directory = %self.options.directory.path().display(), "log directory failed");
             self.failed.notify_waiters();
             self.failed.notify_one();
+        }
+    }
+
+    /// Takes note of records that were appended.
+    pub fn handle_appended(&self) {
+        if self.full.load(Ordering::Relaxed) && self.full.swap(false, Ordering::AcqRel) {
+            tracing::info!("there is room for records again");
         }
     }
 

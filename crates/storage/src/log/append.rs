@@ -1,7 +1,8 @@
 //! Appending, as the leader and as a follower.
 
 use super::Log;
-use crate::error::{AppendError, StorageError};
+use crate::error::{AppendError, IoContext, StorageError};
+use crate::segment::DISK_RESERVE_BYTES;
 use ottla_records::{BatchHeader, BatchView, EndTxnMarker, Origin, ValidBatch, batches, validate};
 use ottla_types::{LeaderEpoch, Now, Offset, Timestamp};
 
@@ -88,6 +89,7 @@ impl Log {
         let log_append_time = batch.log_append_time();
         let base_offset = self.log_end;
         let bytes = batch.assign(base_offset, leader_epoch);
+        self.check_room(size as u64)?;
         let rolled = self.guarded(|log| log.append_run(bytes, now))?;
         Ok(AppendInfo { log_append_time, ..self.appended(base_offset, rolled, size) })
     }
@@ -111,6 +113,7 @@ impl Log {
         let Some(first) = batches(accepted).next().transpose()? else {
             return Ok(self.appended(self.log_end, false, 0));
         };
+        self.check_room(accepted.len() as u64)?;
         let rolled = self.guarded(|log| log.append_run(accepted, now))?;
         Ok(self.appended(first.header().base_offset, rolled, accepted.len()))
     }
@@ -125,6 +128,20 @@ impl Log {
             rolled,
             bytes,
         }
+    }
+
+    /// Refuses records that would take what the node itself needs: a write that fails half-way leaves a log of which
+    /// nobody knows what it holds. The metadata log, which keeps no producers, may use the reserve.
+    fn check_room(&self, bytes: u64) -> Result<(), StorageError> {
+        if !self.config.producer_state || self.active().has_room(bytes) {
+            return Ok(());
+        }
+        let usable = self.disk.space(&self.dir).at("measure", &self.dir)?.usable_bytes;
+        if usable < bytes.saturating_add(DISK_RESERVE_BYTES) {
+            let path = self.dir.clone();
+            return Err(StorageError::Full { path, bytes, usable, reserve: DISK_RESERVE_BYTES });
+        }
+        Ok(())
     }
 
     /// The part of `bytes` that a follower accepts, every batch of it checked.

@@ -207,7 +207,10 @@ fn append(
     drop(partition);
     broker.replicas.carry_out(effects);
     match appended {
-        Ok(info) => Ok(Appended { info, wait: wait.map(|(id, outcome)| (replica.clone(), id, outcome)) }),
+        Ok(info) => {
+            broker.replicas.handle_appended();
+            Ok(Appended { info, wait: wait.map(|(id, outcome)| (replica.clone(), id, outcome)) })
+        }
         Err(AppendError::Log(LogAppendError::Invalid(error))) => Err(invalid(&error)),
         Err(error) => {
             if let AppendError::Log(LogAppendError::Storage(error)) = &error {
