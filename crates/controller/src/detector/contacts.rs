@@ -65,6 +65,11 @@ impl Contacts {
         self.first = (self.first + stall).min(self.heard_at);
     }
 
+    /// Until `now` it was we who owed an answer: that is no silence, and no gap of its own.
+    pub(super) fn owed_answer(&mut self, now: Monotonic) {
+        self.heard_at = self.heard_at.max(now);
+    }
+
     /// The last sign of life, moved forward by this node's own stalls.
     pub fn heard_at(&self) -> Monotonic {
         self.heard_at
@@ -172,6 +177,16 @@ mod tests {
         contacts.record(at(5012));
 
         assert_eq!(contacts.silence_allowed(SESSION, false), SESSION);
+    }
+
+    #[test]
+    fn an_answer_that_we_owe_is_no_gap_of_theirs() {
+        let mut contacts = heard([0, 200, 400]);
+
+        contacts.owed_answer(at(2000));
+        contacts.record(at(2200));
+
+        assert_eq!(contacts.longest_gap(), Some(Duration::from_millis(200)));
     }
 
     #[test]

@@ -141,6 +141,14 @@ impl Detector {
         }
     }
 
+    /// A heartbeat of that incarnation is not answered yet, or is answered now. Brokers send the next only then, and a
+    /// quorum that cannot commit answers nobody: without this every broker would be silent at once.
+    pub fn handle_unanswered(&mut self, broker: NodeId, epoch: BrokerEpoch, now: Monotonic) {
+        if let Some(watched) = self.brokers.get_mut(&broker).filter(|watched| watched.epoch == epoch) {
+            watched.contacts.owed_answer(now);
+        }
+    }
+
     /// A dial ended. Outcomes of dials that the detector no longer waits for are ignored.
     pub fn handle_probe_result(
         &mut self,

@@ -313,6 +313,22 @@ fn a_frozen_broker_is_silent_though_its_kernel_accepts() {
 }
 
 #[test]
+fn who_waits_for_our_answer_is_not_silent() {
+    let mut bench = Bench::new(3);
+    for _ in 0..10 {
+        bench.heartbeats([2, 3], 2, 200);
+        let now = bench.now;
+        bench.detector.handle_unanswered(NodeId(1), BrokerEpoch(10), now);
+        bench.detector.handle_unanswered(NodeId(2), BrokerEpoch(9), now);
+    }
+    assert_eq!(bench.fenced, []);
+
+    bench.heartbeats([2, 3], 6, 200);
+
+    assert_eq!(bench.rule(), "silent", "it was answered more than a second ago");
+}
+
+#[test]
 fn an_open_connection_keeps_a_broker_that_closed_another() {
     let mut bench = Bench::new(1);
     bench.contact_by(1, 10, 71);

@@ -3,6 +3,9 @@
 //!
 //! Epochs keep it from losing anything all the same; this keeps clients from waiting for it, and readers from being
 //! told old news.
+//!
+//! A controller that cannot commit answers no heartbeats, and deposes nobody either: as long as this node hears of the
+//! quorum's leader, by its own fetches, it is not cut off.
 
 use super::Broker;
 use ottla_controller::detector::Contacts;
@@ -44,7 +47,11 @@ pub async fn run(broker: Arc<Broker>, mut answered: watch::Receiver<Option<Monot
                     contacts.subtract_stall(stall, now);
                 }
                 let silence = now - contacts.heard_at();
-                if !broker.is_cut_off() && silence > contacts.silence_allowed(session_timeout, true) {
+                let has_leader = broker.controller.leadership().borrow().leader.is_some();
+                if !broker.is_cut_off()
+                    && !has_leader
+                    && silence > contacts.silence_allowed(session_timeout, true)
+                {
                     tracing::warn!(
                         ?silence,
                         "the controller does not answer: nothing is served until it does"

@@ -39,6 +39,8 @@ pub struct FailureDetection {
     detector: Mutex<(Detector, Vec<DetectorEffect>)>,
     ours: Mutex<OttlaBrokers>,
     returns: Mutex<Returns>,
+    /// How many heartbeats of each incarnation wait for their answers.
+    unanswered: Mutex<BTreeMap<(NodeId, BrokerEpoch), usize>>,
     clock: Clock,
     wake: Notify,
 }
@@ -50,6 +52,7 @@ impl FailureDetection {
             detector: Mutex::new((Detector::new(session_timeout), Vec::new())),
             ours: Mutex::default(),
             returns: Mutex::default(),
+            unanswered: Mutex::default(),
             clock,
             wake: Notify::new(),
         }
@@ -61,6 +64,22 @@ impl FailureDetection {
         self.detector.lock().0.handle_contact(broker, epoch, ConnectionRef(connection.0), now);
         if self.ours.lock().heard(broker, epoch, connection) {
             self.wake.notify_one();
+        }
+    }
+
+    /// A heartbeat waits for its answer until what is returned is dropped.
+    pub fn unanswered(self: &Arc<Self>, broker: NodeId, epoch: BrokerEpoch) -> Unanswered {
+        *self.unanswered.lock().entry((broker, epoch)).or_default() += 1;
+        Unanswered { detection: self.clone(), incarnation: (broker, epoch) }
+    }
+
+    /// Tells the detector, before it judges, whose heartbeats it is that wait.
+    fn excuse_unanswered(&self) {
+        let waiting: Vec<(NodeId, BrokerEpoch)> = self.unanswered.lock().keys().copied().collect();
+        let now = self.clock.monotonic();
+        let mut guard = self.detector.lock();
+        for (broker, epoch) in waiting {
+            guard.0.handle_unanswered(broker, epoch, now);
         }
     }
 
@@ -95,6 +114,27 @@ impl FailureDetection {
     /// What is known of the process registered under an id, for one that wants to take its place.
     pub fn predecessor(&self, broker: NodeId, epoch: BrokerEpoch) -> Predecessor {
         self.detector.lock().0.predecessor(broker, epoch, self.clock.monotonic())
+    }
+}
+
+/// A heartbeat under way.
+pub struct Unanswered {
+    detection: Arc<FailureDetection>,
+    incarnation: (NodeId, BrokerEpoch),
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let mut waiting = self.detection.unanswered.lock();
+        let count = waiting.get_mut(&self.incarnation).expect("counted when it was made");
+        *count -= 1;
+        if *count == 0 {
+            waiting.remove(&self.incarnation);
+        }
+        drop(waiting);
+        let (broker, epoch) = self.incarnation;
+        let now = self.detection.clock.monotonic();
+        self.detection.detector.lock().0.handle_unanswered(broker, epoch, now);
     }
 }
 
@@ -206,6 +246,7 @@ impl Driver {
                     return;
                 },
                 () = clock.sleep_until(deadline) => {
+                    self.detection.excuse_unanswered();
                     self.handle(|detector, now, effects| detector.handle_timeout(now, effects));
                 }
             }

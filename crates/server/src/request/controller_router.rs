@@ -142,24 +142,26 @@ impl Service for ControllerService {
                 },
                 |_| m::BrokerRegistrationResponse { error_code: NOT_CONTROLLER, ..Default::default() },
             ),
-            ApiKey::BrokerHeartbeat => self.decide(
-                &header,
-                input,
-                {
-                    let detection = self.detection.clone();
-                    move |controller, request: m::BrokerHeartbeatRequest, _| {
+            ApiKey::BrokerHeartbeat => serve(&header, input, |request: m::BrokerHeartbeatRequest| {
+                let (broker, epoch) = (NodeId(request.broker_id), BrokerEpoch(request.broker_epoch));
+                self.detection.contact(broker, epoch, connection.id);
+                let (quorum, detection) = (self.quorum.clone(), self.detection.clone());
+                let unanswered = detection.unanswered(broker, epoch);
+                Answer::later(async move {
+                    let answer = quorum.decide(move |controller, _| {
                         if request.want_shut_down {
                             controller.set_newcomers(detection.newcomers());
                         }
                         controller.handle_broker_heartbeat(&request)
-                    }
-                },
-                |request| {
-                    let broker = NodeId(request.broker_id);
-                    self.detection.contact(broker, BrokerEpoch(request.broker_epoch), connection.id);
-                    m::BrokerHeartbeatResponse { error_code: NOT_CONTROLLER, ..Default::default() }
-                },
-            ),
+                    });
+                    let answer = answer.await;
+                    drop(unanswered);
+                    answer.unwrap_or(m::BrokerHeartbeatResponse {
+                        error_code: NOT_CONTROLLER,
+                        ..Default::default()
+                    })
+                })
+            }),
             ApiKey::ControllerRegistration => self.decide(
                 &header,
                 input,
