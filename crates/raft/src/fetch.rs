@@ -139,10 +139,10 @@ impl<L: ReplicatedLog> Quorum<L> {
         if is_voter { self.advance_high_watermark(effects) } else { Ok(()) }
     }
 
-    /// At most one fetch of each replica waits, of a reader that is no replica none.
+    /// At most one fetch of each replica waits, and of readers that are no replicas as many as there is room for.
     fn may_park(&self, request: &FetchRequest) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        !request.max_wait.is_zero() && request.replica.id.is_some() && leader.parked.len() < OBSERVERS_MAX
+        !request.max_wait.is_zero() && leader.parked.len() < OBSERVERS_MAX
     }
 
     fn park(&mut self, id: RequestId, request: FetchRequest, now: Now) {
@@ -254,6 +254,21 @@ mod tests {
         assert_eq!(leader.answers(), []);
         leader.pass(Duration::from_millis(150));
         assert_eq!(leader.answers().len(), 2, "both have waited long enough");
+    }
+
+    /// People's tools follow the log so; answered at once they would ask again at once.
+    #[test]
+    fn readers_that_are_no_replicas_wait_too_each_for_itself() {
+        let mut leader = Fixture::leader();
+        let end = leader.quorum.log().end().offset;
+        let reader = || FetchRequest { high_watermark: Offset::MAX, ..fetch_from(-1, end, E1) };
+        leader.answer_to(reader());
+        leader.answer_to(reader());
+        assert_eq!(leader.answers(), []);
+
+        leader.append(1);
+
+        assert_eq!(leader.answers().len(), 2);
     }
 
     #[test]
