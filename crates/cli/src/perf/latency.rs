@@ -2,7 +2,7 @@
 
 use super::cluster::{self, Led, Target};
 use super::connection::{self, Encoded};
-use super::load::{self, Batches, PRODUCE_VERSION};
+use super::load::{self, Batches, Outcome, PRODUCE_VERSION};
 use super::processes::Brokers;
 use super::report::Report;
 use anyhow::{Result, bail};
@@ -103,8 +103,11 @@ async fn measure(
     });
     let mut latencies = Vec::new();
     while let Some(due) = due_times.recv().await {
-        load::check(&receiver.receive::<ProduceRequest>(PRODUCE_VERSION).await?)?;
+        let outcome = load::outcome(&receiver.receive::<ProduceRequest>(PRODUCE_VERSION).await?)?;
         if due >= from {
+            if outcome != Outcome::Acknowledged {
+                bail!("the topic's partitions are not led where they were; measure again");
+            }
             latencies.push((clock.monotonic() - due).as_micros() as u64);
         }
     }

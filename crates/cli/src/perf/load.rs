@@ -72,15 +72,29 @@ pub(crate) fn request(topic: &str, partition: i32, acks: i16, values: &[&[u8]]) 
     Encoded::new(&request, PRODUCE_VERSION)
 }
 
-/// Refuses to measure what went wrong.
-pub(crate) fn check(response: &ProduceResponse) -> Result<()> {
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Acknowledged,
+    /// The broker has yet to hear of the partition, which is new. Kafka's clients send again then.
+    TooEarly,
+}
+
+/// Looks at an answer.
+///
+/// # Errors
+/// When the batch was refused for good: what went wrong is not to be measured.
+pub(crate) fn outcome(response: &ProduceResponse) -> Result<Outcome> {
     for topic in &response.responses {
         for partition in &topic.partition_responses {
-            let error = ErrorCode::from(partition.error_code);
-            if error != ErrorCode::None {
-                bail!("{}-{}: {}", topic.name, partition.index, error.name());
+            match ErrorCode::from(partition.error_code) {
+                ErrorCode::None => {}
+                ErrorCode::UnknownTopicOrPartition | ErrorCode::NotLeaderOrFollower => {
+                    return Ok(Outcome::TooEarly);
+                }
+                error => bail!("{}-{}: {}", topic.name, partition.index, error.name()),
             }
         }
     }
-    Ok(())
+    Ok(Outcome::Acknowledged)
 }

@@ -2,7 +2,7 @@
 
 use super::cluster::{self, Led, Target};
 use super::connection::{self, Encoded};
-use super::load::{self, Batches, PRODUCE_VERSION};
+use super::load::{self, Batches, Outcome, PRODUCE_VERSION};
 use super::processes::Brokers;
 use super::report::Report;
 use anyhow::{Result, bail};
@@ -128,8 +128,13 @@ async fn produce(
             next = (next + 1) % requests.len();
             under_way += 1;
         }
-        load::check(&receiver.receive::<ProduceRequest>(PRODUCE_VERSION).await?)?;
+        let answer = receiver.receive::<ProduceRequest>(PRODUCE_VERSION).await?;
         under_way -= 1;
-        acknowledged.fetch_add(1, Ordering::Relaxed);
+        match load::outcome(&answer)? {
+            Outcome::Acknowledged => {
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Outcome::TooEarly => tokio::time::sleep(LOOK_PERIOD).await,
+        }
     }
 }

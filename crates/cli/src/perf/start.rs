@@ -2,7 +2,7 @@
 
 use super::cluster::Target;
 use super::connection;
-use super::load::{self, PRODUCE_VERSION};
+use super::load::{self, Outcome, PRODUCE_VERSION};
 use super::report::Report;
 use anyhow::{Context, Result, bail};
 use ottla_client::client::Topics;
@@ -69,5 +69,8 @@ async fn attempt(target: &Target) -> Result<()> {
         .context("partition 0 has no leader")?;
     let (mut sender, mut receiver) = connection::connect(address).await?;
     sender.send(&mut load::request(&target.topic, 0, -1, &[b"first"])?).await?;
-    load::check(&receiver.receive::<ProduceRequest>(PRODUCE_VERSION).await?)
+    match load::outcome(&receiver.receive::<ProduceRequest>(PRODUCE_VERSION).await?)? {
+        Outcome::Acknowledged => Ok(()),
+        Outcome::TooEarly => bail!("partition 0 is not led where it is said to be"),
+    }
 }
