@@ -1,7 +1,7 @@
 //! What one replica does, event by event; whole partitions are in `simulation.rs`.
 
 use crate::{Assignment, Effects, IsrChange, Partition, Peer, Role, Settings};
-use ottla_storage::{Log, LogConfig, Recovery, SimDisk};
+use ottla_storage::{AtLeast, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{
     BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Now, Offset, PartitionEpoch, Timestamp, TopicIdPartition,
     TopicPartition, Uuid,
@@ -57,6 +57,7 @@ fn fetch(partition: &mut Partition, node: i32) -> Option<IsrChange> {
             end,
             LeaderEpoch::NONE,
             1 << 20,
+            AtLeast::OneBatch,
             NOW.monotonic,
             &mut effects,
         )
