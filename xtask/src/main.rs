@@ -3,6 +3,7 @@
 mod codegen;
 mod docs;
 mod documents;
+mod figures;
 mod layers;
 mod oracle;
 mod steps;
@@ -16,6 +17,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
   codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
   docs [--check]     writes the documents that are made from the code, or checks that they are up to date
+  figures [options]  measures Ottla, beside another Kafka if one is named; --help says more
   layers             checks which crate may depend on which, and what the pure ones may name
   oracle [N [SEED]]  compares N random messages of each kind with Apache Kafka (needs java and mvn)
   tidy               checks file lengths, headers and documents";
@@ -30,6 +32,8 @@ fn main() -> Result<()> {
         ["codegen", "--check"] => codegen::check(),
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(),
+        ["figures", "--help"] => bail!("{}", figures::USAGE),
+        ["figures", rest @ ..] => figures::print(rest),
         ["layers"] => layers::check(),
         ["oracle"] => oracle::compare(None, None),
         ["oracle", rounds] => oracle::compare(Some(rounds), None),
