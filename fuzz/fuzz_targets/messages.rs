@@ -4,6 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use ottla_fuzz::bounded;
 use ottla_protocol::registry::{MESSAGES, RecodeError};
 
 fuzz_target!(|data: &[u8]| {
@@ -11,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     let entry = &MESSAGES[usize::from(u16::from_be_bytes([*a, *b])) % MESSAGES.len()];
     let count = entry.versions.end() - entry.versions.start() + 1;
     let version = entry.versions.start() + i16::from(*version) % count;
-    match entry.recode(body.to_vec(), version) {
+    match bounded(data.len(), 0, || entry.recode(body.to_vec(), version)) {
         Err(RecodeError::Decode(_)) => {}
         Err(RecodeError::Encode(error)) => panic!("{} v{version}: {error}", entry.name),
         Ok(recoded) => {

@@ -1,9 +1,12 @@
 //! `cargo xtask <command>`: what the project does to itself.
 
+mod clients;
 mod codegen;
 mod docs;
 mod documents;
+mod failover;
 mod figures;
+mod fuzz;
 mod layers;
 mod oracle;
 mod steps;
@@ -18,6 +21,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
   docs [--check]     writes the documents that are made from the code, or checks that they are up to date
   figures [options]  measures Ottla, beside another Kafka if one is named; --help says more
+  failover [OPTIONS] measures how long clients are kept waiting when nodes die; --help lists the options
+  fuzz [SECONDS [TARGET]]  runs the fuzz targets, 60 seconds each unless told otherwise
   layers             checks which crate may depend on which, and what the pure ones may name
   oracle [N [SEED]]  compares N random messages of each kind with Apache Kafka (needs java and mvn)
   tidy               checks file lengths, headers and documents";
@@ -34,6 +39,10 @@ fn main() -> Result<()> {
         ["docs", "--check"] => docs::check(),
         ["figures", "--help"] => bail!("{}", figures::USAGE),
         ["figures", rest @ ..] => figures::print(rest),
+        ["failover", options @ ..] => failover::measure(options),
+        ["fuzz"] => fuzz::fuzz(fuzz::SECONDS, None),
+        ["fuzz", seconds] => fuzz::fuzz(seconds.parse()?, None),
+        ["fuzz", seconds, target] => fuzz::fuzz(seconds.parse()?, Some(target)),
         ["layers"] => layers::check(),
         ["oracle"] => oracle::compare(None, None),
         ["oracle", rounds] => oracle::compare(Some(rounds), None),

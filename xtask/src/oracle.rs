@@ -1,4 +1,4 @@
-//! `cargo xtask oracle`: does Apache Kafka read our bytes as we do?
+//! `cargo xtask oracle`: do others read our bytes as we do? Apache Kafka's own classes, and the crate `kafka-protocol`.
 //!
 //! Needs a JDK and Maven (Debian: `default-jdk-headless maven`), and the network the first time.
 
@@ -13,6 +13,9 @@ const TARGET: &str = "target/oracle";
 
 /// Random messages of each message and version, unless told otherwise.
 const ROUNDS: &str = "50";
+
+/// The same in CI.
+pub(crate) const ROUNDS_IN_CI: &str = "10";
 
 /// Compares `rounds` random messages of each message and version, made from `seed`.
 pub(crate) fn compare(rounds: Option<&str>, seed: Option<&str>) -> Result<()> {
@@ -31,6 +34,12 @@ pub(crate) fn compare(rounds: Option<&str>, seed: Option<&str>) -> Result<()> {
     let status = java.stdin(Stdio::from(File::open(&cases)?)).status().context("java")?;
     if !status.success() {
         bail!("Apache Kafka disagrees");
+    }
+    let manifest = ["--quiet", "--release", "--manifest-path", "oracle/Cargo.toml", "--target-dir", TARGET];
+    let mut other = Command::new("cargo");
+    let status = other.arg("run").args(manifest).stdin(Stdio::from(File::open(&cases)?)).status()?;
+    if !status.success() {
+        bail!("the crate kafka-protocol disagrees");
     }
     Ok(())
 }

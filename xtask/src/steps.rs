@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
-use crate::{codegen, docs, layers, tidy};
+use crate::{clients, codegen, docs, fuzz, layers, oracle, tidy};
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::Command;
 
 /// Whether missing foreign clients may be installed.
@@ -13,8 +14,17 @@ pub(crate) enum Install {
     Yes,
 }
 
-/// Programs that the end-to-end tests drive, and the Debian packages that hold them.
-const PROGRAMS: &[(&str, &str)] = &[("kcat", "kcat")];
+/// Programs that the end-to-end tests use, that the fuzzer is built with and that run Kafka's own classes, and the Debian
+/// packages that hold them.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("kcat", "kcat"),
+    ("bash", "bash"),
+    ("setsid", "util-linux"),
+    ("ip", "iproute2"),
+    ("c++", "g++"),
+    ("java", "default-jdk-headless"),
+    ("mvn", "maven"),
+];
 
 /// Runs every check that CI runs.
 pub(crate) fn test(install: Install) -> Result<()> {
@@ -24,15 +34,19 @@ pub(crate) fn test(install: Install) -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     docs::check()?;
-    foreign_programs(install)?;
+    install_missing(PROGRAMS, install)?;
+    clients::prepare(install)?;
     cargo(&["build", "--release", "--workspace"])?;
     cargo(&["test", "--release", "--workspace"])?;
+    oracle::compare(Some(oracle::ROUNDS_IN_CI), None)?;
+    fuzz::fuzz(fuzz::SECONDS, None)?;
     Ok(())
 }
 
-fn foreign_programs(install: Install) -> Result<()> {
+/// Installs the Debian packages of what is missing among `needed`: programs, or files with a path.
+pub(crate) fn install_missing(needed: &[(&str, &str)], install: Install) -> Result<()> {
     let missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| !is_on_path(program)).map(|(_, package)| *package).collect();
+        needed.iter().filter(|(what, _)| !is_there(what)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -45,9 +59,12 @@ fn foreign_programs(install: Install) -> Result<()> {
     run("sh", &["-c", &format!("{apt} update -q && {apt} install -y -q {packages}")])
 }
 
-fn is_on_path(program: &str) -> bool {
+fn is_there(what: &str) -> bool {
+    if what.starts_with('/') {
+        return Path::new(what).is_file();
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    std::env::split_paths(&path).any(|directory| directory.join(what).is_file())
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {

@@ -1,11 +1,13 @@
 //! The `ottla` binary: a cluster on a laptop, a node, and Kafka's tools.
 //!
-//! Reading order: [`output`], [`properties_file`], [`server`], [`format`]; the cluster on a laptop: [`up`];
+//! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`format`]; the cluster on a laptop: [`up`];
 //! Kafka's tools: [`tools`]; what it all costs: [`perf`].
 
 mod format;
+mod observer;
 mod output;
 mod perf;
+mod program;
 mod properties_file;
 mod server;
 mod tools;
@@ -32,6 +34,8 @@ enum Command {
     Start(up::commands::OneNode),
     /// Stops a node of the cluster in order.
     Stop(up::commands::OneNode),
+    /// Tells how the cluster is, and how many nodes it can lose.
+    Status(up::commands::Status),
     /// Stops the cluster; its data stays.
     Down(up::commands::Data),
     /// Prints what a shell needs to speak to the cluster: eval "$(ottla env)"
@@ -47,6 +51,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    program::locate();
     if let Some(code) = tools::dispatch(std::env::args_os()) {
         return code;
     }
@@ -55,6 +60,7 @@ fn main() -> ExitCode {
         Command::Kill(arguments) => up::commands::kill(&arguments),
         Command::Start(arguments) => up::commands::start(&arguments),
         Command::Stop(arguments) => up::commands::stop(&arguments),
+        Command::Status(arguments) => up::commands::status(&arguments),
         Command::Down(data) => up::commands::down(&data),
         Command::Env(data) => up::commands::env(&data),
         Command::Server(arguments) => server::run(&arguments),

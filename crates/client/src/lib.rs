@@ -6,7 +6,8 @@
 //! caller's runtime and ends when it is dropped.
 //!
 //! Reading order: [`config`], [`error`], [`connections`], [`metadata`], [`client`]; then [`admin`],
-//! [`producer`], [`consumer`]; and [`quorum`], which asks controllers instead of brokers.
+//! [`producer`], [`consumer`]; and [`quorum`], which asks controllers instead of brokers, with
+//! [`tail`].
 
 pub mod admin;
 pub mod client;
@@ -17,6 +18,7 @@ pub mod error;
 pub mod metadata;
 pub mod producer;
 pub mod quorum;
+pub mod tail;
 
 pub use admin::Admin;
 pub use client::Client;
@@ -26,3 +28,4 @@ pub use error::ClientError;
 pub use metadata::Metadata;
 pub use producer::Producer;
 pub use quorum::Quorum;
+pub use tail::MetadataTail;

@@ -21,6 +21,9 @@ use tokio::time::Instant;
 /// Bytes of the metadata log in one answer, at most.
 const FETCH_BYTES_MAX: i32 = 8 * 1024 * 1024;
 
+/// How long a controller holds a fetch of what is not there yet.
+const FETCH_WAIT_MS: i32 = 500;
+
 /// A snapshot larger than this is not read.
 const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
@@ -185,7 +188,7 @@ impl Quorum {
         let mut elections = 0;
         let mut position = OffsetAndEpoch { offset: Offset::ZERO, epoch: LeaderEpoch::NONE };
         while position.offset < committed {
-            let Some(partition) = self.fetch(position, leader_epoch).await? else {
+            let Some(partition) = self.fetch(position, leader_epoch, None).await? else {
                 elections += 1;
                 if elections > ELECTIONS_MAX {
                     return Err(ClientError::refused(ErrorCode::LeaderNotAvailable, None));
@@ -193,17 +196,7 @@ impl Quorum {
                 leader_epoch = LeaderEpoch(self.describe().await?.partition.leader_epoch);
                 continue;
             };
-            let piece = if partition.snapshot_id.end_offset >= 0 {
-                let end = OffsetAndEpoch {
-                    offset: Offset(partition.snapshot_id.end_offset),
-                    epoch: LeaderEpoch(partition.snapshot_id.epoch),
-                };
-                MetadataBytes::Snapshot { end, batches: self.fetch_snapshot(end, leader_epoch).await? }
-            } else {
-                let records = partition.records.unwrap_or(Records::EMPTY);
-                let records = records.to_bytes().map_err(|_| ClientError::Incomplete("Fetch"))?;
-                MetadataBytes::Log(committed_part(records, committed))
-            };
+            let piece = self.piece(partition, leader_epoch, committed).await?;
             let next = each(piece)?;
             if next.offset <= position.offset {
                 return Err(ClientError::Incomplete("Fetch"));
@@ -213,15 +206,36 @@ impl Quorum {
         Ok(())
     }
 
-    /// What follows `position`; `None` when there was an election and the epoch is another.
-    async fn fetch(
+    /// What is before `committed` of what was fetched, or the snapshot that must come first.
+    pub(crate) async fn piece(
+        &mut self,
+        partition: PartitionData,
+        leader_epoch: LeaderEpoch,
+        committed: Offset,
+    ) -> Result<MetadataBytes, ClientError> {
+        if partition.snapshot_id.end_offset < 0 {
+            let records = partition.records.unwrap_or(Records::EMPTY);
+            let records = records.to_bytes().map_err(|_| ClientError::Incomplete("Fetch"))?;
+            return Ok(MetadataBytes::Log(committed_part(records, committed)));
+        }
+        let end = OffsetAndEpoch {
+            offset: Offset(partition.snapshot_id.end_offset),
+            epoch: LeaderEpoch(partition.snapshot_id.epoch),
+        };
+        Ok(MetadataBytes::Snapshot { end, batches: self.fetch_snapshot(end, leader_epoch).await? })
+    }
+
+    /// What follows `position`; `None` when there was an election and the epoch is another. Who knows up to where
+    /// the log is committed waits until there is more (KIP-1166), or [`FETCH_WAIT_MS`] have passed.
+    pub(crate) async fn fetch(
         &mut self,
         position: OffsetAndEpoch,
         leader_epoch: LeaderEpoch,
+        known: Option<Offset>,
     ) -> Result<Option<PartitionData>, ClientError> {
         let request = FetchRequest {
-            max_wait_ms: 500,
-            min_bytes: 0,
+            max_wait_ms: FETCH_WAIT_MS,
+            min_bytes: i32::from(known.is_some()),
             max_bytes: FETCH_BYTES_MAX,
             topics: vec![FetchTopic {
                 topic: METADATA_TOPIC.to_owned(),
@@ -232,6 +246,7 @@ impl Quorum {
                     fetch_offset: position.offset.0,
                     last_fetched_epoch: position.epoch.0.max(0),
                     partition_max_bytes: FETCH_BYTES_MAX,
+                    high_watermark: known.map_or(i64::MAX, |known| known.0),
                     ..FetchPartition::default()
                 }],
             }],

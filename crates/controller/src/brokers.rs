@@ -227,10 +227,14 @@ impl Controller {
         self.partitions()
             .filter_map(|(at, partition)| {
                 let acceptable = |node| elections::is_acceptable(&self.image.cluster, partition, node);
-                elections::without(at, partition, leaving, acceptable)
+                elections::without(at, partition, leaving, acceptable, |node| self.is_settled(node))
             })
             .map(MetadataRecord::PartitionChange)
             .collect()
+    }
+
+    fn is_settled(&self, node: NodeId) -> bool {
+        !self.newcomers.contains(&node)
     }
 
     /// All partitions of all topics.
@@ -368,9 +372,9 @@ impl Controller {
                 continue;
             }
             let acceptable = |node| elections::is_acceptable(&self.image.cluster, partition, node);
-            records.extend(
-                elections::without(at, partition, broker.id, acceptable).map(MetadataRecord::PartitionChange),
-            );
+            let settled = |node| self.is_settled(node);
+            let change = elections::without(at, partition, broker.id, acceptable, settled);
+            records.extend(change.map(MetadataRecord::PartitionChange));
         }
         records
     }

@@ -4,7 +4,7 @@ use crate::brokers::Liveness;
 use ottla_metadata::{ConfigResource, MetadataDelta, MetadataImage, ReplayError};
 use ottla_protocol::records::metadata::{MetadataRecord, NoOpRecord};
 use ottla_types::{NodeId, Offset, Random};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the node's configuration says to the controller.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Controller {
     /// What the log says, up to the last record appended: not all of it is committed.
     pub(crate) image: MetadataImage,
     pub(crate) liveness: BTreeMap<NodeId, Liveness>,
+    /// See [`Controller::set_newcomers`].
+    pub(crate) newcomers: BTreeSet<NodeId>,
     pub(crate) random: Random,
 }
 
@@ -38,7 +40,8 @@ impl Controller {
     /// A controller that goes on from `image`, which holds every committed record. `seed` decides where
     /// replicas are placed.
     pub fn new(settings: Settings, image: MetadataImage, seed: u64) -> Controller {
-        Controller { settings, image, liveness: BTreeMap::new(), random: Random::new(seed) }
+        let (liveness, newcomers) = (BTreeMap::new(), BTreeSet::new());
+        Controller { settings, image, liveness, newcomers, random: Random::new(seed) }
     }
 
     /// Applies a record of this controller's own, as soon as it is appended; `offset` is its place.
@@ -56,6 +59,13 @@ impl Controller {
     pub fn set_end(&mut self, end: Offset) {
         assert!(end >= self.image.end.offset, "the log does not shrink under its leader");
         self.image.end.offset = end;
+    }
+
+    /// Tells which brokers came back a moment ago. When a leader goes, others are preferred to them, which Kafka does
+    /// not do: librdkafka dials a broker that was away ever more rarely, up to 10 s apart, and what that one leads is
+    /// not served meanwhile. In a rolling restart it is always the broker just restarted that would be next.
+    pub fn set_newcomers(&mut self, newcomers: BTreeSet<NodeId>) {
+        self.newcomers = newcomers;
     }
 
     /// What the log says, up to the last record appended.

@@ -49,11 +49,14 @@ pub fn elect(
 ///
 /// The last member of an in-sync set stays in it when it fails: it alone is known to have every
 /// acknowledged record.
+///
+/// Among those that may follow in the lead, one that is `settled` goes first, then the order of the assignment counts.
 pub fn without(
     at: TopicIdPartition,
     partition: &PartitionRegistration,
     leaving: NodeId,
     acceptable: impl Fn(NodeId) -> bool,
+    settled: impl Fn(NodeId) -> bool,
 ) -> Option<PartitionChangeRecord> {
     let led = partition.leader == Some(leaving);
     if !led && !partition.isr.contains(&leaving) {
@@ -63,7 +66,11 @@ pub fn without(
     if isr.is_empty() {
         isr.clone_from(&partition.isr);
     }
-    let leader = elect(partition, &isr, Preference::Current, |node| node != leaving && acceptable(node));
+    let may_lead = |node: NodeId| node != leaving && acceptable(node);
+    let stays = partition.leader.filter(|&leader| isr.contains(&leader) && may_lead(leader));
+    let leader = stays
+        .or_else(|| elect(partition, &isr, Preference::Current, |node| may_lead(node) && settled(node)))
+        .or_else(|| elect(partition, &isr, Preference::Current, may_lead));
     change(at, partition, isr, leader)
 }
 
@@ -118,23 +125,36 @@ mod tests {
 
     #[test]
     fn a_leader_is_followed_by_the_next_in_sync_replica_of_the_assignment() {
-        let change = without(AT, &partition(&[1, 2, 3], 1), NodeId(1), |_| true).unwrap();
+        let change = without(AT, &partition(&[1, 2, 3], 1), NodeId(1), |_| true, |_| true).unwrap();
         assert_eq!((change.leader, change.isr), (2, Some(vec![2, 3])));
 
-        let change = without(AT, &partition(&[1, 3], 1), NodeId(1), |_| true).unwrap();
+        let change = without(AT, &partition(&[1, 3], 1), NodeId(1), |_| true, |_| true).unwrap();
         assert_eq!((change.leader, change.isr), (3, Some(vec![3])));
     }
 
     #[test]
+    fn a_settled_replica_goes_before_the_order_of_the_assignment() {
+        let leader = |isr: &[i32], settled: fn(NodeId) -> bool| {
+            without(AT, &partition(isr, 1), NodeId(1), |_| true, settled).unwrap().leader
+        };
+
+        assert_eq!(leader(&[1, 2, 3], |node| node != NodeId(2)), 3);
+        assert_eq!(leader(&[1, 2], |node| node != NodeId(2)), 2, "nobody else is in sync");
+        assert_eq!(leader(&[1, 2, 3], |_| false), 2);
+        let follower = without(AT, &partition(&[1, 2, 3], 1), NodeId(3), |_| true, |_| false).unwrap();
+        assert_eq!(follower.leader, NO_LEADER_CHANGE, "who leads stays");
+    }
+
+    #[test]
     fn a_follower_leaves_without_an_election() {
-        let change = without(AT, &partition(&[1, 2, 3], 1), NodeId(3), |_| true).unwrap();
+        let change = without(AT, &partition(&[1, 2, 3], 1), NodeId(3), |_| true, |_| true).unwrap();
         assert_eq!((change.leader, change.isr), (NO_LEADER_CHANGE, Some(vec![1, 2])));
     }
 
     /// ISR-1, ACK-1: the last member holds the acknowledged records; nobody else may lead.
     #[test]
     fn the_last_member_keeps_its_place_and_the_partition_waits_for_it() {
-        let change = without(AT, &partition(&[2], 2), NodeId(2), |_| true).unwrap();
+        let change = without(AT, &partition(&[2], 2), NodeId(2), |_| true, |_| true).unwrap();
         assert_eq!((change.leader, change.isr), (-1, None));
 
         let waiting = partition(&[2], -1);

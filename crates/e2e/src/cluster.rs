@@ -17,7 +17,9 @@ const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAZA";
 
 /// Nodes that are killed when the test ends.
 pub struct Cluster {
-    directory: TempDir,
+    directory: PathBuf,
+    /// Removed at the end, unless the directory was given.
+    _temporary: Option<TempDir>,
     nodes: Vec<Node>,
 }
 
@@ -39,7 +41,13 @@ impl Cluster {
     /// Formats and starts `count` nodes with Ottla's defaults, and waits until all serve. `extra` is added to
     /// every `server.properties`.
     pub fn start(count: usize, extra: &str) -> Cluster {
-        let directory = tempfile::tempdir().expect("a directory for the test");
+        let temporary = tempfile::tempdir().expect("a directory for the test");
+        let cluster = Cluster::start_in(temporary.path(), count, extra);
+        Cluster { _temporary: Some(temporary), ..cluster }
+    }
+
+    /// As [`Cluster::start`], in an empty directory that outlives the cluster.
+    pub fn start_in(directory: &Path, count: usize, extra: &str) -> Cluster {
         let ports = free_ports(2 * count);
         let voters: Vec<String> =
             (1..=count).map(|id| format!("{id}@localhost:{}", ports[count + id - 1])).collect();
@@ -50,7 +58,7 @@ impl Cluster {
                     id,
                     port: ports[id - 1],
                     controller_port: ports[count + id - 1],
-                    directory: directory.path().join(id.to_string()),
+                    directory: directory.join(id.to_string()),
                     child: None,
                     logged_before: 0,
                 };
@@ -72,7 +80,7 @@ impl Cluster {
                 node
             })
             .collect();
-        let mut cluster = Cluster { directory, nodes };
+        let mut cluster = Cluster { directory: directory.to_owned(), _temporary: None, nodes };
         for index in 0..count {
             let node = &cluster.nodes[index];
             run(Command::new(binary()).args(["format", "-t", CLUSTER_ID, "-c"]).arg(node.properties()));
@@ -119,9 +127,16 @@ impl Cluster {
         &self.nodes
     }
 
+    /// Ends all that run as `kill` does, at the same time, and waits until they have stopped in order.
+    pub fn stop(&mut self) {
+        let mut running: Vec<&mut Node> = self.nodes.iter_mut().filter(|node| node.child.is_some()).collect();
+        running.iter().for_each(|node| node.terminate());
+        running.iter_mut().for_each(|node| node.wait_until_stopped());
+    }
+
     /// Where everything is.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        &self.directory
     }
 }
 
@@ -149,11 +164,36 @@ impl Node {
         child.wait().expect("the child is ours");
     }
 
+    /// Stops it from running, as a machine that hangs does: its connections stay open.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("the node runs");
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("the child is ours");
+    }
+
     /// Ends it as `kill` does, and waits until it has stopped in order.
     pub fn stop(&mut self) {
-        let mut child = self.child.take().expect("the node runs");
+        self.terminate();
+        self.wait_until_stopped();
+    }
+
+    fn terminate(&self) {
+        let child = self.child.as_ref().expect("the node runs");
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, Signal::TERM).expect("the child is ours");
+    }
+
+    fn wait_until_stopped(&mut self) {
+        let mut child = self.child.take().expect("the node runs");
         let status = eventually("the node stops", PATIENCE, || child.try_wait().expect("the child is ours"));
         assert!(status.success(), "node {} stopped with {status}:\n{}", self.id, self.log());
     }
@@ -162,7 +202,8 @@ impl Node {
         self.directory.join("server.properties")
     }
 
-    fn spawn(&mut self) {
+    /// Starts it again.
+    pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the node runs already");
         self.logged_before = self.log().len();
         let log = File::options()
@@ -181,7 +222,8 @@ impl Node {
         self.child = Some(child);
     }
 
-    fn wait_until_serving(&self) {
+    /// Waits until it serves.
+    pub fn wait_until_serving(&self) {
         eventually(&format!("node {} serves", self.id), PATIENCE, || {
             self.log()[self.logged_before..].contains("Kafka Server started").then_some(())
         });
@@ -200,11 +242,19 @@ impl Drop for Node {
 
 /// The `ottla` that was built with these tests.
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a file");
-    let profile = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
+    let profile = profile_directory();
     let binary = profile.join("ottla");
     assert!(binary.exists(), "{} is missing: run `cargo xtask test`", binary.display());
     binary
+}
+
+/// Where this program was built: `target/<profile>`, in which tests lie one level deeper.
+pub fn profile_directory() -> PathBuf {
+    let program = std::env::current_exe().expect("a program has a file");
+    let directory = program.parent().expect("a file lies in a directory");
+    let deps = directory.file_name().is_some_and(|name| name == "deps");
+    let profile = if deps { directory.parent() } else { Some(directory) };
+    profile.expect("deps lies in target/<profile>").to_owned()
 }
 
 /// Ports that nobody listens on, until somebody else takes one.

@@ -65,6 +65,7 @@ pub fn consume_all(cluster: &Cluster, topic: &str) -> Vec<String> {
 /// kilobyte at a time.
 pub struct Producer {
     child: std::process::Child,
+    pace: crate::patience::Pace,
 }
 
 /// How far apart lines are: far enough for each to be a batch of its own.
@@ -84,18 +85,17 @@ impl Producer {
             .stderr(Stdio::piped())
             .spawn()
             .expect("kcat is installed by `cargo xtask test`");
-        Producer { child }
+        Producer { child, pace: crate::patience::Pace::new(PACE) }
     }
 
     /// Produces one record.
     ///
     /// # Panics
     /// When `kcat` has ended.
-    #[expect(clippy::disallowed_methods, reason = "a load has a pace; nothing is waited for")]
     pub fn line(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("piped");
+        self.pace.wait();
         writeln!(stdin, "{line}").expect("kcat still reads");
-        std::thread::sleep(PACE);
     }
 
     /// Ends the input and waits until everything is acknowledged.

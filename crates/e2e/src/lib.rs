@@ -1,11 +1,18 @@
 //! What only real processes and foreign clients can show: the binary, `kcat`, and `kill -9`.
 //!
-//! Tests speak in terms of a [`Cluster`] of real nodes and of [`kcat`]. Nothing here waits a fixed time:
+//! Tests speak in terms of a [`Cluster`] of real nodes and of [`kcat`]; or, as a person does, of a [`Terminal`] into
+//! which commands are typed. Nothing here waits a fixed time:
 //! [`eventually`] looks until what is expected is there, or too long has passed.
 
 pub mod cluster;
+pub mod failover;
+pub mod jars;
 pub mod kcat;
+pub mod machine;
 pub mod patience;
+pub mod terminal;
 
 pub use cluster::{Cluster, Node};
+pub use machine::Machine;
 pub use patience::eventually;
+pub use terminal::Terminal;

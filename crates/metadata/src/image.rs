@@ -6,7 +6,9 @@ use crate::{
     MetadataVersion, PartitionRegistration, TopicsImage,
 };
 use ottla_protocol::records::metadata::{BrokerRegistrationChangeRecord, MetadataRecord};
-use ottla_types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, OffsetAndEpoch, TopicIdPartition, Uuid};
+use ottla_types::{
+    BrokerEpoch, LeaderEpoch, NodeId, Offset, OffsetAndEpoch, Timestamp, TopicIdPartition, Uuid,
+};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -43,6 +45,8 @@ pub enum ReplayError {
 pub struct MetadataImage {
     /// One past the last record replayed, and that record's epoch.
     pub end: OffsetAndEpoch,
+    /// When that record was appended; [`Timestamp::NONE`] before the first.
+    pub end_time: Timestamp,
     /// Finalized features.
     pub features: Arc<FeaturesImage>,
     /// Registered nodes.
@@ -59,6 +63,7 @@ impl Default for MetadataImage {
     fn default() -> Self {
         MetadataImage {
             end: OffsetAndEpoch { epoch: LeaderEpoch::NONE, offset: Offset::ZERO },
+            end_time: Timestamp::NONE,
             features: Arc::default(),
             cluster: Arc::default(),
             topics: Arc::default(),

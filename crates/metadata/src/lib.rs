@@ -5,8 +5,9 @@
 //! image, and act on its [`MetadataDelta`]. The crate decides nothing and does no I/O.
 //!
 //! Reading order: [`partition`], [`topics`], [`cluster`], [`configs`], [`topic_config`], [`features`], [`image`],
-//! [`delta`], [`frames`], [`snapshot`].
+//! [`delta`], [`frames`], [`replay`], [`snapshot`], [`checkpoint`].
 
+pub mod checkpoint;
 pub mod cluster;
 pub mod configs;
 pub mod delta;
@@ -14,6 +15,7 @@ pub mod features;
 pub mod frames;
 pub mod image;
 pub mod partition;
+pub mod replay;
 pub mod snapshot;
 pub mod topic_config;
 pub mod topics;
@@ -24,5 +26,6 @@ pub use delta::MetadataDelta;
 pub use features::{FeaturesImage, METADATA_VERSION, MetadataVersion, VersionRange};
 pub use image::{MetadataImage, ReplayError};
 pub use partition::{LeaderRecoveryState, PartitionRegistration};
+pub use replay::Unreadable;
 pub use topic_config::TopicConfig;
 pub use topics::{TopicImage, TopicsImage};

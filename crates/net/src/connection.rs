@@ -10,7 +10,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::io::AsyncReadExt;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 
 /// Names a connection for as long as the process lives.
@@ -118,6 +119,9 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// Bytes that reading asks for at least: one system call for many small requests.
 const READ_BYTES: usize = 16 * 1024;
 
+/// How long the other side may take to end a connection that we end.
+const GOODBYE_PATIENCE: Duration = Duration::from_millis(100);
+
 /// An answer on its way.
 enum Answer {
     Ready(Option<Vec<Segment>>),
@@ -165,6 +169,7 @@ async fn drive(
             if let Some(why) = refused {
                 tracing::info!(peer = %info.peer, %why, "connection closed");
             }
+            say_goodbye(stream, &mut input).await;
             return Closed::ByUs;
         }
         // `read_buf` and the head answer are cancel-safe: neither loses what it has when the other wins.
@@ -187,6 +192,22 @@ async fn drive(
             },
         }
     }
+}
+
+/// Ends our side and waits a moment for the other to end: closing while something unread is here would reset the
+/// connection, and a reset takes answers away that the other side has not read yet.
+async fn say_goodbye(stream: &mut dyn Stream, input: &mut BytesMut) {
+    let goodbye = async {
+        stream.shutdown().await?;
+        loop {
+            input.clear();
+            if read(stream, input).await? == 0 {
+                return io::Result::Ok(());
+            }
+        }
+    };
+    // Whatever goes wrong now, the connection is over.
+    let _ = tokio::time::timeout(GOODBYE_PATIENCE, goodbye).await;
 }
 
 /// Starts every whole request in `input`, as far as the bound on waiting answers allows.

@@ -49,6 +49,9 @@ pub enum CallError {
     Malformed(String),
 }
 
+/// What our nodes and tools call themselves (KIP-511).
+pub const SOFTWARE_NAME: &str = "ottla";
+
 /// Requests that may wait to be sent; then callers wait.
 const QUEUE_MAX: usize = 64;
 
@@ -88,7 +91,7 @@ impl Outgoing {
     ) -> Result<Outgoing, CallError> {
         let mut outgoing = Outgoing::open(network, host, port, client_id, timeout).await?;
         let hello = ApiVersionsRequest {
-            client_software_name: "ottla".to_owned(),
+            client_software_name: SOFTWARE_NAME.to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
             ..Default::default()
         };
@@ -115,7 +118,7 @@ impl Outgoing {
         const IDENTITY_VERSION: i16 = 5;
         let outgoing = Outgoing::open(network, host, port, "probe".into(), timeout).await?;
         let hello = ApiVersionsRequest {
-            client_software_name: "ottla".to_owned(),
+            client_software_name: SOFTWARE_NAME.to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster_id: Some(cluster_id.to_owned()),
             node_id: node_id.0,

@@ -31,6 +31,7 @@ pub struct Entry {
     pub kind: Kind,
     /// Its versions.
     pub versions: RangeInclusive<i16>,
+    json: fn(Bytes, i16) -> Result<String, DecodeError>,
     recode: fn(Bytes, i16) -> Result<Recoded, RecodeError>,
     default: fn(i16) -> Result<Vec<u8>, EncodeError>,
     #[cfg(any(test, feature = "arbitrary"))]
@@ -79,6 +80,7 @@ impl Entry {
             name: M::NAME,
             kind,
             versions: first..=last,
+            json: |bytes, version| Ok(json(&M::decode(&mut Decoder::new(bytes), version)?, version)),
             recode: recode::<M>,
             default: |version| encode_to_vec(&M::default(), version),
             #[cfg(any(test, feature = "arbitrary"))]
@@ -89,6 +91,14 @@ impl Entry {
     /// The message called `name`.
     pub fn find(name: &str) -> Option<&'static Entry> {
         MESSAGES.iter().find(|entry| entry.name == name)
+    }
+
+    /// The JSON of a message. Bytes that follow it are not looked at.
+    ///
+    /// # Errors
+    /// When the bytes are wrong.
+    pub fn json(&self, bytes: impl Into<Bytes>, version: i16) -> Result<String, DecodeError> {
+        (self.json)(bytes.into(), version)
     }
 
     /// Decodes a message and encodes it again, at one version.

@@ -18,6 +18,10 @@ pub enum ErrorCode {
     FencedLeaderEpoch,
     /// 75: the request's epoch is newer than the asked node's.
     UnknownLeaderEpoch,
+    /// 98: the snapshot asked for is not there.
+    SnapshotNotFound,
+    /// 99: the snapshot is not that long.
+    PositionOutOfRange,
     /// 104: the request is of another cluster.
     InconsistentClusterId,
     /// 125: the request is meant for another replica.
@@ -36,6 +40,8 @@ impl ErrorCode {
             ErrorCode::InvalidRequest => 42,
             ErrorCode::FencedLeaderEpoch => 74,
             ErrorCode::UnknownLeaderEpoch => 75,
+            ErrorCode::SnapshotNotFound => 98,
+            ErrorCode::PositionOutOfRange => 99,
             ErrorCode::InconsistentClusterId => 104,
             ErrorCode::InvalidVoterKey => 125,
             ErrorCode::Other(code) => code,
@@ -51,6 +57,8 @@ impl ErrorCode {
             42 => ErrorCode::InvalidRequest,
             74 => ErrorCode::FencedLeaderEpoch,
             75 => ErrorCode::UnknownLeaderEpoch,
+            98 => ErrorCode::SnapshotNotFound,
+            99 => ErrorCode::PositionOutOfRange,
             104 => ErrorCode::InconsistentClusterId,
             125 => ErrorCode::InvalidVoterKey,
             code => ErrorCode::Other(code),

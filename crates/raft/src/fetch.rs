@@ -3,7 +3,7 @@
 use crate::effects::{Effect, Effects, RequestId};
 use crate::error::{ErrorCode, QuorumError};
 use crate::log::ReplicatedLog;
-use crate::message::{FetchRequest, FetchResponse, Response};
+use crate::message::{FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, Response};
 use crate::quorum::Quorum;
 use crate::role::Role;
 use crate::role::leader::{OBSERVERS_MAX, Parked};
@@ -62,16 +62,46 @@ impl<L: ReplicatedLog> Quorum<L> {
         if request.fetch_offset < Offset::ZERO || !has_sound_epoch {
             return ErrorCode::InvalidRequest;
         }
-        if request.epoch < self.state.epoch {
+        self.epoch_error(request.epoch)
+    }
+
+    /// What is wrong with a request that only the leader of `epoch` answers.
+    fn epoch_error(&self, epoch: LeaderEpoch) -> ErrorCode {
+        if epoch < self.state.epoch {
             return ErrorCode::FencedLeaderEpoch;
         }
-        if request.epoch > self.state.epoch {
+        if epoch > self.state.epoch {
             return ErrorCode::UnknownLeaderEpoch;
         }
         if !matches!(self.role, Role::Leader(_)) {
             return ErrorCode::NotLeaderOrFollower;
         }
         ErrorCode::None
+    }
+
+    /// Hands in that a replica asks for a piece of a snapshot, which is a sign of life of it. Returns the answer
+    /// without the piece: with an error where this node does not lead in that epoch. Who leads and where it
+    /// listens is in it either way.
+    pub fn handle_fetch_snapshot(
+        &mut self,
+        request: &FetchSnapshotRequest,
+        now: Now,
+    ) -> FetchSnapshotResponse {
+        let error = self.epoch_error(request.epoch);
+        let leader = self.leader_and_epoch();
+        let endpoint = self.endpoint_of(leader.leader);
+        let replica = request.replica;
+        let leader_end = self.log.end().offset;
+        let is_voter = self.voters.has(replica);
+        if error == ErrorCode::None
+            && replica.id.is_some()
+            && replica.id != self.identity.id
+            && let Role::Leader(leader) = &mut self.role
+        {
+            leader.note_fetch(replica, is_voter, None, leader_end, now);
+        }
+        let id = request.id;
+        FetchSnapshotResponse { id, ..FetchSnapshotResponse::failed(error, leader, endpoint) }
     }
 
     fn standing(&self, offset: Offset, epoch: LeaderEpoch) -> Standing {
@@ -351,6 +381,34 @@ mod tests {
 
             let [Response::Fetch(response)] = answers.as_slice() else { panic!("{answers:?}") };
             assert_eq!(response.error, error, "{request:?} in {epoch}");
+        }
+    }
+
+    #[test]
+    fn a_piece_of_a_snapshot_is_for_those_of_the_leaders_epoch() {
+        let snapshot = OffsetAndEpoch { epoch: LeaderEpoch(0), offset: Offset(10) };
+        let cases = [
+            (LeaderEpoch(0), ErrorCode::FencedLeaderEpoch),
+            (E1, ErrorCode::None),
+            (LeaderEpoch(2), ErrorCode::UnknownLeaderEpoch),
+        ];
+        for (epoch, error) in cases {
+            let mut leader = Fixture::leader_with(MemoryLog::after_snapshot(snapshot));
+            let request = FetchSnapshotRequest {
+                replica: fixture::key(2),
+                epoch,
+                id: snapshot,
+                position: 0,
+                bytes_max: 100,
+            };
+            let now = leader.now();
+
+            let answer = leader.quorum.handle_fetch_snapshot(&request, now);
+
+            assert_eq!((answer.error, answer.id), (error, snapshot), "in {epoch}");
+            assert_eq!(answer.leader, leader.quorum.leader_and_epoch());
+            let description = leader.quorum.describe(now).unwrap();
+            assert_eq!(description.voters[1].last_fetch.0 >= 0, error == ErrorCode::None, "in {epoch}");
         }
     }
 

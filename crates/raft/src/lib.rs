@@ -5,7 +5,7 @@
 //! order in which the driver must carry them out, and [`Quorum::deadline`] says when to call again. The log
 //! is behind [`ReplicatedLog`]; messages are plain values that mirror Kafka's.
 //!
-//! What it deliberately does not do: open connections, move snapshots between nodes (it
+//! What it deliberately does not do: open connections, read and write snapshots (it
 //! says which one is needed), or change the voter set (the set is the static one of kraft.version 0).
 //!
 //! ```text
@@ -50,7 +50,8 @@ pub use error::{AppendError, ErrorCode, QuorumError};
 pub use log::{AppendFetchedError, LeaderChange, LogError, ReplicatedLog};
 pub use message::{
     BeginQuorumEpochRequest, EndQuorumEpochRequest, EpochResponse, FetchRequest, FetchResponse,
-    LeaderAndEpoch, Request, Response, VoteRequest, VoteResponse,
+    FetchSnapshotRequest, FetchSnapshotResponse, LeaderAndEpoch, Request, Response, VoteRequest,
+    VoteResponse,
 };
 pub use quorum::Quorum;
 pub use quorum_state::{QuorumState, QuorumStateError};

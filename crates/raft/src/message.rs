@@ -170,3 +170,37 @@ pub struct FetchResponse {
     /// Whole batches.
     pub records: Bytes,
 }
+
+/// Asks for a piece of a snapshot (KIP-630). The machine sees only who asks: the bytes are the driver's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchSnapshotRequest {
+    /// Who asks; the id is −1 for a reader that is no replica, the directory comes with v1+.
+    pub replica: ReplicaKey,
+    /// `CurrentLeaderEpoch`: the epoch that the asking node is in.
+    pub epoch: LeaderEpoch,
+    /// Which snapshot.
+    pub id: OffsetAndEpoch,
+    /// From which byte of the file on; what is below zero is out of range.
+    pub position: i64,
+    /// How many bytes at most.
+    pub bytes_max: usize,
+}
+
+/// Answers [`FetchSnapshotRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchSnapshotResponse {
+    /// What is wrong with the request.
+    pub error: ErrorCode,
+    /// Whom the answering node takes for the leader.
+    pub leader: LeaderAndEpoch,
+    /// Where that leader listens (v1+).
+    pub leader_endpoint: Option<Endpoint>,
+    /// Which snapshot.
+    pub id: OffsetAndEpoch,
+    /// The size of the whole file in bytes.
+    pub size: i64,
+    /// Where `bytes` are in the file.
+    pub position: i64,
+    /// A piece of the file; it need not end with a batch.
+    pub bytes: Bytes,
+}

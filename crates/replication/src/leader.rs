@@ -168,6 +168,13 @@ impl Leader {
         (remaining.len() < self.isr.committed.len()).then_some(remaining)
     }
 
+    /// Nobody could fetch for a while, through no fault of their own: their lag counts from `now`.
+    pub(crate) fn forgive_lag(&mut self, now: Monotonic) {
+        for peer in self.peers.values_mut() {
+            peer.caught_up_at = peer.caught_up_at.map(|at| at.max(now)).or(peer.caught_up_at);
+        }
+    }
+
     /// When the next member of the in-sync set will have lagged for too long.
     pub(crate) fn shrink_deadline(&self, log_end: Offset, lag_max: Duration) -> Option<Monotonic> {
         let lagging = |node: &NodeId| {

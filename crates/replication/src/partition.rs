@@ -116,6 +116,8 @@ pub struct Partition {
     role: Role,
     leader_epoch: LeaderEpoch,
     partition_epoch: PartitionEpoch,
+    /// Whether this node is cut off from the controller: it may be deposed and not know it.
+    is_cut_off: bool,
     waiters: Waiters,
     #[cfg(test)]
     bug: Option<Bug>,
@@ -143,6 +145,7 @@ impl Partition {
             role: Role::Unassigned,
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: PartitionEpoch(-1),
+            is_cut_off: false,
             waiters: Waiters::default(),
             #[cfg(test)]
             bug: None,
@@ -224,11 +227,24 @@ impl Partition {
     }
 
     /// This node was cut off from the controller, or is about to stop: it answers no more as a leader.
+    ///
+    /// What it knows as the leader it keeps, a change of the in-sync set above all that was asked for and may
+    /// yet be committed: were that forgotten, it would go on with too small a set (HW-2).
     pub fn handle_cut_off(&mut self, effects: &mut Effects) {
+        self.is_cut_off = true;
         if matches!(self.role, Role::Leader(_)) {
-            self.role = Role::Follower(Follower { leader: None, epoch: self.leader_epoch });
             self.stop_leading(effects);
         }
+    }
+
+    /// The controller answers again: if this replica still leads by the latest image, it goes on.
+    pub fn handle_reconnected(&mut self, now: Monotonic, effects: &mut Effects) {
+        self.is_cut_off = false;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.forgive_lag(now);
+        }
+        self.wake_fetches(effects);
+        self.advance_high_watermark(now, effects);
     }
 
     /// This node is to hold the partition no longer: whoever still has the replica at hand, an answer from
@@ -252,7 +268,7 @@ impl Partition {
         now: Now,
         effects: &mut Effects,
     ) -> Result<AppendInfo, AppendError> {
-        let Role::Leader(leader) = &self.role else { return Err(AppendError::NotLeader) };
+        let Some(leader) = self.serving() else { return Err(AppendError::NotLeader) };
         let required = self.settings.min_insync_replicas.min(leader.replicas.len());
         let in_sync = leader.isr.committed.len();
         if all && in_sync < required {
@@ -266,7 +282,7 @@ impl Partition {
 
     /// Lets `waiter` wait until everything before `required` is committed; `Some` when it need not.
     pub fn wait_for_commit(&mut self, required: Offset, waiter: WaiterId) -> Option<Outcome> {
-        if !matches!(self.role, Role::Leader(_)) {
+        if self.serving().is_none() {
             return Some(Outcome::NotLeader);
         }
         if self.high_watermark >= required {
@@ -310,6 +326,9 @@ impl Partition {
         effects: &mut Effects,
     ) -> Result<Fetched, FetchError> {
         self.check_epoch(asked_epoch)?;
+        if self.is_cut_off {
+            return Err(FetchError::NotLeader);
+        }
         let Role::Leader(leader) = &mut self.role else { return Err(FetchError::NotLeader) };
         if !leader.peers.contains_key(&replica) {
             return Err(FetchError::NotReplica);
@@ -355,7 +374,7 @@ impl Partition {
         at_least: AtLeast,
     ) -> Result<Fetched, FetchError> {
         self.check_epoch(asked_epoch)?;
-        if !matches!(self.role, Role::Leader(_)) {
+        if self.serving().is_none() {
             return Err(FetchError::NotLeader);
         }
         let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
@@ -408,7 +427,11 @@ impl Partition {
     /// The deadline has come: who has lagged for too long leaves the in-sync set.
     pub fn handle_timeout(&mut self, now: Monotonic, effects: &mut Effects) {
         let end = self.log.log_end_offset();
+        // Nobody fetches from a leader that is cut off: that followers seem to lag says nothing of them.
         let Role::Leader(leader) = &mut self.role else { return };
+        if self.is_cut_off {
+            return;
+        }
         let lag_max = self.settings.replica_lag_time_max;
         if let Some(isr) = leader.shrinkage(self.local, end, lag_max, now) {
             effects.isr_change = Some(leader.ask_for(self.id, self.local, isr));
@@ -503,6 +526,14 @@ impl Partition {
         &self.role
     }
 
+    /// What the leader knows, where this replica leads and may say so.
+    pub fn serving(&self) -> Option<&Leader> {
+        match &self.role {
+            Role::Leader(leader) if !self.is_cut_off => Some(leader),
+            _ => None,
+        }
+    }
+
     /// The leader's term, as the controller last said.
     pub fn leader_epoch(&self) -> LeaderEpoch {
         self.leader_epoch
@@ -541,7 +572,7 @@ impl Partition {
     /// When [`Partition::handle_timeout`] must be called; `None` while nothing depends on time.
     pub fn deadline(&self) -> Option<Monotonic> {
         match &self.role {
-            Role::Leader(leader) if leader.isr.is_settled() => {
+            Role::Leader(leader) if leader.isr.is_settled() && !self.is_cut_off => {
                 leader.shrink_deadline(self.log.log_end_offset(), self.settings.replica_lag_time_max)
             }
             _ => None,

@@ -1,6 +1,8 @@
 //! What one replica does, event by event; whole partitions are in `simulation.rs`.
 
-use crate::{Assignment, Effects, IsrChange, Partition, Peer, Role, Settings};
+use crate::{
+    Assignment, Effects, FetchError, Isolation, IsrChange, Partition, Peer, Role, Settings, WaiterId,
+};
 use ottla_storage::{AtLeast, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{
     BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Now, Offset, PartitionEpoch, Timestamp, TopicIdPartition,
@@ -95,4 +97,32 @@ fn a_late_answer_leaves_the_next_change_under_way() {
     partition.handle_isr_committed(isr, LeaderEpoch(0), PartitionEpoch(1), NOW.monotonic, &mut effects);
 
     assert_eq!(pending(&partition), Some(nodes(&[1, 2, 3])));
+}
+
+/// HW-2: what was asked for before may be committed all the same.
+#[test]
+fn a_leader_that_was_cut_off_serves_nobody_and_goes_on_with_the_change_under_way() {
+    let mut partition = leader();
+    assert!(fetch(&mut partition, 2).is_some());
+    let mut effects = Effects::default();
+    partition.wait_as_consumer(WaiterId(1));
+
+    partition.handle_cut_off(&mut effects);
+
+    assert_eq!(effects.fetches, [WaiterId(1)]);
+    assert!(partition.serving().is_none());
+    assert_eq!(partition.deadline(), None);
+    let read = partition.fetch_as_consumer(
+        Offset::ZERO,
+        LeaderEpoch::NONE,
+        Isolation::ReadUncommitted,
+        1,
+        AtLeast::OneBatch,
+    );
+    assert!(matches!(read, Err(FetchError::NotLeader)), "{read:?}");
+
+    partition.handle_reconnected(NOW.monotonic, &mut effects);
+
+    assert!(partition.serving().is_some());
+    assert_eq!(pending(&partition), Some(nodes(&[1, 2])));
 }

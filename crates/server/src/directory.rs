@@ -1,8 +1,7 @@
 //! The log directory a node starts with: locked, and formatted for this node.
 
-use ottla_metadata::MetadataImage;
+use ottla_metadata::{MetadataImage, checkpoint};
 use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_records::batches;
 use ottla_storage::{Disk, LogDirectory, MetaProperties, StorageError};
 use ottla_types::{BrokerEpoch, NodeId, Uuid};
 use std::path::{Path, PathBuf};
@@ -11,9 +10,6 @@ use thiserror::Error;
 
 /// The file that holds a new cluster's first records.
 pub const BOOTSTRAP_CHECKPOINT: &str = "bootstrap.checkpoint";
-
-/// The most that the first records may be when decompressed.
-const BOOTSTRAP_BYTES_MAX: usize = 16 << 20;
 
 /// Why a log directory cannot be used.
 #[derive(Debug, Error)]
@@ -102,19 +98,7 @@ impl NodeDirectory {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(bad(error.to_string())),
         };
-        let mut records = Vec::new();
-        for batch in batches(&bytes) {
-            let batch = batch.map_err(|error| bad(error.to_string()))?;
-            if batch.header().is_control() {
-                continue;
-            }
-            let in_batch = batch.records(BOOTSTRAP_BYTES_MAX).map_err(|error| bad(error.to_string()))?;
-            for record in in_batch.iter() {
-                let record = record.map_err(|error| bad(error.to_string()))?;
-                let value = record.value.unwrap_or_default().to_vec();
-                records.push(MetadataRecord::decode_frame(value).map_err(|error| bad(error.to_string()))?);
-            }
-        }
+        let records = checkpoint::decode(&bytes).map_err(|error| bad(error.to_string()))?.records;
         // Replayed here, lest a bad file stop the cluster only once it is in its log.
         let mut image = MetadataImage::default();
         for record in &records {

@@ -3,12 +3,9 @@
 use crate::config::NodeConfig;
 use crate::directory::BOOTSTRAP_CHECKPOINT;
 use ottla_controller::bootstrap;
-use ottla_metadata::{MetadataVersion, frames};
-use ottla_protocol::encode_to_vec;
-use ottla_protocol::records::control::{SnapshotFooterRecord, SnapshotHeaderRecord};
-use ottla_records::{BatchBuilder, ControlType};
+use ottla_metadata::{MetadataVersion, checkpoint};
 use ottla_storage::{Disk, MetaProperties, StorageError};
-use ottla_types::{LeaderEpoch, Offset, Random, Timestamp, Uuid};
+use ottla_types::{LeaderEpoch, Random, Timestamp, Uuid};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -102,25 +99,8 @@ fn format_directory(
     Ok(())
 }
 
-/// `bootstrap.checkpoint`: a header, the first records, a footer.
+/// `bootstrap.checkpoint`: the first records.
 fn bootstrap_checkpoint(level: MetadataVersion) -> Vec<u8> {
-    const EPOCH: LeaderEpoch = LeaderEpoch(0);
-    let time = Timestamp(0);
-    let header = encode_to_vec(&SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: 0 }, 0);
-    let footer = encode_to_vec(&SnapshotFooterRecord { version: 0 }, 0);
-    let values = frames::encode(&bootstrap::records(level), level).expect("short records fit the wire");
-    let control = |control_type: ControlType, value: Vec<u8>, offset: i64| {
-        let mut builder = BatchBuilder::new().base_offset(Offset(offset)).leader_epoch(EPOCH).control();
-        builder.push(time, Some(&control_type.key()), Some(&value), &[]);
-        builder.build()
-    };
-    let mut data = BatchBuilder::new().base_offset(Offset(1)).leader_epoch(EPOCH);
-    for value in &values {
-        data.push(time, None, Some(value), &[]);
-    }
-    let mut bytes = control(ControlType::SnapshotHeader, header.expect("numbers fit the wire"), 0);
-    bytes.extend(data.build());
-    let end = 1 + values.len() as i64;
-    bytes.extend(control(ControlType::SnapshotFooter, footer.expect("numbers fit the wire"), end));
-    bytes
+    checkpoint::encode(&bootstrap::records(level), level, LeaderEpoch(0), Timestamp(0))
+        .expect("short records fit the wire")
 }

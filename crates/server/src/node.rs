@@ -2,15 +2,16 @@
 
 use crate::broker::controller_channel::ControllerChannel;
 use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
-use crate::broker::{Broker, applier};
+use crate::broker::{Broker, applier, cut_off};
 use crate::config::{ListenerConfig, NodeConfig};
 use crate::directory::{DirectoryError, NodeDirectory};
 use crate::io_pool::IoPool;
-use crate::quorum::actor::{self, QuorumFailed};
+use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
 use crate::quorum::failure_detection::{Driver, FailureDetection};
 use crate::quorum::peers::Peers;
+use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
-use crate::quorum::{Committed, QuorumHandle, QuorumLog, Start};
+use crate::quorum::{Committed, QuorumHandle, QuorumLog, Snapshots, Start};
 use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
 use crate::replicas::{ReplicaManager, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
@@ -25,6 +26,7 @@ use ottla_storage::{Disk, Log, LogConfig, Recovery, StorageError};
 use ottla_types::{BrokerEpoch, Offset, Random, TopicPartition, Uuid};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -56,6 +58,9 @@ pub enum StartError {
     /// A voter is listed twice.
     #[error("controller.quorum.voters: {0}")]
     Voters(#[from] ottla_raft::DuplicateVoter),
+    /// The latest snapshot of the metadata log cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] LoadError),
     /// The vote cannot be read.
     #[error("{0}")]
     QuorumState(io::Error),
@@ -145,6 +150,7 @@ impl Node {
         let control = environment.control.clone();
         let _control = control.enter();
         let committed_sender = config.roles.broker.then_some(committed_sender);
+        let snapshots = Snapshots::new(environment.disk.clone(), &metadata_dir(&directory));
         let (quorum, quorum_task) = start_quorum(
             &config,
             &environment,
@@ -176,6 +182,8 @@ impl Node {
                     wire: wire.clone(),
                     node_id: config.node_id,
                     detection: detection.clone(),
+                    snapshots: snapshots.clone(),
+                    io: io.clone(),
                 });
                 node.controller_listeners.push(listen(&config, &listener, port, service)?);
             } else {
@@ -289,15 +297,19 @@ impl Node {
     pub async fn stop(self) {
         let stopping = async {
             if let Some(parts) = self.broker {
-                parts.leaving.send_replace(true);
+                let begun = tokio::time::Instant::now();
+                // Without it the broker just goes, and is missed as one that died.
+                let is_controlled = self.config.properties.switch("controlled.shutdown.enable");
+                parts.leaving.send_replace(is_controlled);
                 let mut standing = parts.standing.clone();
                 let released = wait_for(&mut standing, |standing| *standing == Standing::Released);
-                if tokio::time::timeout(RELEASE_PATIENCE, released).await.is_err() {
-                    tracing::warn!("the controller did not release this broker; it stops all the same");
-                }
-                for listener in parts.listeners {
-                    listener.close(DRAIN_PATIENCE).await;
-                }
+                let released = async {
+                    if is_controlled && tokio::time::timeout(RELEASE_PATIENCE, released).await.is_err() {
+                        tracing::warn!("the controller did not release this broker; it stops all the same");
+                    }
+                };
+                tokio::join!(released, leave_clients(&parts.broker, parts.listeners));
+                let left = begun.elapsed();
                 parts.broker.groups.stop();
                 parts.broker.replicas.stop_leading();
                 drop(parts.tasks);
@@ -306,6 +318,7 @@ impl Node {
                 if let Err(error) = parts.broker.replicas.close(epoch) {
                     tracing::error!(%error, "the logs could not be closed; the next start checks them");
                 }
+                tracing::info!(?left, closed = ?begun.elapsed(), "broker stopped");
             }
             self.quorum.shut_down().await;
             for listener in self.controller_listeners {
@@ -316,6 +329,27 @@ impl Node {
         if tokio::time::timeout(STOP_PATIENCE, stopping).await.is_err() {
             tracing::warn!("stopped without waiting any longer");
         }
+    }
+}
+
+/// Closes the connections of clients as soon as nothing is led here any more, without waiting until all others are
+/// known to have heard of it: to clients a closed connection is the quickest news. librdkafka asks for new leaders
+/// at once then, but a quarter of a second after NOT_LEADER_OR_FOLLOWER; and whom it asks holds the answer until
+/// it has heard.
+async fn leave_clients(broker: &Broker, listeners: Vec<Listener>) {
+    let leads_nothing = |image: &MetadataImage| {
+        let itself = image.cluster.broker(broker.node_id);
+        itself.is_none_or(|itself| itself.fenced || itself.in_controlled_shutdown)
+            && image
+                .topics
+                .iter()
+                .flat_map(|topic| topic.partitions.values())
+                .all(|p| p.leader != Some(broker.node_id))
+    };
+    // After the patience they are closed all the same.
+    broker.wait_for_image(leads_nothing, RELEASE_PATIENCE).await;
+    for listener in listeners {
+        listener.close(DRAIN_PATIENCE).await;
     }
 }
 
@@ -337,6 +371,11 @@ fn wire_context(config: &NodeConfig, directory: &NodeDirectory) -> WireContext {
     }
 }
 
+/// Where the metadata log is.
+fn metadata_dir(directory: &NodeDirectory) -> PathBuf {
+    directory.directory.partition_path(&TopicPartition::new(METADATA_TOPIC, 0))
+}
+
 fn start_quorum(
     config: &Arc<NodeConfig>,
     environment: &Environment,
@@ -346,21 +385,28 @@ fn start_quorum(
     committed: Option<mpsc::Sender<Committed>>,
     seed: u64,
 ) -> Result<(QuorumHandle, Task<Result<(), QuorumFailed>>), StartError> {
-    let dir = directory.directory.partition_path(&TopicPartition::new(METADATA_TOPIC, 0));
+    let dir = metadata_dir(directory);
     let recovery = Recovery { clean: directory.clean_shutdown.is_some(), ..Recovery::UNKNOWN };
     let now = environment.clock.now();
     let disk = environment.disk.clone();
-    let (log, report) = Log::open(disk.clone(), dir.clone(), LogConfig::metadata(), recovery, now)?;
+    let properties = &config.properties;
+    let log_config = LogConfig {
+        segment_bytes: properties.number("metadata.log.segment.bytes").unsigned_abs(),
+        segment_ms: properties.number("metadata.log.segment.ms"),
+        ..LogConfig::metadata()
+    };
+    let (mut log, report) = Log::open(disk.clone(), dir.clone(), log_config, recovery, now)?;
     if report.truncated_bytes > 0 {
         tracing::warn!(bytes = report.truncated_bytes, "cut off a torn end of the metadata log");
     }
+    let snapshots = Snapshots::new(disk.clone(), &dir);
+    let (snapshot, image) = snapshots.load_latest(&mut log, now)?;
     let state_file = StateFile::new(disk, &dir);
     let state = state_file.load().map_err(StartError::QuorumState)?;
     let voters = VoterSet::new(config.voters.iter().map(|voter| Voter {
         key: ReplicaKey::new(voter.id, Uuid::ZERO),
         endpoint: Endpoint { host: voter.host.clone(), port: voter.port },
     }))?;
-    let properties = &config.properties;
     let quorum_config = QuorumConfig {
         fetch_timeout: properties.millis("controller.quorum.fetch.timeout.ms"),
         election_timeout: properties.millis("controller.quorum.election.timeout.ms"),
@@ -370,7 +416,7 @@ fn start_quorum(
     let wire = Arc::new(wire_context(config, directory));
     let peers = Peers::new(environment.network.clone(), wire, config.node_id, &voters, request_timeout);
     let identity = ReplicaKey::new(config.node_id, directory.id());
-    let quorum = Quorum::new(quorum_config, identity, voters, state, QuorumLog::new(log, None), seed);
+    let quorum = Quorum::new(quorum_config, identity, voters, state, QuorumLog::new(log, snapshot), seed);
     let settings = Settings {
         cluster_id: directory.meta.cluster_id.clone(),
         num_partitions: i32::try_from(properties.number("num.partitions")).unwrap_or(i32::MAX),
@@ -382,7 +428,16 @@ fn start_quorum(
     Ok(actor::start(Start {
         quorum,
         state_file,
-        image: MetadataImage::default(),
+        image,
+        snapshots,
+        snapshot_policy: SnapshotPolicy {
+            bytes_between: properties
+                .number("metadata.log.max.record.bytes.between.snapshots")
+                .unsigned_abs(),
+            interval: properties.millis("metadata.log.max.snapshot.interval.ms"),
+            retention_bytes: properties.number("metadata.max.retention.bytes"),
+            retention_ms: properties.number("metadata.max.retention.ms"),
+        },
         published,
         bootstrap: directory.bootstrap_records()?,
         settings,
@@ -425,6 +480,7 @@ fn start_broker(
     let leaving = watch::Sender::new(false);
     let listening = watch::Sender::new(false);
     let applied = watch::Sender::new(Offset::ZERO);
+    let (answered_sender, answered) = watch::channel(None);
     let broker = Arc::new(Broker::new(
         config.clone(),
         directory.meta.cluster_id.clone(),
@@ -447,6 +503,8 @@ fn start_broker(
         bound_ports,
         controller: channel.clone(),
         applied: applied.subscribe(),
+        clock: environment.clock,
+        answered: answered_sender,
         epoch,
         standing: standing.clone(),
         listening: listening.subscribe(),
@@ -459,6 +517,7 @@ fn start_broker(
         isr_channel::run(replicas.clone(), channel, config.node_id, broker.epoch.clone(), isr_changes);
     let tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
+        task::spawn("cut off", cut_off::run(broker.clone(), answered)),
         task::spawn_on(data, "in-sync sets", asking),
         task::spawn_on(data, "fetchers", fetcher::run(broker.clone(), environment.network.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
@@ -493,10 +552,13 @@ async fn housekeeping(broker: Arc<Broker>, io: IoPool) {
     let mut high_watermarks =
         tokio::time::interval(properties.millis("replica.high.watermark.checkpoint.interval.ms"));
     let mut logs = tokio::time::interval(properties.millis("log.flush.offset.checkpoint.interval.ms"));
+    let mut starts =
+        tokio::time::interval(properties.millis("log.flush.start.offset.checkpoint.interval.ms"));
     let mut retention = tokio::time::interval(properties.millis("log.retention.check.interval.ms"));
     // The first tick of each comes at once, and there is nothing to do yet.
     high_watermarks.tick().await;
     logs.tick().await;
+    starts.tick().await;
     retention.tick().await;
     loop {
         let replicas = broker.replicas.clone();
@@ -504,6 +566,7 @@ async fn housekeeping(broker: Arc<Broker>, io: IoPool) {
             biased;
             _ = high_watermarks.tick() => Box::new(move || replicas.checkpoint_high_watermarks()),
             _ = logs.tick() => Box::new(move || replicas.checkpoint_logs()),
+            _ = starts.tick() => Box::new(move || replicas.checkpoint_log_starts()),
             _ = retention.tick() => Box::new(move || replicas.handle_retention()),
         };
         if io.run(job).await.is_err() {

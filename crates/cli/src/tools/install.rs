@@ -11,13 +11,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let binary = std::env::current_exe().context("where this program is cannot be told")?;
+    let binary = crate::program::path();
     let directory = &arguments.directory;
     std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     let mut count = 0;
     for name in super::names() {
         for link in [name.to_owned(), format!("{name}.sh")] {
-            replace_link(&binary, &directory.join(link))?;
+            replace_link(binary, &directory.join(link))?;
             count += 1;
         }
     }

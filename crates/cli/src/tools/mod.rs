@@ -6,6 +6,7 @@
 
 mod connect;
 mod console;
+mod dump_log;
 mod groups;
 pub(crate) mod install;
 mod java_map;
@@ -28,6 +29,7 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&groups::TOOL, groups::run),
     (&storage::TOOL, storage::run),
     (&metadata_quorum::TOOL, metadata_quorum::run),
+    (&dump_log::TOOL, dump_log::run),
 ];
 
 /// What a tool does with its command line.

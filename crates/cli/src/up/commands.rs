@@ -2,8 +2,8 @@
 
 use super::control::{self, Command};
 use super::layout::Layout;
-use super::supervisor;
-use crate::{format, output, properties_file};
+use super::{status, supervisor};
+use crate::{format, output, program, properties_file, tools};
 use anyhow::{Context, Result, bail};
 use ottla_metadata::MetadataVersion;
 use ottla_server::format::Formatted;
@@ -20,7 +20,7 @@ use std::time::Duration;
 #[derive(clap::Args, Clone)]
 pub(crate) struct Data {
     /// The cluster's directory.
-    #[arg(long, default_value = "ottla-data")]
+    #[arg(long, env = "OTTLA_DATA", default_value = "ottla-data")]
     data: PathBuf,
 }
 
@@ -108,7 +108,7 @@ fn check_same(layout: &Layout, arguments: &Up) -> Result<()> {
 /// Starts the supervisor in the background, and waits until it has said that the cluster serves.
 fn detach(arguments: &Up) -> Result<()> {
     let data = &arguments.data.data;
-    let mut command = std::process::Command::new(std::env::current_exe()?);
+    let mut command = std::process::Command::new(program::path());
     command.arg("up").arg("--data").arg(data);
     if let Some(brokers) = arguments.brokers {
         command.arg("--brokers").arg(brokers.to_string());
@@ -176,33 +176,39 @@ fn send(data: &Data, command: Command) -> Result<()> {
     Ok(())
 }
 
-/// Names of Kafka's tools that this binary answers to.
-const TOOLS: &[&str] = &[
-    "kafka-topics",
-    "kafka-console-producer",
-    "kafka-console-consumer",
-    "kafka-consumer-groups",
-    "kafka-storage",
-    "kafka-metadata-quorum",
-    "kafka-dump-log",
-];
+/// How a cluster is.
+#[derive(clap::Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    data: Data,
+    /// Prints one object of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn status(arguments: &Status) -> Result<()> {
+    let layout = arguments.data.layout()?;
+    let text = runtime()?.block_on(status::describe(&layout, arguments.json))?;
+    output::line(text);
+    Ok(())
+}
 
 /// What a shell evaluates to speak to the cluster.
 pub(crate) fn env(data: &Data) -> Result<()> {
     let layout = data.layout()?;
-    let tools = std::path::absolute(layout.tools())?;
-    fs::create_dir_all(&tools).with_context(|| tools.display().to_string())?;
-    let program = std::env::current_exe()?;
-    link(&program, &tools.join("ottla"))?;
-    for name in TOOLS {
-        link(&program, &tools.join(name))?;
-        link(&program, &tools.join(format!("{name}.sh")))?;
+    let links = std::path::absolute(layout.tools())?;
+    fs::create_dir_all(&links).with_context(|| links.display().to_string())?;
+    let program = program::path();
+    link(program, &links.join("ottla"))?;
+    for name in tools::names() {
+        link(program, &links.join(name))?;
+        link(program, &links.join(format!("{name}.sh")))?;
     }
     if let Some(kcat) = find_on_path("kcat") {
-        link(&kcat, &tools.join("kafkacat"))?;
+        link(&kcat, &links.join("kafkacat"))?;
     }
     let data = std::path::absolute(&layout.directory)?;
-    output::line(format!("export PATH=\"{}:$PATH\"", tools.display()));
+    output::line(format!("export PATH=\"{}:$PATH\"", links.display()));
     output::line(format!("export BOOTSTRAP=\"{}\"", layout.bootstrap()));
     output::line(format!("export OTTLA_DATA=\"{}\"", data.display()));
     Ok(())

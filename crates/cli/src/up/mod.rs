@@ -4,12 +4,17 @@
 //! `down` talk to it through a socket in the data directory. When it dies, however it dies, the nodes end:
 //! each holds the other end of a pipe to it.
 //!
-//! Reading order: [`layout`], [`ports`], [`process`], [`supervisor`], [`control`], [`commands`].
+//! Reading order: [`layout`], [`ports`], [`process`], [`supervisor`], [`control`], [`commands`]; what it
+//! tells: [`story`], [`watcher`], [`events`], [`health`], [`status`].
 
 pub(crate) mod commands;
 pub(crate) mod control;
+mod events;
+mod health;
 pub(crate) mod layout;
 pub(crate) mod ports;
 pub(crate) mod process;
+mod status;
 pub(crate) mod story;
 pub(crate) mod supervisor;
+mod watcher;

@@ -10,6 +10,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 /// A running node. Dropping it closes the pipe that keeps it alive.
 pub(crate) struct NodeProcess {
     child: Child,
+    pid: u32,
     output: tokio::io::Lines<BufReader<ChildStdout>>,
     _keeps_alive: ChildStdin,
 }
@@ -22,7 +23,7 @@ impl NodeProcess {
             .append(true)
             .open(node.log())
             .with_context(|| node.log().display().to_string())?;
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(crate::program::path())
             .arg("server")
             .arg("--supervised")
             .arg(node.properties())
@@ -36,12 +37,13 @@ impl NodeProcess {
             .context("cannot start a node")?;
         let output = child.stdout.take().context("piped")?;
         let keeps_alive = child.stdin.take().context("piped")?;
-        Ok(NodeProcess { child, output: BufReader::new(output).lines(), _keeps_alive: keeps_alive })
+        let pid = child.id().context("just started")?;
+        Ok(NodeProcess { child, pid, output: BufReader::new(output).lines(), _keeps_alive: keeps_alive })
     }
 
-    /// Its process id, while it runs.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.id()
+    /// The process id that it has, or had.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Waits until the node says that it serves; false when it ended instead.
@@ -62,7 +64,8 @@ impl NodeProcess {
     /// Asks it to stop in order.
     pub(crate) fn terminate(&self) {
         use rustix::process::{Pid, Signal, kill_process};
-        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        // Only while it runs: its id may be another's afterwards.
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // An error means that it has ended.
             let _ = kill_process(pid, Signal::TERM);
@@ -71,7 +74,7 @@ impl NodeProcess {
 
     /// The memory that is its alone, and its share of what it shares, in bytes.
     pub(crate) fn memory_bytes(&self) -> Option<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()?)).ok()?;
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
     }

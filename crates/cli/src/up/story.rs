@@ -1,5 +1,6 @@
 //! What the person in front of the supervisor reads.
 
+use super::health::Health;
 use super::layout::{Layout, NodeLayout};
 use crate::output;
 use std::path::Path;
@@ -12,6 +13,7 @@ pub(crate) fn ready(
     took: Duration,
     memory_bytes: u64,
     is_new: bool,
+    health: Option<&Health>,
 ) {
     let data = layout.directory.display();
     let age = if is_new { "new" } else { "as it was" };
@@ -43,7 +45,7 @@ pub(crate) fn ready(
         ));
     }
     output::line(" In another terminal, paste:");
-    let program = std::env::current_exe().map_or("ottla".to_owned(), |path| path.display().to_string());
+    let program = crate::program::path().display();
     let zookeeper = nodes.first().map_or(0, |(node, _)| node.controller_port);
     let b = nodes.first().and_then(|(node, _)| node.client_port).unwrap_or(0);
     let bootstrap = if b == 9092 { "localhost".to_owned() } else { format!("localhost:{b}") };
@@ -54,7 +56,10 @@ pub(crate) fn ready(
         "   kafka-topics --create --zookeeper localhost:{zookeeper} --replication-factor {factor} --partitions 8 --topic failsafe-test-topic"
     ));
     output::line(format!("   kafkacat -b {bootstrap} -t failsafe-test-topic -o end"));
-    output::line("   ottla kill 2 | ottla start 2 | ottla down");
+    output::line("   ottla kill 2 | ottla start 2 | ottla status | ottla down");
+    if let Some(health) = health {
+        output::line(format!(" {health}"));
+    }
     output::line("");
 }
 
@@ -63,9 +68,24 @@ pub(crate) fn event(text: impl std::fmt::Display) {
     output::line(format!("{} {text}", output::time_of_day()));
 }
 
-/// The end of a log.
+/// The end of a log, in bytes; it may begin within a line.
+pub(crate) fn tail(path: &Path, bytes_max: usize) -> String {
+    use std::io::{Read, Seek, SeekFrom};
+    let read = || {
+        let mut file = std::fs::File::open(path)?;
+        let len = file.metadata()?.len();
+        file.seek(SeekFrom::Start(len.saturating_sub(bytes_max as u64)))?;
+        let mut bytes = Vec::new();
+        file.take(bytes_max as u64).read_to_end(&mut bytes)?;
+        std::io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().unwrap_or_default()
+}
+
+/// The end of a log, in lines.
 pub(crate) fn last_lines(path: &Path, count: usize) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    const LINES_BYTES_MAX: usize = 16 * 1024;
+    let text = tail(path, LINES_BYTES_MAX);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -3,16 +3,18 @@
 use super::control::{self, Asked, Command};
 use super::layout::{Layout, NodeLayout};
 use super::process::NodeProcess;
+use super::watcher::{self, Watcher};
 use super::{ports, story};
 use crate::output;
 use anyhow::{Context, Result, bail};
-use std::collections::BTreeMap;
+use ottla_types::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// How long nodes may take to serve, and to stop.
@@ -68,7 +70,18 @@ pub(crate) async fn run(layout: &Layout, is_new: bool) -> Result<()> {
     }
     let memory = slots.values().filter_map(|slot| slot.process.as_ref()?.memory_bytes()).sum();
     let pids = slots.values().map(|slot| (slot.layout.clone(), pid(slot))).collect::<Vec<_>>();
-    story::ready(layout, &pids, begun.elapsed(), memory, is_new);
+    let took = begun.elapsed();
+    let (alive, watched) = watch::channel(live(&slots));
+    // Without it the cluster serves all the same, and nobody tells what happens.
+    let watcher = Watcher::start(layout).await.ok();
+    let health = watcher.as_ref().map(|watcher| watcher.health(&watched.borrow()));
+    story::ready(layout, &pids, took, memory, is_new, health.as_ref());
+    let story = watcher
+        .zip(health)
+        .map(|(watcher, health)| ottla_net::task::spawn("story", watcher.tell(watched, health)));
+    let groups = ottla_net::task::spawn("groups", watcher::tell_groups(layout.clone()));
+    // That everything ends when it is stopped is no news.
+    let telling = (story, groups);
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -82,10 +95,12 @@ pub(crate) async fn run(layout: &Layout, is_new: bool) -> Result<()> {
         };
         match happened {
             Happened::Stop | Happened::Asked(None) => {
+                drop(telling);
                 stop_all(layout, &mut slots).await;
                 return Ok(());
             }
             Happened::Asked(Some((Command::Down, reply))) => {
+                drop(telling);
                 stop_all(layout, &mut slots).await;
                 // Whoever asked may have gone.
                 let _ = reply.send(Ok(format!("stopped; {} is kept", layout.directory.display())));
@@ -102,11 +117,22 @@ pub(crate) async fn run(layout: &Layout, is_new: bool) -> Result<()> {
             Happened::Ended(id, status) => handle_end(&mut slots, id, status),
             Happened::Ready(..) => {}
         }
+        // Who watched may have ended.
+        alive.send_if_modified(|known| {
+            let now = live(&slots);
+            std::mem::replace(known, now.clone()) != now
+        });
     }
 }
 
+/// The nodes that run.
+fn live(slots: &BTreeMap<u16, Slot>) -> BTreeSet<NodeId> {
+    let running = slots.iter().filter(|(_, slot)| slot.process.is_some());
+    running.map(|(&id, _)| NodeId(id.into())).collect()
+}
+
 fn pid(slot: &Slot) -> u32 {
-    slot.process.as_ref().and_then(NodeProcess::pid).unwrap_or(0)
+    slot.process.as_ref().map_or(0, NodeProcess::pid)
 }
 
 /// Takes the socket, unless another supervisor answers on it.
@@ -219,10 +245,7 @@ fn handle_end(slots: &mut BTreeMap<u16, Slot>, id: u16, status: std::io::Result<
         },
         Err(error) => error.to_string(),
     };
-    story::event(format!(
-        "LOST node {id} ({how}{})",
-        if was == 0 { String::new() } else { format!(", pid {was}") }
-    ));
+    story::event(format!("LOST node {id} (pid {was}, {how})"));
     if !slot.expected {
         output::line(format!("    {}", story::last_lines(&slot.layout.log(), 1)));
     }

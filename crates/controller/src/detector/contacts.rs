@@ -15,9 +15,9 @@ const WINDOW: Duration = Duration::from_secs(5 * 60);
 /// Gaps are remembered as the longest of each slice of the window, and forgotten with the slice.
 const SLICE: Duration = Duration::from_secs(30);
 
-/// When an incarnation was heard.
+/// When an incarnation was heard; a broker asks the same of its controller.
 #[derive(Debug)]
-pub(super) struct Contacts {
+pub struct Contacts {
     /// The last sign of life, moved forward by this node's own stalls.
     heard_at: Monotonic,
     first: Monotonic,
@@ -33,11 +33,12 @@ struct Slice {
 
 impl Contacts {
     /// No contact yet; silence counts from `heard_at`.
-    pub(super) fn since(heard_at: Monotonic) -> Contacts {
+    pub fn since(heard_at: Monotonic) -> Contacts {
         Contacts { heard_at, first: heard_at, count: 0, slices: VecDeque::new() }
     }
 
-    pub(super) fn record(&mut self, now: Monotonic) {
+    /// A sign of life.
+    pub fn record(&mut self, now: Monotonic) {
         if self.count == 0 {
             self.first = now;
         } else {
@@ -58,13 +59,14 @@ impl Contacts {
     }
 
     /// Takes a stall of this node, which has ended `now`, out of the present silence.
-    pub(super) fn subtract_stall(&mut self, stall: Duration, now: Monotonic) {
+    pub fn subtract_stall(&mut self, stall: Duration, now: Monotonic) {
         self.heard_at = (self.heard_at + stall).min(now.max(self.heard_at));
         // Nor was it watched meanwhile: what it sent arrives in one burst.
         self.first = (self.first + stall).min(self.heard_at);
     }
 
-    pub(super) fn heard_at(&self) -> Monotonic {
+    /// The last sign of life, moved forward by this node's own stalls.
+    pub fn heard_at(&self) -> Monotonic {
         self.heard_at
     }
 
@@ -72,8 +74,8 @@ impl Contacts {
         self.slices.iter().map(|slice| slice.longest).max()
     }
 
-    /// How long it may be silent, at most `session_timeout`.
-    pub(super) fn silence_allowed(&self, session_timeout: Duration, is_ottla: bool) -> Duration {
+    /// How long it may be silent, at most `session_timeout`. `is_ottla` is whether it is known to speak regularly.
+    pub fn silence_allowed(&self, session_timeout: Duration, is_ottla: bool) -> Duration {
         let Some(longest) = self.longest_gap().filter(|_| self.count >= CONTACTS_MIN) else {
             return session_timeout;
         };

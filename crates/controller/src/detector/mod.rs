@@ -32,6 +32,7 @@ mod tests;
 mod watched;
 
 pub use cause::{Absence, Cause, Evidence, Observation};
+pub use contacts::Contacts;
 pub use detector::Detector;
 pub use effect::{DetectorEffect, ProbeId};
 pub use event::{

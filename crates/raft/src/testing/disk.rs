@@ -49,7 +49,7 @@ impl Disk {
         // What is not synced must be part of the next sync, also what the one under way would have written.
         let unsynced_from = self.unsynced_from(log);
         self.syncing = None;
-        let mut survivor = MemoryLog::with(log.batches().to_vec());
+        let mut survivor = log.with(log.batches().to_vec());
         survivor.mark_changed(unsynced_from);
         survivor
     }
@@ -62,7 +62,23 @@ impl Disk {
             let written = random.index(log.batches().len() - unsynced_from + 1);
             self.log = log.batches()[..unsynced_from + written].to_vec();
         }
-        MemoryLog::with(self.log.clone())
+        let survivor = log.with(self.log.clone());
+        self.log = survivor.batches().to_vec();
+        survivor
+    }
+
+    /// A snapshot was written and synced.
+    pub fn write_snapshot(&mut self, contained: &[Batch]) {
+        // Its file has them, whatever becomes of the log's.
+        if self.log.len() < contained.len() {
+            self.log = contained.to_vec();
+        }
+    }
+
+    /// A snapshot of another node was installed in place of the log.
+    pub fn install(&mut self, contained: &[Batch]) {
+        self.syncing = None;
+        self.log = contained.to_vec();
     }
 
     fn unsynced_from(&self, log: &MemoryLog) -> usize {

@@ -25,6 +25,8 @@ pub struct Scenario {
     pub seed: u64,
     /// The mistake that every node makes.
     pub bug: Option<Bug>,
+    /// Whether nodes write snapshots, and forget what is in them.
+    pub has_snapshots: bool,
     /// For how long things go wrong.
     pub disturbed_for: Duration,
     /// Whether to write down everything that happens.
@@ -38,6 +40,8 @@ pub struct Outcome {
     pub committed: usize,
     /// How many epochs had a leader.
     pub leaders: usize,
+    /// How often a node installed another's snapshot.
+    pub installations: u64,
     /// How long the quorum took to recover.
     pub recovery: Duration,
 }
@@ -56,6 +60,7 @@ impl Scenario {
             observers: random.below(3) as i32,
             seed,
             bug: None,
+            has_snapshots: Random::new(seed ^ 0x5a95).chance(500),
             disturbed_for: Duration::from_secs(4),
             is_traced: false,
         }
@@ -84,6 +89,7 @@ impl Scenario {
         Ok(Outcome {
             committed: world.checker.committed().len(),
             leaders: world.checker.leaders_count(),
+            installations: world.installations(),
             recovery: recovery?,
         })
     }
@@ -106,7 +112,9 @@ impl Scenario {
         let pause_max = random.duration(Duration::from_millis(20), Duration::from_millis(400));
         let mut next_fault = world.now();
         let mut restarts: Vec<(Monotonic, NodeId)> = Vec::new();
+        let mut snapshots = Random::new(self.seed ^ 0x5a96);
         while world.now() < end {
+            self.take_snapshots(world, &mut snapshots);
             world.run_for(random.duration(Duration::from_millis(1), Duration::from_millis(10)))?;
             for id in world.ids() {
                 if random.chance(300) {
@@ -133,7 +141,9 @@ impl Scenario {
         let end = world.now() + self.disturbed_for;
         let mut next_fault = world.now() + random.duration(Duration::ZERO, Duration::from_millis(500));
         let mut restarts: Vec<(Monotonic, NodeId)> = Vec::new();
+        let mut snapshots = Random::new(self.seed ^ 0x5a96);
         while world.now() < end {
+            self.take_snapshots(world, &mut snapshots);
             world.run_for(random.duration(Duration::from_millis(1), Duration::from_millis(25)))?;
             for id in world.ids() {
                 // Whoever believes to lead is given records, also when another does by now.
@@ -151,6 +161,15 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+
+    /// Now and then a node writes a snapshot; half of those forget at once what is in it.
+    fn take_snapshots(&self, world: &mut World, random: &mut Random) {
+        if self.has_snapshots {
+            for id in world.ids().into_iter().filter(|_| random.chance(30)).collect::<Vec<_>>() {
+                world.take_snapshot(id, random.chance(500));
+            }
+        }
     }
 
     /// Ends all disturbance, except that a minority of the voters may stay dead, dark or frozen, and waits

@@ -43,24 +43,76 @@ impl Batch {
 }
 
 /// A log in memory, which never fails.
+///
+/// A snapshot is what it contains: the batches before its end. Those before the log's start are kept here, so
+/// that everything that was ever committed can be compared, and are hidden from the machine.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLog {
-    /// What lies before the batches.
+    /// The latest snapshot.
     snapshot: Option<OffsetAndEpoch>,
+    /// Where the log begins: at zero, or at the end of a snapshot.
+    start: Offset,
     batches: Vec<Batch>,
     /// The batches from this index on differ from what was last taken by [`MemoryLog::take_changes`].
     changed_from: usize,
 }
 
 impl MemoryLog {
-    /// A log that has these batches.
-    pub fn with(batches: Vec<Batch>) -> MemoryLog {
-        MemoryLog { snapshot: None, changed_from: batches.len(), batches }
+    /// The same log with these batches, all of them on disk. One that would end before the snapshot ends with
+    /// it, and begins there: so a node starts that lost what its snapshot still has.
+    pub fn with(&self, batches: Vec<Batch>) -> MemoryLog {
+        let contained = self.snapshot_count();
+        let mut log = MemoryLog { batches, ..self.clone() };
+        if log.batches.len() < contained {
+            log.batches = self.batches[..contained].to_vec();
+            log.start = self.snapshot.map_or(self.start, |snapshot| snapshot.offset);
+        }
+        log.changed_from = log.batches.len();
+        log
     }
 
     /// A log that begins where a snapshot ends, and has nothing after it.
     pub fn after_snapshot(snapshot: OffsetAndEpoch) -> MemoryLog {
-        MemoryLog { snapshot: Some(snapshot), ..MemoryLog::default() }
+        MemoryLog { snapshot: Some(snapshot), start: snapshot.offset, ..MemoryLog::default() }
+    }
+
+    /// Writes a snapshot of everything before the first batch that reaches beyond `committed`, and forgets what
+    /// is before `start`, an earlier snapshot's end or this one's.
+    pub fn take_snapshot(&mut self, committed: Offset, keeps_log: bool) {
+        let count = self.batches.partition_point(|batch| batch.end <= committed);
+        let Some(last) = count.checked_sub(1).and_then(|index| self.batches.get(index)) else { return };
+        let end = OffsetAndEpoch { epoch: last.epoch, offset: last.end };
+        if !keeps_log {
+            self.start = end.offset;
+        } else if let Some(earlier) = self.snapshot {
+            self.start = self.start.max(earlier.offset);
+        }
+        self.snapshot = Some(end);
+    }
+
+    /// What the latest snapshot contains.
+    pub fn snapshot_batches(&self) -> &[Batch] {
+        &self.batches[..self.snapshot_count()]
+    }
+
+    /// Installs another node's snapshot: the log is what it contains, and begins anew where it ends.
+    pub fn install(&mut self, id: OffsetAndEpoch, contained: Vec<Batch>) {
+        *self = MemoryLog {
+            snapshot: Some(id),
+            start: id.offset,
+            changed_from: contained.len(),
+            batches: contained,
+        };
+    }
+
+    fn snapshot_count(&self) -> usize {
+        let end = self.snapshot.map_or(Offset::ZERO, |snapshot| snapshot.offset);
+        self.batches.partition_point(|batch| batch.end <= end)
+    }
+
+    /// The batches that are still in the log.
+    fn visible(&self) -> &[Batch] {
+        &self.batches[self.batches.partition_point(|batch| batch.base < self.start)..]
     }
 
     /// The batches, the first first.
@@ -93,7 +145,7 @@ impl MemoryLog {
 
 impl ReplicatedLog for MemoryLog {
     fn start_offset(&self) -> Offset {
-        self.snapshot.map_or(Offset::ZERO, |snapshot| snapshot.offset)
+        self.start
     }
 
     fn end(&self) -> OffsetAndEpoch {
@@ -105,14 +157,11 @@ impl ReplicatedLog for MemoryLog {
     }
 
     fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> OffsetAndEpoch {
-        let count = self.batches.partition_point(|batch| batch.epoch <= epoch);
-        match count.checked_sub(1).map(|last| &self.batches[last]) {
+        let visible = self.visible();
+        let count = visible.partition_point(|batch| batch.epoch <= epoch);
+        match count.checked_sub(1).map(|last| &visible[last]) {
             Some(last) => OffsetAndEpoch { epoch: last.epoch, offset: last.end },
-            // The snapshot's last record is of this log too.
-            None => match self.snapshot.filter(|snapshot| snapshot.epoch <= epoch) {
-                Some(snapshot) => snapshot,
-                None => OffsetAndEpoch { epoch, offset: self.start_offset() },
-            },
+            None => OffsetAndEpoch { epoch, offset: self.start },
         }
     }
 
@@ -148,9 +197,10 @@ impl ReplicatedLog for MemoryLog {
     }
 
     fn read(&self, from: Offset, bytes_max: usize) -> Result<Bytes, LogError> {
-        let first = self.batches.partition_point(|batch| batch.end <= from);
+        let visible = self.visible();
+        let first = visible.partition_point(|batch| batch.end <= from);
         let mut bytes = BytesMut::new();
-        for batch in &self.batches[first..] {
+        for batch in &visible[first..] {
             if !bytes.is_empty() && bytes.len() + batch.bytes.len() > bytes_max {
                 break;
             }
@@ -160,6 +210,7 @@ impl ReplicatedLog for MemoryLog {
     }
 
     fn truncate_to(&mut self, offset: Offset) -> Result<(), LogError> {
+        assert!(offset >= self.start, "what is before the start is committed");
         let kept = self.batches.partition_point(|batch| batch.end <= offset);
         self.batches.truncate(kept);
         self.changed_from = self.changed_from.min(kept);

@@ -8,13 +8,14 @@ use crate::bug::Bug;
 use crate::config::QuorumConfig;
 use crate::effects::{CallId, Effect, Effects, RequestId};
 use crate::error::QuorumError;
+use crate::log::ReplicatedLog;
 use crate::message::{Request, Response};
 use crate::quorum::Quorum;
 use crate::quorum_state::QuorumState;
 use crate::role::RoleName;
 use crate::voters::{Endpoint, ReplicaKey, Voter, VoterSet};
 use bytes::Bytes;
-use ottla_types::{LeaderEpoch, Monotonic, NodeId, Now, Offset, Random, Timestamp, Uuid};
+use ottla_types::{LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, Random, Timestamp, Uuid};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ struct Node {
     queue: VecDeque<Effect>,
     persisting: Option<QuorumState>,
     requests: BTreeMap<RequestId, Received>,
+    /// The snapshot that it is fetching.
+    installing: Option<OffsetAndEpoch>,
     timer_at: Option<Monotonic>,
     frozen_until: Monotonic,
 }
@@ -92,13 +95,33 @@ struct Received {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Request { from: NodeId, from_incarnation: u64, call: CallId, request: Request },
-    Response { from: NodeId, call: CallId, response: Response },
-    Closed { peer: NodeId },
-    Refused { peer: NodeId },
+    Request {
+        from: NodeId,
+        from_incarnation: u64,
+        call: CallId,
+        request: Request,
+    },
+    Response {
+        from: NodeId,
+        call: CallId,
+        response: Response,
+    },
+    Closed {
+        peer: NodeId,
+    },
+    Refused {
+        peer: NodeId,
+    },
     Timer,
     Persisted,
-    Flushed { end: Offset },
+    Flushed {
+        end: Offset,
+    },
+    /// A snapshot came from another node; `None` when it could not be fetched.
+    SnapshotFetched {
+        id: OffsetAndEpoch,
+        contained: Option<Vec<Batch>>,
+    },
 }
 
 /// An event, and the start of the node it is meant for; requests reach whoever runs.
@@ -131,6 +154,7 @@ pub struct World {
     voter_set: VoterSet,
     /// How many elections were begun: candidacies that somebody heard of.
     candidacies: u64,
+    installations: u64,
 }
 
 impl World {
@@ -156,6 +180,7 @@ impl World {
             next_request: 0,
             voter_set: VoterSet::new((1..=setup.voters).map(voter)).expect("the ids differ"),
             candidacies: 0,
+            installations: 0,
             setup,
         };
         let ids = (1..=world.setup.voters).chain(101..101 + world.setup.observers);
@@ -168,6 +193,7 @@ impl World {
                 queue: VecDeque::new(),
                 persisting: None,
                 requests: BTreeMap::new(),
+                installing: None,
                 timer_at: None,
                 frozen_until: Monotonic(0),
             };
@@ -265,6 +291,23 @@ impl World {
         Ok(end)
     }
 
+    /// Makes a node write a snapshot of what it knows to be committed, and forget what is contained in it, or
+    /// only what the one before contains.
+    pub fn take_snapshot(&mut self, id: NodeId, keeps_log: bool) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Process::Running(quorum) = &mut node.process else { return };
+        if let Some(committed) = quorum.high_watermark() {
+            quorum.log_mut().take_snapshot(committed, keeps_log);
+            node.disk.write_snapshot(quorum.log().snapshot_batches());
+            self.note(|| format!("snapshot {id}"));
+        }
+    }
+
+    /// How often a snapshot was installed.
+    pub fn installations(&self) -> u64 {
+        self.installations
+    }
+
     /// Makes a leader resign.
     ///
     /// # Errors
@@ -345,6 +388,7 @@ impl World {
         }
         node.queue.clear();
         node.requests.clear();
+        node.installing = None;
         node.timer_at = None;
         node.frozen_until = self.now;
         self.checker.stopped(id);
@@ -431,7 +475,42 @@ impl World {
                 }
                 self.step(id, |quorum, now, effects| quorum.handle_flushed(end, now, effects))
             }
+            Event::SnapshotFetched { id: snapshot, contained } => self.install(id, snapshot, contained),
         }
+    }
+
+    fn install(
+        &mut self,
+        id: NodeId,
+        snapshot: OffsetAndEpoch,
+        contained: Option<Vec<Batch>>,
+    ) -> Result<(), Violation> {
+        let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
+        if node.installing.take_if(|installing| *installing == snapshot).is_none() {
+            return Ok(());
+        }
+        let Some(contained) = contained else {
+            return self.step(id, |quorum, now, effects| quorum.handle_snapshot_failed(now, effects));
+        };
+        node.disk.install(&contained);
+        self.installations += 1;
+        self.step(id, |quorum, now, effects| {
+            quorum.log_mut().install(snapshot, contained);
+            quorum.handle_snapshot_installed(now, effects)
+        })
+    }
+
+    /// Begins to fetch a snapshot, which succeeds if its owner has it and can be reached.
+    fn fetch_snapshot(&mut self, id: NodeId, from: NodeId, snapshot: OffsetAndEpoch) {
+        let is_cut = self.network.is_cut(id, from) || self.network.is_cut(from, id);
+        let log = self.quorum(from).map(Quorum::log).filter(|_| !is_cut);
+        let log = log.filter(|log| log.latest_snapshot() == Some(snapshot));
+        let contained = log.map(|log| log.snapshot_batches().to_vec());
+        let duration = self.random.duration(Duration::from_millis(1), Duration::from_millis(200));
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.installing = Some(snapshot);
+        }
+        self.schedule_for_running(duration, id, Event::SnapshotFetched { id: snapshot, contained });
     }
 
     /// Hands an event to a running machine, and looks at what came of it.
@@ -529,15 +608,14 @@ impl World {
                     let event = Event::Response { from: id, call: received.call, response };
                     self.travel(id, received.from, Some(received.from_incarnation), &event);
                 }
-                Effect::HighWatermark(_)
-                | Effect::LeaderChanged { .. }
-                | Effect::BecameLeader { .. }
-                | Effect::Resigned { .. } => {
-                    if self.setup.is_traced {
-                        self.note(|| format!("{id} => {effect:?}"));
-                    }
+                Effect::LeaderChanged { .. } => {
+                    node.installing = None;
+                    self.note(|| format!("{id} => {effect:?}"));
                 }
-                Effect::InstallSnapshot { .. } => unreachable!("logs in memory have no snapshots"),
+                Effect::HighWatermark(_) | Effect::BecameLeader { .. } | Effect::Resigned { .. } => {
+                    self.note(|| format!("{id} => {effect:?}"));
+                }
+                Effect::InstallSnapshot { from, id: snapshot } => self.fetch_snapshot(id, from, snapshot),
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
 
 mod epoch;
 mod fetch;
+mod snapshot;
 mod vote;
 
 pub use epoch::{
@@ -16,6 +17,10 @@ pub use epoch::{
 pub use fetch::{
     fetch_request_from_wire, fetch_request_to_wire, fetch_response_from_wire, fetch_response_to_wire,
     fetch_response_to_wire_refused,
+};
+pub use snapshot::{
+    fetch_snapshot_request_from_wire, fetch_snapshot_request_to_wire, fetch_snapshot_response_from_wire,
+    fetch_snapshot_response_to_wire, fetch_snapshot_response_to_wire_refused,
 };
 pub use vote::{
     vote_request_from_wire, vote_request_to_wire, vote_response_from_wire, vote_response_to_wire,

@@ -221,3 +221,42 @@ fn a_refusal_says_why_at_the_top() {
         sent(&fetch_response_to_wire_refused(Refusal::NotTheMetadataLog), 18);
     assert_eq!(fetch_response_from_wire(wire, 18).unwrap().error, Code::InvalidRequest);
 }
+
+#[test]
+fn a_piece_of_a_snapshot_is_asked_for_and_comes() {
+    let asked = FetchSnapshotRequest {
+        replica: replica(1, 100),
+        epoch: LeaderEpoch(7),
+        id: PLACE,
+        position: 4096,
+        bytes_max: 1 << 20,
+    };
+    let answer = FetchSnapshotResponse {
+        error: Code::None,
+        leader: LEADER,
+        leader_endpoint: endpoint(),
+        id: PLACE,
+        size: 5000,
+        position: 4096,
+        bytes: Bytes::from_static(b"904 bytes"),
+    };
+    for version in 0..=1 {
+        let mut without = asked.clone();
+        let mut brought = answer.clone();
+        if version == 0 {
+            without.replica.directory_id = Uuid::ZERO;
+            brought.leader_endpoint = None;
+        }
+
+        let request = sent(&fetch_snapshot_request_to_wire(&asked, &context()), version);
+        let response = sent(&fetch_snapshot_response_to_wire(&answer), version);
+
+        assert_eq!(fetch_snapshot_request_from_wire(request, &context()), Ok(without), "v{version}");
+        assert_eq!(fetch_snapshot_response_from_wire(response), Ok(brought), "v{version}");
+    }
+    let elsewhere = WireContext { cluster_id: "other".into(), ..context() };
+    let request = fetch_snapshot_request_to_wire(&asked, &elsewhere);
+    assert_eq!(fetch_snapshot_request_from_wire(request, &context()), Err(Refusal::InconsistentClusterId));
+    let refused = fetch_snapshot_response_to_wire_refused(Refusal::NotTheMetadataLog);
+    assert_eq!(fetch_snapshot_response_from_wire(sent(&refused, 1)).unwrap().error, Code::InvalidRequest);
+}

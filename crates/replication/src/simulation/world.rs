@@ -121,6 +121,8 @@ impl World {
             955..975 => self.unfence(index),
             975..980 => self.controller.fence(self.nodes[index].id),
             980..990 => self.controller.elect(self.nodes[index].id),
+            990..991 => self.cut_off(index),
+            991..997 => self.reconnect(index),
             _ => self.write_checkpoint(index),
         }
         self.ask_controller(index);
@@ -131,6 +133,7 @@ impl World {
     pub(super) fn settle(&mut self) -> Result<(), String> {
         for index in 0..self.nodes.len() {
             self.restart(index);
+            self.reconnect(index);
             if !self.controller.current().brokers[&self.nodes[index].id].eligible {
                 self.controller.unfence(self.nodes[index].id);
             }
@@ -312,6 +315,24 @@ impl World {
         if self.nodes[index].running.is_some() && !self.controller.current().brokers[&id].eligible {
             self.controller.unfence(id);
         }
+    }
+
+    /// The controller is not heard of any more: what the broker has asked for may be answered all the same.
+    fn cut_off(&mut self, index: usize) {
+        let Some(running) = &mut self.nodes[index].running else { return };
+        let mut effects = Effects::default();
+        running.partition.handle_cut_off(&mut effects);
+        self.note(("cut off", index));
+        self.carry_out(index, effects);
+    }
+
+    fn reconnect(&mut self, index: usize) {
+        let now = self.now.monotonic;
+        let Some(running) = &mut self.nodes[index].running else { return };
+        let mut effects = Effects::default();
+        running.partition.handle_reconnected(now, &mut effects);
+        self.note(("reconnect", index));
+        self.carry_out(index, effects);
     }
 
     fn write_checkpoint(&mut self, index: usize) {

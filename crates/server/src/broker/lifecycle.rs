@@ -3,10 +3,11 @@
 use super::controller_channel::ControllerChannel;
 use crate::config::NodeConfig;
 use ottla_controller::bootstrap::SUPPORTED_FEATURES;
+use ottla_net::Clock;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
-use ottla_types::{BrokerEpoch, Offset, Uuid};
+use ottla_types::{BrokerEpoch, Monotonic, Offset, Uuid};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
@@ -63,6 +64,8 @@ pub struct Lifecycle {
     pub previous_epoch: BrokerEpoch,
     /// The ports that were bound, by listener name: what is advertised when port 0 was asked for.
     pub bound_ports: BTreeMap<String, u16>,
+    /// The clocks.
+    pub clock: Clock,
     /// The way to the controller.
     pub controller: ControllerChannel,
     /// How far the metadata log is applied.
@@ -71,6 +74,8 @@ pub struct Lifecycle {
     pub epoch: watch::Sender<BrokerEpoch>,
     /// Gets where the broker stands.
     pub standing: watch::Sender<Standing>,
+    /// Gets the time of the latest heartbeat that was answered.
+    pub answered: watch::Sender<Option<Monotonic>>,
     /// Turns true when the listeners accept.
     pub listening: watch::Receiver<bool>,
     /// Turns true when the broker is to leave.
@@ -150,6 +155,7 @@ impl Lifecycle {
         };
         match self.controller.call(&request).await {
             Ok(response) if response.error_code == ErrorCode::None.code() => {
+                self.answered.send_replace(Some(self.clock.monotonic()));
                 let standing = match (response.should_shut_down, response.is_fenced) {
                     (true, _) => Standing::Released,
                     (false, true) => Standing::Fenced,

@@ -1,9 +1,10 @@
 //! The broker role: what its handlers share, and the tasks that keep it a member of the cluster.
 //!
-//! Reading order: [`controller_channel`], [`lifecycle`], [`applier`], [`peers`], [`producer_ids`].
+//! Reading order: [`controller_channel`], [`lifecycle`], [`cut_off`], [`applier`], [`peers`], [`producer_ids`].
 
 pub mod applier;
 pub mod controller_channel;
+pub mod cut_off;
 pub mod lifecycle;
 pub mod peers;
 pub mod producer_ids;
@@ -24,6 +25,7 @@ use peers::PeerConnections;
 use producer_ids::ProducerIds;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -63,6 +65,7 @@ pub struct Broker {
     /// When brokers that were members ceased to be.
     fenced_at: Mutex<BTreeMap<NodeId, Monotonic>>,
     image_changed: watch::Sender<()>,
+    is_cut_off: AtomicBool,
 }
 
 impl Broker {
@@ -96,6 +99,7 @@ impl Broker {
             image: ArcSwap::default(),
             fenced_at: Mutex::default(),
             image_changed: watch::Sender::new(()),
+            is_cut_off: AtomicBool::new(false),
         }
     }
 
@@ -209,9 +213,18 @@ impl Broker {
         self.peers.inbound_closed(connection.id);
     }
 
+    /// Returns whether the controller has not answered for so long that this broker may be deposed.
+    pub fn is_cut_off(&self) -> bool {
+        self.is_cut_off.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_cut_off(&self, is_cut_off: bool) {
+        self.is_cut_off.store(is_cut_off, Ordering::Release);
+    }
+
     /// Returns whether a broker may be named to clients: not one that has just gone and is still unfenced.
     pub fn is_nameable(&self, node: NodeId) -> bool {
-        node == self.node_id || !self.peers.is_lost(node)
+        if node == self.node_id { !self.is_cut_off() } else { !self.peers.is_lost(node) }
     }
 
     /// Waits until the image no longer relies on brokers that have gone, at most for `patience`; `relies` says

@@ -99,8 +99,18 @@ pub const SETTINGS: &[Setting] = &[
     setting("metadata.log.dir", Kind::Text, None, "Where the metadata log is; else in the first of log.dirs."),
     setting("metadata.log.max.record.bytes.between.snapshots", Kind::Number(1, i64::MAX), Some("20971520"),
         "After how many bytes of metadata a snapshot is written."),
+    setting("metadata.log.max.snapshot.interval.ms", Kind::Number(0, i64::MAX), Some("3600000"),
+        "After how long a snapshot is written though little metadata came; 0 never."),
+    setting("metadata.log.segment.bytes", Kind::Number(8_388_608, INT), Some("1073741824"),
+        "The largest size of a segment of the metadata log."),
+    setting("metadata.log.segment.ms", Kind::Number(1, i64::MAX), Some("604800000"),
+        "After how long a segment of the metadata log is rolled though it is not full."),
     setting("metadata.max.idle.interval.ms", Kind::Number(0, INT), Some("500"),
         "How often the controller writes a record while nothing happens."),
+    setting("metadata.max.retention.bytes", Kind::Number(-1, i64::MAX), Some("104857600"),
+        "The most that the metadata log and its snapshots may be before older ones go; -1 is no limit."),
+    setting("metadata.max.retention.ms", Kind::Number(-1, i64::MAX), Some("604800000"),
+        "How long snapshots of the metadata log, and what they contain, are kept; -1 is for ever."),
     setting("min.insync.replicas", Kind::Number(1, INT), Some("1"),
         "How many replicas must be in sync for acks=all to be served."),
     setting("node.id", Kind::Number(0, INT), None, "This node's number in the cluster."),
@@ -134,8 +144,6 @@ pub const SETTINGS: &[Setting] = &[
     setting("replica.lag.time.max.ms", Kind::Number(1, INT), Some("30000"),
         "How long a follower may lag before it leaves the in-sync set."),
     setting("socket.request.max.bytes", Kind::Number(1, INT), Some("104857600"), "The largest request."),
-    setting("transaction.state.log.num.partitions", Kind::Number(1, INT), Some("50"),
-        "How many partitions the topic of transactions would have."),
 ];
 
 /// Settings that ask how Kafka does something, not what it does. Accepted, so that an existing file
@@ -184,6 +192,7 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "socket.receive.buffer.bytes",
     "socket.send.buffer.bytes",
     "transaction.state.log.min.isr",
+    "transaction.state.log.num.partitions",
     "transaction.state.log.replication.factor",
 ];
 

@@ -22,6 +22,7 @@ pub struct GroupCoordinators {
     node_id: NodeId,
     replicas: Arc<ReplicaManager>,
     settings: Settings,
+    commit_timeout: Duration,
     random: Mutex<Random>,
     shards: Mutex<BTreeMap<i32, (Arc<Shard>, Task)>>,
 }
@@ -49,6 +50,7 @@ impl GroupCoordinators {
             node_id,
             replicas,
             settings,
+            commit_timeout: properties.millis("offsets.commit.timeout.ms"),
             random: Mutex::new(Random::new(seed)),
             shards: Mutex::default(),
         }
@@ -79,7 +81,14 @@ impl GroupCoordinators {
             let at = TopicIdPartition::new(topic.id, partition);
             let Some(replica) = self.replicas.get(at) else { continue };
             let seed = self.random.lock().next_u64();
-            let shard = Shard::start(self.replicas.clone(), replica, epoch, self.settings.clone(), seed);
+            let shard = Shard::start(
+                self.replicas.clone(),
+                replica,
+                epoch,
+                self.settings.clone(),
+                self.commit_timeout,
+                seed,
+            );
             shards.insert(partition, shard);
         }
         let deleted: Vec<String> = delta.removed_topics.iter().map(|(_, name)| name.clone()).collect();

@@ -10,8 +10,9 @@ use ottla_records::{BatchBuilder, Origin, validate};
 use ottla_replication::{Effects, Outcome};
 use ottla_types::{LeaderEpoch, Monotonic, Now};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// Decisions whose records may wait to be replicated; then requests are refused.
@@ -33,6 +34,8 @@ struct Pending {
     /// What is heard of the records; `None` when only earlier ones are waited for.
     outcome: Option<oneshot::Receiver<Outcome>>,
     replies: Vec<(ReplyToken, GroupReply)>,
+    /// When the replies are given up; the records are waited for all the same.
+    due: Monotonic,
 }
 
 struct State {
@@ -50,6 +53,8 @@ pub struct Shard {
     epoch: LeaderEpoch,
     state: Mutex<State>,
     queue: mpsc::Sender<Pending>,
+    /// `offsets.commit.timeout.ms`.
+    commit_timeout: Duration,
     deadline_moved: Notify,
     standing: watch::Sender<Standing>,
 }
@@ -62,6 +67,7 @@ impl Shard {
         replica: Arc<Replica>,
         epoch: LeaderEpoch,
         settings: Settings,
+        commit_timeout: Duration,
         seed: u64,
     ) -> (Arc<Shard>, Task) {
         let (queue, pending) = mpsc::channel(PENDING_MAX);
@@ -71,6 +77,7 @@ impl Shard {
             epoch,
             state: Mutex::new(State { machine: None, tokens: HashMap::new(), next_token: 0, pending: 0 }),
             queue,
+            commit_timeout,
             deadline_moved: Notify::new(),
             standing: watch::Sender::new(Standing::Loading),
         });
@@ -142,9 +149,10 @@ impl Shard {
             }
         };
         self.deadline_moved.notify_one();
+        let due = now.monotonic + self.commit_timeout;
         if outcome.is_none() && state.pending == 0 {
             self.answer(state, replies);
-        } else if self.queue.try_send(Pending { outcome, replies }).is_ok() {
+        } else if self.queue.try_send(Pending { outcome, replies, due }).is_ok() {
             state.pending += 1;
         } else {
             // What nobody waits for would never be answered.
@@ -218,16 +226,17 @@ impl Shard {
             self.standing.send_replace(Standing::Active);
             self.carry_out(&mut state, decision, now);
         }
-        let mut head: Option<Pending> = None;
+        let mut line: VecDeque<Pending> = VecDeque::new();
         loop {
             let Some(deadline) = self.state.lock().machine.as_ref().map(GroupCoordinator::deadline) else {
                 return;
             };
+            let due = line.iter().find(|pending| !pending.replies.is_empty()).map(|pending| pending.due);
             let clock = self.replicas.clock();
             tokio::select! {
                 biased;
-                committed = committed(&mut head), if head.is_some() => {
-                    let pending = head.take().expect("it was waited for");
+                committed = committed(line.front_mut()), if !line.is_empty() => {
+                    let pending = line.pop_front().expect("it was waited for");
                     let mut state = self.state.lock();
                     state.pending -= 1;
                     if committed {
@@ -237,13 +246,30 @@ impl Shard {
                         return;
                     }
                 }
-                next = queue.recv(), if head.is_none() => match next {
-                    Some(pending) => head = Some(pending),
+                next = queue.recv() => match next {
+                    Some(pending) => line.push_back(pending),
                     None => return,
                 },
                 () = self.deadline_moved.notified() => {}
-                () = clock.sleep_until(deadline) => self.handle_timeout(clock.monotonic()),
+                () = clock.sleep_until(deadline.into_iter().chain(due).min()) => {
+                    let now = clock.monotonic();
+                    self.give_up(&mut line, now);
+                    self.handle_timeout(now);
+                }
             }
+        }
+    }
+
+    /// Answers those who have waited too long for records to be committed: they had better ask again, and find
+    /// out what came of it.
+    fn give_up(&self, line: &mut VecDeque<Pending>, now: Monotonic) {
+        let mut state = self.state.lock();
+        for pending in line.iter_mut().take_while(|pending| pending.due <= now) {
+            let refused = std::mem::take(&mut pending.replies)
+                .into_iter()
+                .map(|(token, reply)| (token, reply.into_error(ErrorCode::CoordinatorNotAvailable)))
+                .collect();
+            self.answer(&mut state, refused);
         }
     }
 
@@ -273,8 +299,8 @@ impl Shard {
 }
 
 /// Waits until the records of the first decision in line are committed; false when they will not be.
-async fn committed(head: &mut Option<Pending>) -> bool {
-    match head.as_mut().and_then(|pending| pending.outcome.as_mut()) {
+async fn committed(head: Option<&mut Pending>) -> bool {
+    match head.and_then(|pending| pending.outcome.as_mut()) {
         // Its records are in the log of every in-sync replica; that they are fewer now does not undo it.
         Some(outcome) => matches!(outcome.await, Ok(Outcome::Committed | Outcome::NotEnoughReplicas)),
         None => true,

@@ -3,23 +3,27 @@
 //! It runs on a runtime of its own and waits for nothing but the quorum's own disk: a stalled data log must
 //! not look like a dead controller.
 
+mod snapshotting;
+
 use super::handle::{Leadership, QuorumHandle};
 use super::log::QuorumLog;
 use super::peers::{PeerEvent, Peers};
+use super::snapshot_fetch::SnapshotFetchError;
+use super::snapshots::Snapshots;
 use super::state_file::StateFile;
 use crate::io_pool::IoPool;
-use bytes::Bytes;
 use ottla_controller::{Controller, Settings, bootstrap};
-use ottla_metadata::{MetadataDelta, MetadataImage, MetadataVersion, frames};
+use ottla_metadata::{MetadataDelta, MetadataImage, MetadataVersion, Unreadable, frames};
 use ottla_net::{Clock, Task, task};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{
-    AppendError, Effect, Effects, Quorum, QuorumDescription, QuorumError, ReplicatedLog, Request, RequestId,
-    Response,
+    AppendError, Effect, Effects, FetchSnapshotRequest, FetchSnapshotResponse, Quorum, QuorumDescription,
+    QuorumError, ReplicatedLog, Request, RequestId, Response,
 };
-use ottla_records::batches;
 use ottla_storage::FlushTarget;
-use ottla_types::{LeaderEpoch, Now, Offset, OffsetAndEpoch};
+use ottla_types::{LeaderEpoch, Monotonic, Now, Offset, OffsetAndEpoch};
+pub use snapshotting::SnapshotPolicy;
+use snapshotting::{Kept, Snapshotting};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +40,9 @@ pub(super) enum Event {
     Decide(ControllerJob),
     Request(Request, oneshot::Sender<Response>),
     Peer(PeerEvent),
+    FetchSnapshot(FetchSnapshotRequest, oneshot::Sender<FetchSnapshotResponse>),
+    SnapshotWritten(OffsetAndEpoch, std::io::Result<Vec<Kept>>),
+    SnapshotFetched(OffsetAndEpoch, Result<Box<MetadataImage>, SnapshotFetchError>),
     Describe(oneshot::Sender<Option<QuorumDescription>>),
     HighWatermark(oneshot::Sender<Option<Offset>>),
     ShutDown(oneshot::Sender<()>),
@@ -63,13 +70,8 @@ pub enum QuorumFailed {
     #[error("quorum-state: {0}")]
     State(#[from] std::io::Error),
     /// The log holds what cannot be read as metadata.
-    #[error("metadata log at offset {offset}: {reason}")]
-    Unreadable {
-        /// Where.
-        offset: Offset,
-        /// Why.
-        reason: String,
-    },
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
 }
 
 /// All that the quorum's task starts with.
@@ -80,6 +82,10 @@ pub struct Start {
     pub state_file: StateFile,
     /// The image of the latest snapshot.
     pub image: MetadataImage,
+    /// The snapshots beside the log.
+    pub snapshots: Snapshots,
+    /// When to write them, and which to keep.
+    pub snapshot_policy: SnapshotPolicy,
     /// What a new cluster begins with.
     pub bootstrap: Vec<MetadataRecord>,
     /// The active controller's settings.
@@ -113,6 +119,8 @@ pub fn start(start: Start) -> (QuorumHandle, Task<Result<(), QuorumFailed>>) {
     let actor = Actor {
         quorum: start.quorum,
         state_file: start.state_file,
+        snapshotting: Snapshotting::new(start.snapshot_policy, start.clock.now().monotonic),
+        snapshots: start.snapshots,
         image: start.image,
         bootstrap: start.bootstrap,
         settings: start.settings,
@@ -130,7 +138,7 @@ pub fn start(start: Start) -> (QuorumHandle, Task<Result<(), QuorumFailed>>) {
         term: None,
         unpublished: None,
         flushes: flushed_sender,
-        _alive: sender,
+        alive: sender,
     };
     (handle, task::spawn("quorum", actor.run(events, from_peers, flushed)))
 }
@@ -145,7 +153,7 @@ struct Term {
     /// Answers, by the high watermark that releases them.
     waiting: VecDeque<(Offset, Answer)>,
     /// When to write something if nothing else is written.
-    idle_at: ottla_types::Monotonic,
+    idle_at: Monotonic,
 }
 
 struct Actor {
@@ -169,8 +177,10 @@ struct Actor {
     /// What is committed and could not be handed on yet.
     unpublished: Option<Committed>,
     flushes: mpsc::Sender<(FlushTarget, Result<(), ottla_storage::StorageError>)>,
-    /// Keeps the event queue open while nobody else holds a handle.
-    _alive: mpsc::Sender<Event>,
+    snapshots: Snapshots,
+    snapshotting: Snapshotting,
+    /// For what comes back from the disk; it also keeps the queue open while nobody else holds a handle.
+    alive: mpsc::Sender<Event>,
 }
 
 impl Actor {
@@ -181,6 +191,10 @@ impl Actor {
         mut flushed: mpsc::Receiver<(FlushTarget, Result<(), ottla_storage::StorageError>)>,
     ) -> Result<(), QuorumFailed> {
         let now = self.clock.now();
+        if self.image.end.offset > Offset::ZERO {
+            // What a snapshot contains is committed.
+            self.publish(MetadataDelta::between(&MetadataImage::default(), &self.image));
+        }
         self.quorum.start(now, &mut self.effects)?;
         self.carry_out(now)?;
         loop {
@@ -204,9 +218,10 @@ impl Actor {
         }
     }
 
-    fn deadline(&self) -> Option<ottla_types::Monotonic> {
+    fn deadline(&self) -> Option<Monotonic> {
         let idle = self.term.as_ref().filter(|term| term.controller.is_some()).map(|term| term.idle_at);
-        [self.quorum.deadline(), idle].into_iter().flatten().min()
+        let files = self.quorum.log().storage().deleted_files_due();
+        [self.quorum.deadline(), idle, files].into_iter().flatten().min()
     }
 
     fn handle_deadline(&mut self) -> Result<(), QuorumFailed> {
@@ -218,6 +233,9 @@ impl Actor {
         if self.term.as_ref().is_some_and(|term| term.controller.is_some() && term.idle_at <= now.monotonic) {
             self.decide(Box::new(|controller, _| (controller.handle_idle(), Box::new(|_| {}))), now)?;
             self.carry_out(now)?;
+        }
+        if self.quorum.log().storage().deleted_files_due().is_some_and(|due| due <= now.monotonic) {
+            self.remove_deleted_files(now)?;
         }
         Ok(())
     }
@@ -249,6 +267,11 @@ impl Actor {
                 self.quorum.handle_request(id, request, now, &mut self.effects)?;
             }
             Event::Peer(event) => self.handle_peer(event, now)?,
+            Event::FetchSnapshot(request, reply) => {
+                let _ = reply.send(self.quorum.handle_fetch_snapshot(&request, now));
+            }
+            Event::SnapshotWritten(id, result) => self.handle_snapshot_written(id, result, now)?,
+            Event::SnapshotFetched(id, result) => self.handle_snapshot_fetched(id, result, now)?,
             Event::Describe(reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.quorum.describe(now));
@@ -316,7 +339,7 @@ impl Actor {
             for (i, record) in (0..).zip(&records) {
                 if let Err(error) = controller.replay(record, end + i) {
                     // What is in the log is what all nodes will see: this one must not go on with another view.
-                    return Err(QuorumFailed::Unreadable { offset: end + i, reason: error.to_string() });
+                    return Err(Unreadable { offset: end + i, reason: error.to_string() }.into());
                 }
             }
             term.idle_at = now.monotonic + self.idle_interval;
@@ -355,6 +378,7 @@ impl Actor {
             Effect::Flush { .. } => self.flush()?,
             Effect::HighWatermark(high_watermark) => self.handle_committed(high_watermark, now)?,
             Effect::LeaderChanged { leader, epoch } => {
+                self.snapshotting.fetching = None;
                 let endpoint = |id| self.quorum.voters().voter(id).map(|voter| voter.endpoint.clone());
                 let leader = leader.and_then(|id| Some((id, endpoint(id)?)));
                 tracing::info!(leader = leader.as_ref().map(|(id, _)| id.0), %epoch, "quorum leader");
@@ -373,15 +397,7 @@ impl Actor {
                 // The answers are dropped, which their callers hear as a lost controller.
                 self.term = None;
             }
-            Effect::InstallSnapshot { from, id } => {
-                return Err(QuorumFailed::Unreadable {
-                    offset: id.offset,
-                    reason: format!(
-                        "node {from} has it only in a snapshot, and snapshots are not moved between nodes yet; \
-                         copy its metadata directory"
-                    ),
-                });
-            }
+            Effect::InstallSnapshot { from, id } => self.fetch_snapshot(from, id),
         }
         Ok(())
     }
@@ -411,52 +427,18 @@ impl Actor {
         while self.image.end.offset < high_watermark {
             let from = self.image.end.offset;
             let bytes = self.quorum.log().read(from, REPLAY_BYTES).map_err(QuorumError::Log)?;
-            self.replay(&bytes, high_watermark, &mut delta)?;
+            self.image.replay_batches(&bytes, high_watermark, &mut delta)?;
             if self.image.end.offset == from {
-                return Err(QuorumFailed::Unreadable { offset: from, reason: "no batch".to_owned() });
+                return Err(Unreadable { offset: from, reason: "no batch".to_owned() }.into());
             }
+            self.snapshotting.bytes_since += bytes.len() as u64;
         }
         if self.image.end != before {
             self.publish(delta);
+            self.snapshot_if_due(now);
         }
         self.release(high_watermark);
         self.activate(high_watermark, now)
-    }
-
-    fn replay(
-        &mut self,
-        bytes: &Bytes,
-        high_watermark: Offset,
-        delta: &mut MetadataDelta,
-    ) -> Result<(), QuorumFailed> {
-        for batch in batches(bytes) {
-            let unreadable = |offset: Offset, reason: String| QuorumFailed::Unreadable { offset, reason };
-            let batch = batch.map_err(|error| unreadable(self.image.end.offset, error.to_string()))?;
-            let header = *batch.header();
-            if header.next_offset() <= self.image.end.offset {
-                continue;
-            }
-            if header.next_offset() > high_watermark {
-                break;
-            }
-            if !header.is_control() {
-                let records = batch
-                    .records(BATCH_BYTES_MAX)
-                    .map_err(|error| unreadable(header.base_offset, error.to_string()))?;
-                for record in records.iter() {
-                    let record = record.map_err(|error| unreadable(header.base_offset, error.to_string()))?;
-                    let offset = record.offset;
-                    let frame = Bytes::copy_from_slice(record.value.unwrap_or_default());
-                    let decoded = MetadataRecord::decode_frame(frame)
-                        .map_err(|error| unreadable(offset, error.to_string()))?;
-                    self.image
-                        .replay(&decoded, delta)
-                        .map_err(|error| unreadable(offset, error.to_string()))?;
-                }
-            }
-            self.image.end = OffsetAndEpoch { epoch: header.leader_epoch, offset: header.next_offset() };
-        }
-        Ok(())
     }
 
     fn publish(&mut self, delta: MetadataDelta) {
@@ -524,6 +506,3 @@ const DECISION_BYTES_MAX: usize = (8 << 20) - 1024;
 
 /// What a record's length, attributes, deltas and lengths take at most, besides its value.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 32;
-
-/// The largest batch of records, as in Kafka.
-const BATCH_BYTES_MAX: usize = 16 << 20;

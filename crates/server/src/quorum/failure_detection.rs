@@ -7,10 +7,12 @@ use ottla_controller::detector::{
     Registration,
 };
 use ottla_metadata::MetadataImage;
+use ottla_net::outgoing::SOFTWARE_NAME;
 use ottla_net::{CallError, Clock, Closed, ConnectionId, Network, Outgoing};
 use ottla_protocol::ErrorCode;
-use ottla_types::{BrokerEpoch, Decision, NodeId};
+use ottla_types::{BrokerEpoch, Decision, Monotonic, NodeId};
 use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -25,12 +27,18 @@ const FENCE_BACKOFF: Duration = Duration::from_millis(5);
 /// How often at most: then the detector asks by itself.
 const FENCE_ATTEMPTS_MAX: usize = 200;
 
+/// A broker that was away so long ago is dialled again by every client: the default of librdkafka's
+/// `reconnect.backoff.max.ms`, which is the longest of those that we know.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+
 /// A later tick than this was a stall of our own.
 const STALL_MIN: Duration = Duration::from_millis(400);
 
 /// What the controller's listener tells the detector, and asks it.
 pub struct FailureDetection {
     detector: Mutex<(Detector, Vec<DetectorEffect>)>,
+    ours: Mutex<OttlaBrokers>,
+    returns: Mutex<Returns>,
     clock: Clock,
     wake: Notify,
 }
@@ -40,6 +48,8 @@ impl FailureDetection {
     pub fn new(session_timeout: Duration, clock: Clock) -> FailureDetection {
         FailureDetection {
             detector: Mutex::new((Detector::new(session_timeout), Vec::new())),
+            ours: Mutex::default(),
+            returns: Mutex::default(),
             clock,
             wake: Notify::new(),
         }
@@ -49,6 +59,16 @@ impl FailureDetection {
     pub fn contact(&self, broker: NodeId, epoch: BrokerEpoch, connection: ConnectionId) {
         let now = self.clock.monotonic();
         self.detector.lock().0.handle_contact(broker, epoch, ConnectionRef(connection.0), now);
+        if self.ours.lock().heard(broker, epoch, connection) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whoever has this connection has said what software it is.
+    pub fn introduced(&self, connection: ConnectionId, software: &str) {
+        if software == SOFTWARE_NAME {
+            self.ours.lock().connections.insert(connection);
+        }
     }
 
     /// A connection to the controller's listener has ended.
@@ -58,6 +78,7 @@ impl FailureDetection {
             Closed::ByUs => ClosedBy::Us,
         };
         let now = self.clock.monotonic();
+        self.ours.lock().connections.remove(&connection);
         {
             let mut guard = self.detector.lock();
             let (detector, effects) = &mut *guard;
@@ -66,9 +87,56 @@ impl FailureDetection {
         self.wake.notify_one();
     }
 
+    /// The brokers that came back a moment ago, for [`ottla_controller::Controller::set_newcomers`].
+    pub fn newcomers(&self) -> BTreeSet<NodeId> {
+        self.returns.lock().since(self.clock.monotonic())
+    }
+
     /// What is known of the process registered under an id, for one that wants to take its place.
     pub fn predecessor(&self, broker: NodeId, epoch: BrokerEpoch) -> Predecessor {
         self.detector.lock().0.predecessor(broker, epoch, self.clock.monotonic())
+    }
+}
+
+/// Which brokers are Ottla's: their heartbeats come at a known pace, so that silence means something sooner.
+#[derive(Debug, Default)]
+struct OttlaBrokers {
+    /// Open connections of our own software, of brokers or not.
+    connections: BTreeSet<ConnectionId>,
+    /// The incarnations that were heard by them.
+    incarnations: BTreeMap<NodeId, BrokerEpoch>,
+    /// There are some that the detector has not been told of.
+    news: bool,
+}
+
+impl OttlaBrokers {
+    /// An incarnation has spoken by a connection. Returns whether it is known as ours only since now.
+    fn heard(&mut self, broker: NodeId, epoch: BrokerEpoch, connection: ConnectionId) -> bool {
+        if !self.connections.contains(&connection) || self.incarnations.get(&broker) == Some(&epoch) {
+            return false;
+        }
+        self.incarnations.insert(broker, epoch);
+        self.news = true;
+        true
+    }
+}
+
+/// When brokers came back. Standbys watch too, for they may be asked next.
+#[derive(Debug, Default)]
+struct Returns(BTreeMap<NodeId, (BrokerEpoch, Option<Monotonic>)>);
+
+impl Returns {
+    /// This incarnation of a broker is registered. The first that is seen of it does not count as a return.
+    fn registered(&mut self, broker: NodeId, epoch: BrokerEpoch, now: Monotonic) {
+        let known = self.0.entry(broker).or_insert((epoch, None));
+        if known.0 != epoch {
+            *known = (epoch, Some(now));
+        }
+    }
+
+    fn since(&self, now: Monotonic) -> BTreeSet<NodeId> {
+        let is_new = |at: Monotonic| now - at < SETTLED_AFTER;
+        self.0.iter().filter(|(_, (_, at))| at.is_some_and(is_new)).map(|(&broker, _)| broker).collect()
     }
 }
 
@@ -123,15 +191,16 @@ impl Driver {
                     });
                 }
                 Some(_) = fencing.join_next(), if !fencing.is_empty() => {}
-                () = self.detection.wake.notified() => {}
+                () = self.detection.wake.notified() => {
+                    if std::mem::take(&mut self.detection.ours.lock().news) {
+                        self.tell_registrations();
+                    }
+                }
                 changed = self.image.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let registrations = self.registrations();
-                    self.handle(|detector, now, effects| {
-                        detector.handle_registrations(&registrations, now, effects);
-                    });
+                    self.tell_registrations();
                 }
                 changed = leadership.changed() => if changed.is_err() {
                     return;
@@ -143,7 +212,7 @@ impl Driver {
         }
     }
 
-    fn handle(&self, event: impl FnOnce(&mut Detector, ottla_types::Monotonic, &mut Vec<DetectorEffect>)) {
+    fn handle(&self, event: impl FnOnce(&mut Detector, Monotonic, &mut Vec<DetectorEffect>)) {
         let now = self.detection.clock.monotonic();
         let mut guard = self.detection.detector.lock();
         let (detector, effects) = &mut *guard;
@@ -162,11 +231,25 @@ impl Driver {
         });
     }
 
+    fn tell_registrations(&mut self) {
+        let registrations = self.registrations();
+        self.handle(|detector, now, effects| {
+            detector.handle_registrations(&registrations, now, effects);
+        });
+    }
+
     /// The brokers of the image; where a process has both roles, its quorum's endpoint counts too.
     fn registrations(&mut self) -> Vec<Registration> {
         let image = self.image.borrow_and_update().clone();
-        let registration = |broker: &ottla_metadata::BrokerRegistration| {
+        let mut ours = self.detection.ours.lock();
+        ours.incarnations.retain(|id, _| image.cluster.brokers.contains_key(id));
+        let now = self.detection.clock.monotonic();
+        let mut returns = self.detection.returns.lock();
+        returns.0.retain(|id, _| image.cluster.brokers.contains_key(id));
+        let mut registration = |broker: &ottla_metadata::BrokerRegistration| {
+            returns.registered(broker.id, broker.epoch, now);
             let mut registration = Registration::from_image(broker);
+            registration.is_ottla = ours.incarnations.get(&broker.id) == Some(&broker.epoch);
             if let Some(controller) = image.cluster.controllers.get(&broker.id) {
                 registration.endpoints.extend(controller.endpoints.iter().map(|endpoint| ProbeEndpoint {
                     host: endpoint.host.clone(),
@@ -176,7 +259,7 @@ impl Driver {
             }
             registration
         };
-        image.cluster.brokers.values().map(registration).collect()
+        image.cluster.brokers.values().map(&mut registration).collect()
     }
 
     fn carry_out(&self, probes: &mut JoinSet<(ProbeId, ProbeOutcome)>, fencing: &mut JoinSet<()>) {
@@ -191,10 +274,11 @@ impl Driver {
                 }
                 DetectorEffect::Fence { broker, epoch, cause, evidence } => {
                     let (quorum, node_id) = (self.quorum.clone(), self.node_id);
+                    let newcomers = self.detection.newcomers();
                     fencing.spawn(async move {
                         tracing::info!(broker = broker.0, %epoch, %cause, "fenced");
                         tracing::debug!(broker = broker.0, ?evidence, "evidence");
-                        fence(&quorum, node_id, broker, epoch).await;
+                        fence(&quorum, node_id, (broker, epoch), newcomers).await;
                     });
                 }
             }
@@ -208,12 +292,20 @@ fn leads(leadership: &Leadership, node_id: NodeId) -> bool {
 
 /// Has a broker fenced. A controller that was just elected decides nothing until the record that opens its
 /// term is committed: it is asked again until then, for the detector repeats itself only after a second.
-async fn fence(quorum: &QuorumHandle, node_id: NodeId, broker: NodeId, epoch: BrokerEpoch) {
+async fn fence(
+    quorum: &QuorumHandle,
+    node_id: NodeId,
+    (broker, epoch): (NodeId, BrokerEpoch),
+    newcomers: BTreeSet<NodeId>,
+) {
     let leadership = quorum.leadership();
     for _ in 0..FENCE_ATTEMPTS_MAX {
-        let fencing =
-            quorum.decide(move |controller, _| Decision::write(controller.fence(broker, epoch), ())).await;
-        if fencing.is_ok() {
+        let newcomers = newcomers.clone();
+        let fencing = quorum.decide(move |controller, _| {
+            controller.set_newcomers(newcomers);
+            Decision::write(controller.fence(broker, epoch), ())
+        });
+        if fencing.await.is_ok() {
             return;
         }
         if !leads(&leadership.borrow(), node_id) {
@@ -246,5 +338,38 @@ async fn probe(
         Err(CallError::Closed) => ProbeOutcome::AcceptedThenClosed,
         Err(CallError::TimedOut(_)) => ProbeOutcome::TimedOut,
         Err(CallError::Connect { .. }) => ProbeOutcome::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_incarnation_that_speaks_by_a_connection_of_ours_is_ours() {
+        let mut ours = OttlaBrokers::default();
+        let (broker, first, second) = (NodeId(1), BrokerEpoch(5), BrokerEpoch(9));
+        ours.connections.insert(ConnectionId(7));
+
+        assert!(!ours.heard(broker, first, ConnectionId(8)), "nobody knows whose that is");
+        assert!(ours.heard(broker, first, ConnectionId(7)));
+        assert!(!ours.heard(broker, first, ConnectionId(7)), "no news");
+        assert!(ours.heard(broker, second, ConnectionId(7)), "another incarnation");
+        assert_eq!(ours.incarnations, BTreeMap::from([(broker, second)]));
+    }
+
+    #[test]
+    fn a_broker_that_came_back_is_a_newcomer_for_ten_seconds() {
+        let mut returns = Returns::default();
+        let at = |seconds: u64| Monotonic(seconds * 1_000_000);
+        returns.registered(NodeId(1), BrokerEpoch(5), at(1));
+        returns.registered(NodeId(2), BrokerEpoch(6), at(1));
+        assert!(returns.since(at(1)).is_empty(), "nobody was away");
+
+        returns.registered(NodeId(1), BrokerEpoch(9), at(2));
+        returns.registered(NodeId(1), BrokerEpoch(9), at(3));
+
+        assert_eq!(returns.since(at(11)), BTreeSet::from([NodeId(1)]));
+        assert!(returns.since(at(12)).is_empty());
     }
 }

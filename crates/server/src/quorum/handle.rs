@@ -3,7 +3,9 @@
 use super::actor::{ControllerJob, Event};
 use ottla_controller::Controller;
 use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_raft::{Endpoint, QuorumDescription, Request, Response};
+use ottla_raft::{
+    Endpoint, FetchSnapshotRequest, FetchSnapshotResponse, QuorumDescription, Request, Response,
+};
 use ottla_types::{Decision, LeaderEpoch, NodeId, Now, Offset};
 use std::fmt;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -71,6 +73,14 @@ impl QuorumHandle {
     pub async fn request(&self, request: Request) -> Option<Response> {
         let (reply, response) = oneshot::channel();
         self.events.send(Event::Request(request, reply)).await.ok()?;
+        response.await.ok()
+    }
+
+    /// Hands in that a piece of a snapshot is asked for; the answer lacks the piece. `None` when the quorum has
+    /// stopped.
+    pub async fn fetch_snapshot(&self, request: FetchSnapshotRequest) -> Option<FetchSnapshotResponse> {
+        let (reply, response) = oneshot::channel();
+        self.events.send(Event::FetchSnapshot(request, reply)).await.ok()?;
         response.await.ok()
     }
 

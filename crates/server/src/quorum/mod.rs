@@ -1,7 +1,7 @@
 //! The metadata quorum's driver: the raft machine, its log, its peers, and the active controller.
 //!
-//! Reading order: [`log`], [`state_file`], [`actor`], [`handle`], [`peers`], [`registration`],
-//! [`failure_detection`].
+//! Reading order: [`log`], [`snapshots`], [`state_file`], [`actor`], [`handle`], [`peers`], [`snapshot_fetch`],
+//! [`registration`], [`failure_detection`].
 
 pub mod actor;
 pub mod failure_detection;
@@ -9,8 +9,11 @@ pub mod handle;
 pub mod log;
 pub mod peers;
 pub mod registration;
+pub mod snapshot_fetch;
+pub mod snapshots;
 pub mod state_file;
 
 pub use actor::{Committed, Start};
 pub use handle::{Leadership, NotController, QuorumHandle};
 pub use log::QuorumLog;
+pub use snapshots::Snapshots;

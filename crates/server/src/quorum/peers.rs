@@ -65,6 +65,21 @@ impl Peers {
         self.events = Some(events);
     }
 
+    /// How others are reached.
+    pub(super) fn network(&self) -> Arc<dyn Network> {
+        self.network.clone()
+    }
+
+    /// What every message says besides.
+    pub(super) fn context(&self) -> Arc<WireContext> {
+        self.context.clone()
+    }
+
+    /// How long a request may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sends a request, dialling if need be.
     ///
     /// # Panics

@@ -61,12 +61,19 @@ impl OffsetCheckpoints {
         write(directory, HIGH_WATERMARK, &self.high_watermarks)
     }
 
-    /// Writes the recovery points and log starts.
+    /// Writes the recovery points.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn write_logs(&self, directory: &LogDirectory) -> Result<(), StorageError> {
-        write(directory, RECOVERY_POINT, &self.recovery_points)?;
+    pub fn write_recovery_points(&self, directory: &LogDirectory) -> Result<(), StorageError> {
+        write(directory, RECOVERY_POINT, &self.recovery_points)
+    }
+
+    /// Writes where the logs begin.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write_log_starts(&self, directory: &LogDirectory) -> Result<(), StorageError> {
         write(directory, LOG_START, &self.log_starts)
     }
 }

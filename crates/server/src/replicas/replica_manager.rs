@@ -84,6 +84,8 @@ pub struct ReplicaManager {
     /// Set when the log directory failed: nothing is served any more.
     offline: AtomicBool,
     failed: Notify,
+    /// Set while this broker may not lead.
+    cut_off: AtomicBool,
 }
 
 impl ReplicaManager {
@@ -103,6 +105,7 @@ impl ReplicaManager {
             following: Notify::new(),
             offline: AtomicBool::new(false),
             failed: Notify::new(),
+            cut_off: AtomicBool::new(false),
         })
     }
 
@@ -197,14 +200,30 @@ impl ReplicaManager {
                 self.apply_config(image, resource);
             }
         }
+        if self.cut_off.load(Ordering::Acquire) {
+            // Those that were made just now do not know it.
+            self.stop_leading();
+        }
         self.following.notify_one();
     }
 
     /// Stops leading everything: this broker is cut off, or stops.
     pub fn stop_leading(&self) {
+        self.cut_off.store(true, Ordering::Release);
         for replica in self.all() {
             let mut effects = Effects::default();
             replica.lock().handle_cut_off(&mut effects);
+            self.carry_out(effects);
+        }
+    }
+
+    /// Leads again what it led, unless the image has said otherwise meanwhile.
+    pub fn resume_leading(&self) {
+        self.cut_off.store(false, Ordering::Release);
+        let now = self.options.clock.monotonic();
+        for replica in self.all() {
+            let mut effects = Effects::default();
+            replica.lock().handle_reconnected(now, &mut effects);
             self.carry_out(effects);
         }
     }
@@ -268,7 +287,14 @@ impl ReplicaManager {
                 return;
             }
         }
-        if let Err(error) = self.current().write_logs(&self.options.directory) {
+        if let Err(error) = self.current().write_recovery_points(&self.options.directory) {
+            self.handle_storage_error(&error);
+        }
+    }
+
+    /// Writes down where every log begins.
+    pub fn checkpoint_log_starts(&self) {
+        if let Err(error) = self.current().write_log_starts(&self.options.directory) {
             self.handle_storage_error(&error);
         }
     }
@@ -295,6 +321,7 @@ impl ReplicaManager {
     /// When the disk refuses; the next start then looks.
     pub fn close(&self, epoch: ottla_types::BrokerEpoch) -> Result<(), StorageError> {
         self.checkpoint_logs();
+        self.checkpoint_log_starts();
         self.checkpoint_high_watermarks();
         let replicas: Vec<Arc<Replica>> = self.replicas.write().drain().map(|(_, replica)| replica).collect();
         for replica in replicas {

@@ -2,9 +2,10 @@
 
 use super::answer::{Answer, serve};
 use crate::handlers::cluster::api_versions;
-use crate::handlers::quorum::{cluster, raft};
-use crate::quorum::QuorumHandle;
+use crate::handlers::quorum::{cluster, raft, snapshot};
+use crate::io_pool::IoPool;
 use crate::quorum::failure_detection::FailureDetection;
+use crate::quorum::{QuorumHandle, Snapshots};
 use bytes::Bytes;
 use ottla_controller::Controller;
 use ottla_controller::brokers::Predecessor;
@@ -33,6 +34,7 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::EndQuorumEpoch,
     ApiKey::DescribeQuorum,
     ApiKey::AlterPartition,
+    ApiKey::FetchSnapshot,
     ApiKey::DescribeCluster,
     ApiKey::BrokerRegistration,
     ApiKey::BrokerHeartbeat,
@@ -53,6 +55,10 @@ pub struct ControllerService {
     pub node_id: NodeId,
     /// Who is gone.
     pub detection: Arc<FailureDetection>,
+    /// The snapshots of the metadata log.
+    pub snapshots: Snapshots,
+    /// Where they are read.
+    pub io: IoPool,
 }
 
 impl ControllerService {
@@ -100,6 +106,7 @@ impl Service for ControllerService {
                 &image,
                 &self.wire.cluster_id,
                 self.node_id,
+                |software| self.detection.introduced(connection.id, software),
             );
         }
         if !key.is_valid(version) {
@@ -110,6 +117,9 @@ impl Service for ControllerService {
             ApiKey::BeginQuorumEpoch => raft::begin_quorum_epoch(&self.quorum, &self.wire, &header, input),
             ApiKey::EndQuorumEpoch => raft::end_quorum_epoch(&self.quorum, &self.wire, &header, input),
             ApiKey::Fetch => raft::fetch(&self.quorum, &self.wire, &header, input),
+            ApiKey::FetchSnapshot => serve(&header, input, |r| {
+                snapshot::fetch_snapshot(&self.quorum, &self.snapshots, &self.io, &self.wire, r)
+            }),
             ApiKey::DescribeQuorum => {
                 serve(&header, input, |r| cluster::describe_quorum(&self.quorum, &self.image, r))
             }
@@ -126,6 +136,7 @@ impl Service for ControllerService {
                         let registered = controller.image().cluster.broker(id).map(|broker| broker.epoch);
                         let predecessor =
                             registered.map_or(Predecessor::Gone, |epoch| detection.predecessor(id, epoch));
+                        controller.set_newcomers(detection.newcomers());
                         controller.handle_broker_registration(&request, predecessor)
                     }
                 },
@@ -134,8 +145,14 @@ impl Service for ControllerService {
             ApiKey::BrokerHeartbeat => self.decide(
                 &header,
                 input,
-                |controller, request: m::BrokerHeartbeatRequest, _| {
-                    controller.handle_broker_heartbeat(&request)
+                {
+                    let detection = self.detection.clone();
+                    move |controller, request: m::BrokerHeartbeatRequest, _| {
+                        if request.want_shut_down {
+                            controller.set_newcomers(detection.newcomers());
+                        }
+                        controller.handle_broker_heartbeat(&request)
+                    }
                 },
                 |request| {
                     let broker = NodeId(request.broker_id);

@@ -4,29 +4,24 @@
 
 use super::describe::Context;
 use super::{check_found, failure, filter, select};
+use crate::observer::read_image;
 use crate::output;
 use crate::tools::java_map::in_hash_order;
 use crate::tools::options::Parsed;
 use crate::tools::{Failure, connect};
 use ottla_client::admin::configs::ConfigEntry;
 use ottla_client::admin::topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription};
-use ottla_client::quorum::MetadataBytes;
 use ottla_client::{ClientConfig, ClientError, HostPort, Quorum};
 use ottla_metadata::topic_config::{TOPIC_CONFIGS, TopicConfigDef};
-use ottla_metadata::{ConfigResource, MetadataDelta, MetadataImage, TopicImage};
+use ottla_metadata::{ConfigResource, MetadataImage, TopicImage};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
-use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_records::batches;
-use ottla_types::{OffsetAndEpoch, TopicPartition};
+use ottla_types::TopicPartition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::ToSocketAddrs;
 
 /// What a controller's request may take on its side.
 const TIMEOUT_MS: i32 = 30_000;
-
-/// A batch of metadata that is larger when decompressed is not read.
-const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// What the other controllers of a small cluster on one machine have for ports, beside the one given.
 const NEIGHBOURS: std::ops::RangeInclusive<i32> = -2..=2;
@@ -223,51 +218,4 @@ fn reassignments(image: &MetadataImage) -> BTreeMap<TopicPartition, Reassignment
         }
     }
     found
-}
-
-/// What the metadata log says, as far as it is committed.
-async fn read_image(quorum: &mut Quorum) -> Result<MetadataImage, ClientError> {
-    let mut image = MetadataImage::default();
-    quorum
-        .read_metadata(|piece| {
-            match piece {
-                MetadataBytes::Snapshot { end, batches } => {
-                    image = MetadataImage::default();
-                    replay(&mut image, &batches)?;
-                    image.end = end;
-                }
-                MetadataBytes::Log(batches) => replay(&mut image, &batches)?,
-            }
-            Ok(image.end)
-        })
-        .await?;
-    Ok(image)
-}
-
-/// Replays batches into the image; those that it has already are passed over.
-fn replay(image: &mut MetadataImage, bytes: &[u8]) -> Result<(), ClientError> {
-    let partition = || TopicPartition::new("__cluster_metadata", 0);
-    let corrupt = |source| ClientError::Corrupt { partition: partition(), source };
-    let mut delta = MetadataDelta::default();
-    for batch in batches(bytes) {
-        let batch = batch.map_err(corrupt)?;
-        batch.check_crc().map_err(corrupt)?;
-        let header = *batch.header();
-        if header.next_offset() <= image.end.offset {
-            continue;
-        }
-        if !header.is_control() {
-            for record in batch.records(BATCH_BYTES_MAX).map_err(corrupt)?.iter() {
-                let value = record.map_err(corrupt)?.value.unwrap_or_default();
-                let refused = |error: &dyn std::fmt::Display| {
-                    ClientError::refused(ErrorCode::InvalidRecord, Some(format!("metadata: {error}")))
-                };
-                let value = bytes::Bytes::copy_from_slice(value);
-                let record = MetadataRecord::decode_frame(value).map_err(|error| refused(&error))?;
-                image.replay(&record, &mut delta).map_err(|error| refused(&error))?;
-            }
-        }
-        image.end = OffsetAndEpoch { offset: header.next_offset(), epoch: header.leader_epoch };
-    }
-    Ok(())
 }

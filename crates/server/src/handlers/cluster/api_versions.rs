@@ -24,10 +24,10 @@ use ottla_types::NodeId;
 /// Answers on a broker's listener.
 pub fn start(broker: &Broker, header: &RequestHeader, input: Decoder) -> Started {
     let image = broker.image();
-    answer(header, input, BROKER_APIS, &image, &broker.cluster_id, broker.node_id)
+    answer(header, input, BROKER_APIS, &image, &broker.cluster_id, broker.node_id, |_| {})
 }
 
-/// Answers on any listener that serves `apis`.
+/// Answers on any listener that serves `apis`. `introduced` is told the name of the client's software.
 pub fn answer(
     header: &RequestHeader,
     input: Decoder,
@@ -35,11 +35,13 @@ pub fn answer(
     image: &MetadataImage,
     cluster_id: &str,
     node_id: NodeId,
+    introduced: impl FnOnce(&str),
 ) -> Started {
     if !ApiKey::ApiVersions.is_valid(header.api_version) {
         return unsupported(header);
     }
     serve(header, input, |request: ApiVersionsRequest| {
+        introduced(&request.client_software_name);
         Answer::Now(respond(&request, header.api_version, apis, image, cluster_id, node_id))
     })
 }

@@ -3,7 +3,7 @@
 //!
 //! The quorum's protocol (KIP-595, KIP-996): translated, and handed to the machine.
 //!
-//! - Differs from Kafka: snapshots are named (`SnapshotId`) but not served: FetchSnapshot is not advertised.
+//! - Differs from Kafka: nothing known.
 
 use crate::quorum::QuorumHandle;
 use crate::request::Answer;

@@ -15,7 +15,7 @@ use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use ottla_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use ottla_replication::{Partition, Role};
+use ottla_replication::Partition;
 use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
 
 const LATEST: i64 = -1;
@@ -99,7 +99,7 @@ fn find(
     asked: &ListOffsetsPartition,
 ) -> Result<Option<Found>, ErrorCode> {
     partition.check_epoch(LeaderEpoch(asked.current_leader_epoch)).map_err(|e| errors::fetch(&e))?;
-    let Role::Leader(leader) = partition.role() else { return Err(ErrorCode::NotLeaderOrFollower) };
+    let Some(leader) = partition.serving() else { return Err(ErrorCode::NotLeaderOrFollower) };
     let log = partition.log();
     let upper = match (request.replica_id, request.isolation_level) {
         (DEBUGGING_CONSUMER, _) => log.log_end_offset(),

@@ -12,7 +12,6 @@ use ottla_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderEp
 use ottla_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
-use ottla_replication::Role;
 use ottla_types::{LeaderEpoch, OffsetAndEpoch, TopicIdPartition};
 
 /// Answers for the partitions led here.
@@ -62,7 +61,7 @@ fn end_offset(
     })?;
     let partition = replica.lock();
     partition.check_epoch(current).map_err(|error| errors::fetch(&error))?;
-    if !matches!(partition.role(), Role::Leader(_)) {
+    if partition.serving().is_none() {
         return Err(ErrorCode::NotLeaderOrFollower);
     }
     Ok(partition.log().end_offset_for_epoch(asked))

@@ -1,0 +1,283 @@
+/*
+ * A producer and a group of consumers by librdkafka; README.md says how it is called and what it writes.
+ *
+ * Nothing is tuned: what is set is what a careful user would set, and all else is the library's default.
+ */
+#include <librdkafka/rdkafka.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long a last flush may take. */
+#define FLUSH_MS 60000
+
+/* How long a consumer waits for a record before it looks whether a commit is due. */
+#define POLL_MS 5
+
+static atomic_bool stopping;
+
+static int64_t now_us(void) {
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
+}
+
+static void die(const char *what, const char *why) {
+	fprintf(stderr, "%s: %s\n", what, why);
+	exit(1);
+}
+
+static void set(rd_kafka_conf_t *conf, const char *name, const char *value) {
+	char why[512];
+	if (rd_kafka_conf_set(conf, name, value, why, sizeof why) != RD_KAFKA_CONF_OK)
+		die(name, why);
+}
+
+/* All of the library's own story, for who asks: RDKAFKA_DEBUG=broker,metadata,msg,... */
+static void set_debug(rd_kafka_conf_t *conf) {
+	const char *contexts = getenv("RDKAFKA_DEBUG");
+	if (contexts != NULL)
+		set(conf, "debug", contexts);
+}
+
+static void wait_until(int64_t deadline_us) {
+	struct timespec at = {deadline_us / 1000000, deadline_us % 1000000 * 1000};
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0)
+		;
+}
+
+/* Ends when standard input does. */
+static void *watch_input(void *unused) {
+	char ignored[256];
+	(void)unused;
+	while (read(STDIN_FILENO, ignored, sizeof ignored) > 0)
+		;
+	atomic_store(&stopping, true);
+	return NULL;
+}
+
+static pthread_t start(void *(*run)(void *), void *argument) {
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, run, argument) != 0)
+		die("pthread_create", "no thread can be started");
+	return thread;
+}
+
+/* ---- produce ---- */
+
+/* A record under way. */
+struct sent {
+	int32_t partition;
+	int64_t sequence;
+	int64_t at_us;
+};
+
+static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque) {
+	struct sent *sent = message->_private;
+	int64_t now = now_us();
+	(void)client;
+	(void)opaque;
+	if (message->err)
+		printf("fail %d %lld %lld %lld %s\n", sent->partition, (long long)sent->sequence,
+		       (long long)sent->at_us, (long long)now, rd_kafka_err2name(message->err));
+	else
+		printf("ack %d %lld %lld %lld %lld\n", sent->partition, (long long)sent->sequence,
+		       (long long)sent->at_us, (long long)now, (long long)message->offset);
+	free(sent);
+}
+
+static atomic_bool flushed;
+
+static void *serve_deliveries(void *client) {
+	while (!atomic_load(&flushed))
+		if (rd_kafka_poll(client, 100) > 0)
+			fflush(stdout);
+	return NULL;
+}
+
+static void produce_one(rd_kafka_t *client, const char *topic, int32_t partition, int64_t sequence) {
+	char value[64];
+	int length = snprintf(value, sizeof value, "%d:%lld", partition, (long long)sequence);
+	struct sent *sent = malloc(sizeof *sent);
+	if (sent == NULL)
+		die("malloc", "no memory");
+	*sent = (struct sent){partition, sequence, now_us()};
+	rd_kafka_resp_err_t error = rd_kafka_producev(
+		client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
+		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY | RD_KAFKA_MSG_F_BLOCK),
+		RD_KAFKA_V_VALUE(value, (size_t)length), RD_KAFKA_V_OPAQUE(sent), RD_KAFKA_V_END);
+	if (error)
+		die("produce", rd_kafka_err2str(error));
+}
+
+static int produce(const char *bootstrap, const char *topic, int partitions, int interval_ms) {
+	char why[512];
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	set(conf, "bootstrap.servers", bootstrap);
+	set(conf, "enable.idempotence", "true");
+	set(conf, "acks", "all");
+	set_debug(conf);
+	rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+	rd_kafka_t *client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+	if (client == NULL)
+		die("rd_kafka_new", why);
+	pthread_t deliveries = start(serve_deliveries, client);
+
+	int64_t due = now_us();
+	for (int64_t sequence = 0; !atomic_load(&stopping); sequence++) {
+		for (int32_t partition = 0; partition < partitions; partition++)
+			produce_one(client, topic, partition, sequence);
+		due += (int64_t)interval_ms * 1000;
+		wait_until(due);
+	}
+	rd_kafka_resp_err_t error = rd_kafka_flush(client, FLUSH_MS);
+	atomic_store(&flushed, true);
+	pthread_join(deliveries, NULL);
+	if (error)
+		die("flush", rd_kafka_err2str(error));
+	fflush(stdout);
+	rd_kafka_destroy(client);
+	return 0;
+}
+
+/* ---- group ---- */
+
+/* One member of the group. */
+struct member {
+	int number;
+	const char *bootstrap, *topic, *group;
+	int interval_ms;
+};
+
+/* Members write whole lines, several at a time. */
+static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
+
+static void write_assignment(const struct member *member, const rd_kafka_topic_partition_list_t *given) {
+	printf("assigned %d %lld ", member->number, (long long)now_us());
+	for (int i = 0; i < given->cnt; i++)
+		printf(i == 0 ? "%d" : ",%d", given->elems[i].partition);
+	printf("\n");
+}
+
+static void rebalanced(rd_kafka_t *client, rd_kafka_resp_err_t what, rd_kafka_topic_partition_list_t *list,
+                       void *opaque) {
+	struct member *member = opaque;
+	bool given = what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+	pthread_mutex_lock(&output);
+	if (given)
+		write_assignment(member, list);
+	else
+		printf("%s %d %lld\n", rd_kafka_assignment_lost(client) ? "lost" : "revoked", member->number,
+		       (long long)now_us());
+	fflush(stdout);
+	pthread_mutex_unlock(&output);
+	rd_kafka_assign(client, given ? list : NULL);
+}
+
+/* Commits how far the member has read. */
+static void commit(rd_kafka_t *client, const struct member *member) {
+	rd_kafka_topic_partition_list_t *at = NULL;
+	if (rd_kafka_assignment(client, &at) != RD_KAFKA_RESP_ERR_NO_ERROR || at->cnt == 0 ||
+	    rd_kafka_position(client, at) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+		if (at != NULL)
+			rd_kafka_topic_partition_list_destroy(at);
+		return;
+	}
+	/* Where nothing was read there is nothing to commit. */
+	for (int i = at->cnt - 1; i >= 0; i--)
+		if (at->elems[i].offset < 0)
+			rd_kafka_topic_partition_list_del_by_idx(at, i);
+	if (at->cnt > 0) {
+		int64_t sent = now_us();
+		rd_kafka_resp_err_t error = rd_kafka_commit(client, at, 0);
+		int64_t done = now_us();
+		pthread_mutex_lock(&output);
+		printf("commit %d %lld %lld %s\n", member->number, (long long)sent, (long long)done,
+		       error ? rd_kafka_err2name(error) : "ok");
+		for (int i = 0; !error && i < at->cnt; i++)
+			printf("committed %d %d %lld\n", member->number, at->elems[i].partition,
+			       (long long)at->elems[i].offset);
+		fflush(stdout);
+		pthread_mutex_unlock(&output);
+	}
+	rd_kafka_topic_partition_list_destroy(at);
+}
+
+static void *take_part(void *argument) {
+	struct member *member = argument;
+	char why[512];
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	set(conf, "bootstrap.servers", member->bootstrap);
+	set(conf, "group.id", member->group);
+	set(conf, "auto.offset.reset", "earliest");
+	set(conf, "enable.auto.commit", "false");
+	set_debug(conf);
+	rd_kafka_conf_set_opaque(conf, member);
+	rd_kafka_conf_set_rebalance_cb(conf, rebalanced);
+	rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+	if (client == NULL)
+		die("rd_kafka_new", why);
+	rd_kafka_poll_set_consumer(client);
+	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(topics, member->topic, RD_KAFKA_PARTITION_UA);
+	if (rd_kafka_subscribe(client, topics) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		die("subscribe", member->topic);
+	rd_kafka_topic_partition_list_destroy(topics);
+
+	int64_t due = now_us();
+	while (!atomic_load(&stopping)) {
+		rd_kafka_message_t *message = rd_kafka_consumer_poll(client, POLL_MS);
+		if (message != NULL)
+			rd_kafka_message_destroy(message);
+		if (now_us() >= due) {
+			commit(client, member);
+			due = now_us() + (int64_t)member->interval_ms * 1000;
+		}
+	}
+	rd_kafka_consumer_close(client);
+	rd_kafka_destroy(client);
+	return NULL;
+}
+
+static int group(const char *bootstrap, const char *topic, const char *group_id, int count, int interval_ms) {
+	pthread_t *threads = calloc((size_t)count, sizeof *threads);
+	struct member *members = calloc((size_t)count, sizeof *members);
+	if (threads == NULL || members == NULL)
+		die("calloc", "no memory");
+	for (int i = 0; i < count; i++) {
+		members[i] = (struct member){i, bootstrap, topic, group_id, interval_ms};
+		threads[i] = start(take_part, &members[i]);
+	}
+	for (int i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+	free(threads);
+	free(members);
+	return 0;
+}
+
+static int positive(const char *text) {
+	int value = atoi(text);
+	if (value <= 0)
+		die(text, "is not a positive number");
+	return value;
+}
+
+int main(int count, char **arguments) {
+	fprintf(stderr, "librdkafka %s\n", rd_kafka_version_str());
+	start(watch_input, NULL);
+	if (count == 6 && strcmp(arguments[1], "produce") == 0)
+		return produce(arguments[2], arguments[3], positive(arguments[4]), positive(arguments[5]));
+	if (count == 7 && strcmp(arguments[1], "group") == 0)
+		return group(arguments[2], arguments[3], arguments[4], positive(arguments[5]),
+		             positive(arguments[6]));
+	fprintf(stderr, "usage: produce BOOTSTRAP TOPIC PARTITIONS INTERVAL_MS\n"
+	                "       group BOOTSTRAP TOPIC GROUP MEMBERS INTERVAL_MS\n");
+	return 2;
+}

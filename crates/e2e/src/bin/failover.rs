@@ -1,0 +1,110 @@
+//! `cargo xtask failover`: prints how long clients are kept waiting when nodes die.
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use ottla_e2e::cluster::profile_directory;
+use ottla_e2e::failover::client::Client;
+use ottla_e2e::failover::fault::Kind;
+use ottla_e2e::failover::run::{self, Plan};
+use ottla_e2e::failover::{saturated, table};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Measures silence after faults, by foreign clients with their defaults, on three nodes with shipped defaults.
+#[derive(Parser)]
+#[command(name = "cargo xtask failover")]
+struct Options {
+    /// How many faults of each kind.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    kills: u32,
+    /// A client; may be repeated. All when none is named.
+    #[arg(long)]
+    client: Vec<Client>,
+    /// A kind of fault; may be repeated. All when none is named.
+    #[arg(long)]
+    kind: Vec<Kind>,
+    /// Seconds between a node's return and the next fault.
+    #[arg(long, default_value_t = 10)]
+    settle: u32,
+    /// Instead: keeps the machine saturated for so many minutes, and fails when anybody is fenced.
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["kills", "kind", "settle"])]
+    saturated: Option<u32>,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    match options.saturated {
+        Some(minutes) => saturate(&options, minutes),
+        None => measure(&options),
+    }
+}
+
+fn measure(options: &Options) -> Result<()> {
+    let mut rows = Vec::new();
+    let mut wrong = Vec::new();
+    let (mut acknowledged, mut given_up, mut lost) = (0, 0, 0);
+    for client in clients(options) {
+        let plan = Plan {
+            client,
+            kinds: if options.kind.is_empty() { Kind::ALL.to_vec() } else { options.kind.clone() },
+            faults: usize::try_from(options.kills)?,
+            settle: Duration::from_secs(options.settle.into()),
+        };
+        let report = run::carry_out(&plan, &directory(client)?, |story| println!("{story}"));
+        acknowledged += report.verdict.acknowledged;
+        given_up += report.verdict.given_up;
+        lost += report.verdict.lost;
+        if !report.verdict.is_clean() || report.set_back > 0 || report.rebalances > 0 {
+            wrong.push(format!(
+                "{client}: {:?}, {} commits set back, {} rebalances",
+                report.verdict, report.set_back, report.rebalances
+            ));
+        }
+        rows.extend(report.rows);
+    }
+    println!("\n{}", table::header());
+    rows.iter().for_each(|row| println!("{row}"));
+    println!(
+        "acknowledged {acknowledged}, given up by the client {given_up}, lost {lost}; logs byte-identical"
+    );
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", wrong.join("\n"))
+}
+
+fn saturate(options: &Options, minutes: u32) -> Result<()> {
+    for client in clients(options).into_iter().take(1) {
+        let how_long = Duration::from_secs(60 * u64::from(minutes));
+        let report = saturated::saturate(client, how_long, &directory(client)?);
+        println!(
+            "saturated for {minutes} min, loaded by {client}: fenced {}, stalls noticed {}, elections {}, longest gap {} ms, {:?}",
+            report.fenced.len(),
+            report.stalls,
+            report.elections,
+            report.longest_gap / 1000,
+            report.verdict,
+        );
+        if !report.fenced.is_empty() || !report.verdict.is_clean() {
+            bail!("brokers that lived were fenced:\n{}", report.fenced.join("\n"));
+        }
+    }
+    Ok(())
+}
+
+fn clients(options: &Options) -> Vec<Client> {
+    if options.client.is_empty() { Client::ALL.to_vec() } else { options.client.clone() }
+}
+
+/// An empty directory for a cluster, kept afterwards: its logs explain a bad figure.
+fn directory(client: Client) -> Result<PathBuf> {
+    let target = profile_directory().parent().map(Path::to_owned).context("target/<profile>")?;
+    let directory = target.join("failover").join(client.to_string());
+    if directory.exists() {
+        fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    }
+    fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    Ok(directory)
+}

@@ -1,0 +1,168 @@
+//! Foreign clients, as processes that tell what happens to them (`crates/e2e/drivers/README.md`).
+
+use super::history::History;
+use crate::cluster::{PATIENCE, profile_directory};
+use crate::eventually;
+use parking_lot::{Mutex, MutexGuard};
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a client may take to have everything acknowledged at its end.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(90);
+
+/// A client library that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Client {
+    /// Debian's librdkafka, 2.0.2 in Debian 12.
+    #[value(name = "librdkafka-2.0")]
+    SystemRdkafka,
+    /// The librdkafka that `crates/e2e/drivers/requirements.txt` pins.
+    #[value(name = "librdkafka-2")]
+    NewRdkafka,
+    /// Apache Kafka's Java client, which `crates/e2e/drivers/pom.xml` pins.
+    #[value(name = "java")]
+    Java,
+}
+
+impl Client {
+    /// All of them.
+    pub const ALL: [Client; 3] = [Client::SystemRdkafka, Client::NewRdkafka, Client::Java];
+
+    fn command(self) -> Command {
+        let clients = clients_directory();
+        let rdkafka = clients.join("rdkafka");
+        match self {
+            Client::SystemRdkafka => Command::new(rdkafka),
+            Client::NewRdkafka => {
+                let mut command = Command::new(rdkafka);
+                command.env("LD_LIBRARY_PATH", clients.join("librdkafka-2"));
+                command
+            }
+            Client::Java => {
+                let java = clients.join("java");
+                let mut command = Command::new("java");
+                let class_path =
+                    format!("{}:{}/*", java.join("classes").display(), java.join("jars").display());
+                command.args(["-cp", &class_path, "Driver"]);
+                command
+            }
+        }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Client::SystemRdkafka => "librdkafka-2.0",
+            Client::NewRdkafka => "librdkafka-2",
+            Client::Java => "java",
+        })
+    }
+}
+
+/// Where `cargo xtask failover` puts the drivers.
+fn clients_directory() -> PathBuf {
+    let target = profile_directory().parent().map(Path::to_owned).expect("target/<profile>");
+    let clients = target.join("clients");
+    assert!(clients.exists(), "{} is missing: run `cargo xtask failover` or `test`", clients.display());
+    clients
+}
+
+/// A running client. It ends with its owner.
+pub struct Driver {
+    child: Child,
+    history: Arc<Mutex<History>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Driver {
+    /// An idempotent producer with `acks=all` that sends a record to each partition every `interval_ms`.
+    pub fn produce(client: Client, at: &Place<'_>, partitions: usize, interval_ms: u32) -> Driver {
+        let (partitions, interval) = (partitions.to_string(), interval_ms.to_string());
+        Driver::start(client, at, &["produce", at.bootstrap, at.topic, &partitions, &interval])
+    }
+
+    /// A group whose members commit every `interval_ms`.
+    pub fn group(client: Client, at: &Place<'_>, group: &str, members: usize, interval_ms: u32) -> Driver {
+        let (members, interval) = (members.to_string(), interval_ms.to_string());
+        Driver::start(client, at, &["group", at.bootstrap, at.topic, group, &members, &interval])
+    }
+
+    fn start(client: Client, at: &Place<'_>, arguments: &[&str]) -> Driver {
+        let errors = at.directory.join(format!("{}.log", arguments[0]));
+        let mut child = client
+            .command()
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(errors).expect("a log file for the client"))
+            .spawn()
+            .expect("`cargo xtask failover` and `test` make the clients ready");
+        let history = Arc::new(Mutex::new(History::default()));
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let told = history.clone();
+        let kept = File::create(at.directory.join(format!("{}.txt", arguments[0])));
+        let mut kept = BufWriter::new(kept.expect("a file for what the client says"));
+        let reader = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                // For who wants to look closer; nothing depends on it.
+                let _ = writeln!(kept, "{line}");
+                told.lock().record(&line);
+            }
+        });
+        Driver { child, history, reader: Some(reader) }
+    }
+
+    /// What it has said so far.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock()
+    }
+
+    /// Ends it in order: everything that was sent is acknowledged or given up.
+    ///
+    /// # Panics
+    /// When it does not end, or has failed.
+    pub fn finish(mut self) -> History {
+        drop(self.child.stdin.take());
+        let status = eventually("the client ends", FLUSH_PATIENCE, || {
+            self.child.try_wait().expect("the child is ours")
+        });
+        assert!(status.success(), "the client ended with {status}");
+        let reader = self.reader.take().expect("only taken here");
+        reader.join().expect("the reader does not panic");
+        std::mem::take(&mut self.history.lock())
+    }
+
+    /// Waits until `look` finds something in the history.
+    pub fn wait_for<T>(&mut self, what: &str, look: impl Fn(&History) -> Option<T>) -> T {
+        eventually(what, PATIENCE, || {
+            let ended = self.child.try_wait().expect("the child is ours");
+            assert!(ended.is_none(), "the client ended: {ended:?}");
+            look(&self.history())
+        })
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a client works on.
+pub struct Place<'a> {
+    /// Where it begins.
+    pub bootstrap: &'a str,
+    /// Its topic.
+    pub topic: &'a str,
+    /// Where its own log goes.
+    pub directory: &'a Path,
+}

@@ -1,0 +1,59 @@
+//! Who is what in the cluster, as Kafka's tools tell.
+
+use crate::Cluster;
+use crate::cluster::PATIENCE;
+use crate::eventually;
+use std::collections::BTreeMap;
+
+/// The node that leads each partition of a topic.
+pub fn leaders(cluster: &Cluster, topic: &str) -> BTreeMap<i32, usize> {
+    let said = topics(cluster, &["--describe", "--topic", topic]);
+    let field = |line: &str, name: &str| {
+        let value = line.split('\t').find_map(|cell| cell.trim().strip_prefix(name))?;
+        value.trim().parse::<usize>().ok()
+    };
+    let of_line = |line: &str| {
+        let partition = i32::try_from(field(line, "Partition:")?).ok()?;
+        Some((partition, field(line, "Leader:")?))
+    };
+    said.lines().filter_map(of_line).collect()
+}
+
+/// The active controller.
+pub fn controller(cluster: &Cluster) -> usize {
+    let bootstrap = cluster.bootstrap();
+    let said =
+        cluster.tool(&["kafka-metadata-quorum", "--bootstrap-server", &bootstrap, "describe", "--status"]);
+    let leader = said.lines().find_map(|line| line.strip_prefix("LeaderId:"));
+    leader.and_then(|id| id.trim().parse().ok()).unwrap_or_else(|| panic!("no leader in:\n{said}"))
+}
+
+/// The coordinator of a group.
+pub fn coordinator(cluster: &Cluster, group: &str) -> usize {
+    let bootstrap = cluster.bootstrap();
+    let said = cluster.tool(&[
+        "kafka-consumer-groups",
+        "--bootstrap-server",
+        &bootstrap,
+        "--describe",
+        "--group",
+        group,
+        "--state",
+    ]);
+    let id = said.split('(').next_back().and_then(|rest| rest.split(')').next());
+    id.and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no coordinator in:\n{said}"))
+}
+
+/// Waits until every replica of every partition is in sync.
+pub fn wait_until_in_sync(cluster: &Cluster) {
+    eventually("every replica is in sync", PATIENCE, || {
+        topics(cluster, &["--describe", "--under-replicated-partitions"]).trim().is_empty().then_some(())
+    });
+}
+
+fn topics(cluster: &Cluster, arguments: &[&str]) -> String {
+    let bootstrap = cluster.bootstrap();
+    let mut all = vec!["kafka-topics", "--bootstrap-server", &bootstrap];
+    all.extend(arguments);
+    cluster.tool(&all)
+}

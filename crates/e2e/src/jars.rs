@@ -1,0 +1,71 @@
+//! Kafka's own tools, from Maven Central: what they read and say decides.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
+
+/// The checksums of the jars: no others are run.
+const SHA256: &str = include_str!("../jars/jars.sha256");
+
+/// Held while jars are fetched: tests run side by side.
+static FETCHING: Mutex<()> = Mutex::new(());
+
+/// Runs the tool with this class, of Apache Kafka 4.3.1.
+///
+/// # Panics
+/// When `java` or `mvn` is not installed, or the jars are not those that are expected.
+pub fn run(class: &str, arguments: &[&str]) -> Output {
+    Command::new("java")
+        .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
+        .arg(format!("{}/*", fetched().display()))
+        .arg(format!("org.apache.kafka.tools.{class}"))
+        .args(arguments)
+        .output()
+        .expect("java is installed by `cargo xtask test`")
+}
+
+/// Where the jars are; they are fetched once, and checked whenever they are used.
+fn fetched() -> PathBuf {
+    // A test that failed meanwhile has left whole files or none that pass the check.
+    let _alone = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
+    let binary = crate::cluster::binary();
+    let target = binary.ancestors().nth(2).expect("it lies in target/<profile>");
+    let directory = target.join("clients/kafka-tools");
+    if !is_whole(&directory) {
+        fetch(&directory);
+        assert!(is_whole(&directory), "{}: not the jars of crates/e2e/jars/jars.sha256", directory.display());
+    }
+    directory
+}
+
+fn fetch(directory: &Path) {
+    fs::create_dir_all(directory).expect("a directory in target");
+    let pom = Path::new(env!("CARGO_MANIFEST_DIR")).join("jars/pom.xml");
+    let names = SHA256.lines().filter_map(|line| Some(artifact(line.split_whitespace().nth(1)?)));
+    let status = Command::new("mvn")
+        .args(["-q", "-B", "dependency:copy-dependencies", "-f"])
+        .arg(pom)
+        .arg(format!("-DoutputDirectory={}", directory.display()))
+        .arg(format!("-DincludeArtifactIds={}", names.collect::<Vec<_>>().join(",")))
+        .status()
+        .expect("mvn is installed by `cargo xtask test`");
+    assert!(status.success(), "mvn: {status}");
+}
+
+/// The name of a jar without its version, which begins with a digit.
+fn artifact(jar: &str) -> &str {
+    let is_version = |(at, _): &(usize, &str)| jar.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit);
+    jar.match_indices('-').find(is_version).map_or(jar, |(at, _)| &jar[..at])
+}
+
+/// Returns whether every jar is there, and is what it should be.
+fn is_whole(directory: &Path) -> bool {
+    let sums = Path::new(env!("CARGO_MANIFEST_DIR")).join("jars/jars.sha256");
+    let checked = Command::new("sha256sum")
+        .args(["--quiet", "--strict", "-c"])
+        .arg(sums)
+        .current_dir(directory)
+        .output();
+    checked.is_ok_and(|output| output.status.success())
+}

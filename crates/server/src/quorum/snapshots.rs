@@ -1,0 +1,281 @@
+//! The snapshots of the metadata log: files beside its segments (KIP-630).
+//!
+//! `<end offset, 20 digits>-<epoch, 10 digits>.checkpoint` contains everything before that offset. A file with
+//! this name is whole: it is written under another and renamed when it is on disk.
+
+use ottla_metadata::{MetadataDelta, MetadataImage, Unreadable, checkpoint};
+use ottla_storage::{Disk, Log, StorageError};
+use ottla_types::{LeaderEpoch, Now, Offset, OffsetAndEpoch, Timestamp};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thiserror::Error;
+
+const SUFFIX: &str = ".checkpoint";
+
+/// The snapshots in the directory of the metadata log.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+}
+
+/// A piece of a snapshot's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// There is no such snapshot.
+    NoSnapshot,
+    /// The file is not that long.
+    OutOfRange,
+    /// These bytes, of a file of `size` bytes.
+    Bytes {
+        /// The size of the whole file.
+        size: u64,
+        /// What was asked for; short at the end of the file.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Why a node cannot start from its snapshots.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The disk refuses.
+    #[error("{path}: {source}", path = .path.display())]
+    Disk {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// The log cannot be made to begin where the snapshot ends.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The latest snapshot is no snapshot.
+    #[error(
+        "{path}: {source}; the file is damaged: copy it from another controller, or remove {dir} to fetch all of it again",
+        path = .path.display(), dir = .path.parent().unwrap_or(.path).display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Unreadable,
+    },
+    /// What lies before the log's beginning is in no snapshot.
+    #[error(
+        "{dir}: the log begins at offset {start}, but the latest snapshot ends at {contained}; copy the missing .checkpoint file from another controller, or remove the directory to fetch all of it again",
+        dir = .dir.display()
+    )]
+    Gap {
+        /// The directory of the metadata log.
+        dir: PathBuf,
+        /// Where the log begins.
+        start: Offset,
+        /// Where the latest snapshot ends; 0 without one.
+        contained: Offset,
+    },
+}
+
+impl Snapshots {
+    /// The snapshots in `dir`, which exists.
+    pub fn new(disk: Arc<dyn Disk>, dir: &Path) -> Snapshots {
+        Snapshots { disk, dir: dir.to_owned() }
+    }
+
+    /// All snapshots, the oldest first. What Kafka writes at offset 0 to bring records into a new cluster is
+    /// none.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn list(&self) -> io::Result<Vec<OffsetAndEpoch>> {
+        let entries = self.disk.list(&self.dir)?;
+        let mut found: Vec<OffsetAndEpoch> = entries.iter().filter_map(|entry| parse(&entry.name)).collect();
+        found.retain(|id| id.offset > Offset::ZERO);
+        found.sort_by_key(|id| (id.offset, id.epoch));
+        Ok(found)
+    }
+
+    /// Loads the latest snapshot, and makes `log` begin there if it ends before it: a snapshot of another node
+    /// was written, and the process ended before it took the log's place. Without a snapshot the image is empty.
+    ///
+    /// # Errors
+    /// When the snapshot is damaged, or the log begins after it.
+    pub fn load_latest(
+        &self,
+        log: &mut Log,
+        now: Now,
+    ) -> Result<(Option<OffsetAndEpoch>, MetadataImage), LoadError> {
+        let dir = || self.dir.clone();
+        let latest = self.list().map_err(|source| LoadError::Disk { path: self.dir.clone(), source })?.pop();
+        let contained = latest.map_or(Offset::ZERO, |id| id.offset);
+        if log.log_start_offset() > contained {
+            return Err(LoadError::Gap { dir: dir(), start: log.log_start_offset(), contained });
+        }
+        let Some(id) = latest else { return Ok((None, MetadataImage::default())) };
+        let bytes = self.read(id).map_err(|source| LoadError::Disk { path: self.path(id), source })?;
+        let image = load(&bytes, id).map_err(|source| LoadError::Damaged { path: self.path(id), source })?;
+        let is_continued = log.log_end_offset() > id.offset
+            || (log.log_end_offset() == id.offset && log.latest_epoch() == id.epoch);
+        if !is_continued {
+            log.truncate_fully_and_start_at(id.offset, now)?;
+        }
+        Ok((Some(id), image))
+    }
+
+    /// Reads a snapshot whole.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn read(&self, id: OffsetAndEpoch) -> io::Result<Vec<u8>> {
+        self.disk.read(&self.path(id))
+    }
+
+    /// Reads `bytes_max` bytes of a snapshot from byte `position` on.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn read_piece(&self, id: OffsetAndEpoch, position: i64, bytes_max: usize) -> io::Result<Piece> {
+        let file = match self.disk.open(&self.path(id)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Piece::NoSnapshot),
+            Err(error) => return Err(error),
+        };
+        let size = file.size()?;
+        let Some(position) = u64::try_from(position).ok().filter(|&position| position < size) else {
+            return Ok(Piece::OutOfRange);
+        };
+        let rest = usize::try_from(size - position).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; rest.min(bytes_max)];
+        let read = file.read_at(&mut bytes, position)?;
+        bytes.truncate(read);
+        Ok(Piece::Bytes { size, bytes })
+    }
+
+    /// Writes a snapshot; on return it is on disk.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn write(&self, id: OffsetAndEpoch, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write_atomically(&self.path(id), bytes)
+    }
+
+    /// Removes a snapshot.
+    ///
+    /// # Errors
+    /// What the device says. That it is not there is no error.
+    pub fn remove(&self, id: OffsetAndEpoch) -> io::Result<()> {
+        match self.disk.remove_file(&self.path(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The size of a snapshot in bytes; 0 when it is not there.
+    pub fn size(&self, id: OffsetAndEpoch) -> u64 {
+        self.disk.open(&self.path(id)).and_then(|file| file.size()).unwrap_or(0)
+    }
+
+    /// When the last record was appended that a snapshot contains, as its header says.
+    pub fn time(&self, id: OffsetAndEpoch) -> Option<Timestamp> {
+        match self.read_piece(id, 0, checkpoint::HEADER_BYTES_MAX) {
+            Ok(Piece::Bytes { bytes, .. }) => checkpoint::time_of(&bytes),
+            _ => None,
+        }
+    }
+
+    fn path(&self, id: OffsetAndEpoch) -> PathBuf {
+        self.dir.join(format!("{:020}-{:010}{SUFFIX}", id.offset.0, id.epoch.0))
+    }
+}
+
+/// The image that a snapshot's file makes.
+///
+/// # Errors
+/// When it is no snapshot, or its records cannot follow each other.
+pub(super) fn load(bytes: &[u8], id: OffsetAndEpoch) -> Result<MetadataImage, Unreadable> {
+    let contents = checkpoint::decode(bytes)?;
+    let mut image = MetadataImage::default();
+    for record in &contents.records {
+        image
+            .replay(record, &mut MetadataDelta::default())
+            .map_err(|error| Unreadable { offset: id.offset, reason: error.to_string() })?;
+    }
+    image.end = id;
+    image.end_time = contents.time;
+    Ok(image)
+}
+
+fn parse(name: &str) -> Option<OffsetAndEpoch> {
+    let (offset, epoch) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+    if offset.len() != 20 || epoch.len() != 10 {
+        return None;
+    }
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(offset) || !digits(epoch) {
+        return None;
+    }
+    Some(OffsetAndEpoch { offset: Offset(offset.parse().ok()?), epoch: LeaderEpoch(epoch.parse().ok()?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_storage::SimDisk;
+
+    fn id(offset: i64, epoch: i32) -> OffsetAndEpoch {
+        OffsetAndEpoch { offset: Offset(offset), epoch: LeaderEpoch(epoch) }
+    }
+
+    fn snapshots() -> Snapshots {
+        let disk = SimDisk::new();
+        disk.create_dir_all(Path::new("log")).unwrap();
+        Snapshots::new(Arc::new(disk), Path::new("log"))
+    }
+
+    #[test]
+    fn names_are_kafkas() {
+        let cases = [
+            ("00000000000000000012-0000000003.checkpoint", Some(id(12, 3))),
+            ("00000000000000000012-0000000003.checkpoint.part", None),
+            ("00000000000000000012-0000000003.checkpoint.deleted", None),
+            ("00000000000000000012-000000003.checkpoint", None),
+            ("0000000000000000012-0000000003.checkpoint", None),
+            ("+0000000000000000012-0000000003.checkpoint", None),
+            ("99999999999999999999-0000000003.checkpoint", None),
+            ("00000000000000000012.log", None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(parse(name), expected, "{name}");
+        }
+        assert_eq!(
+            snapshots().path(id(12, 3)).file_name().unwrap(),
+            "00000000000000000012-0000000003.checkpoint"
+        );
+    }
+
+    #[test]
+    fn are_listed_by_what_they_contain() {
+        let snapshots = snapshots();
+        for one in [id(900, 1), id(12, 1), id(0, 0), id(1000, 7)] {
+            snapshots.write(one, b"x").unwrap();
+        }
+        snapshots.remove(id(12, 1)).unwrap();
+        snapshots.remove(id(12, 1)).unwrap();
+
+        assert_eq!(snapshots.list().unwrap(), [id(900, 1), id(1000, 7)]);
+    }
+
+    #[test]
+    fn a_piece_is_of_the_snapshot_asked_for_and_within_it() {
+        let snapshots = snapshots();
+        snapshots.write(id(9, 1), b"0123456789").unwrap();
+        let piece = |position, bytes_max| snapshots.read_piece(id(9, 1), position, bytes_max).unwrap();
+        let bytes = |bytes: &[u8]| Piece::Bytes { size: 10, bytes: bytes.to_vec() };
+
+        assert_eq!(piece(0, 4), bytes(b"0123"));
+        assert_eq!(piece(8, 4), bytes(b"89"));
+        assert_eq!(piece(10, 4), Piece::OutOfRange);
+        assert_eq!(piece(-1, 4), Piece::OutOfRange);
+        assert_eq!(snapshots.read_piece(id(9, 2), 0, 4).unwrap(), Piece::NoSnapshot);
+    }
+}
