@@ -5,6 +5,7 @@ mod codegen;
 mod docs;
 mod documents;
 mod failover;
+mod figures;
 mod fuzz;
 mod layers;
 mod oracle;
@@ -19,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
   codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
   docs [--check]     writes the documents that are made from the code, or checks that they are up to date
+  figures [options]  measures Ottla, beside another Kafka if one is named; --help says more
   failover [OPTIONS] measures how long clients are kept waiting when nodes die; --help lists the options
   fuzz [SECONDS [TARGET]]  runs the fuzz targets, 60 seconds each unless told otherwise
   layers             checks which crate may depend on which, and what the pure ones may name
@@ -35,6 +37,8 @@ fn main() -> Result<()> {
         ["codegen", "--check"] => codegen::check(),
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(),
+        ["figures", "--help"] => bail!("{}", figures::USAGE),
+        ["figures", rest @ ..] => figures::print(rest),
         ["failover", options @ ..] => failover::measure(options),
         ["fuzz"] => fuzz::fuzz(fuzz::SECONDS, None),
         ["fuzz", seconds] => fuzz::fuzz(seconds.parse()?, None),

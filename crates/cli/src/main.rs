@@ -1,11 +1,12 @@
 //! The `ottla` binary: a cluster on a laptop, a node, and Kafka's tools.
 //!
 //! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`format`]; the cluster on a laptop: [`up`];
-//! Kafka's tools: [`tools`].
+//! Kafka's tools: [`tools`]; what it all costs: [`perf`].
 
 mod format;
 mod observer;
 mod output;
+mod perf;
 mod program;
 mod properties_file;
 mod server;
@@ -43,6 +44,8 @@ enum Command {
     Server(server::Arguments),
     /// Prepares the log directories of a node for its first start.
     Format(format::Arguments),
+    /// Puts a measured load on a cluster, and tells what it costs the brokers.
+    Perf(perf::Arguments),
     /// Makes links by which Kafka's tools are called under their own names.
     InstallTools(tools::install::Arguments),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Env(data) => up::commands::env(&data),
         Command::Server(arguments) => server::run(&arguments),
         Command::Format(arguments) => format::run(&arguments),
+        Command::Perf(arguments) => perf::run(&arguments),
         Command::InstallTools(arguments) => tools::install::run(&arguments),
     };
     match done {

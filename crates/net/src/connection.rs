@@ -1,7 +1,7 @@
 //! One connection: frames in, answers out in the order of the requests.
 
 use crate::network::{BoxFuture, Stream};
-use crate::sendfile;
+use crate::outbox::Outbox;
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_protocol::Segment;
 use std::collections::VecDeque;
@@ -261,30 +261,12 @@ async fn read(stream: &mut dyn Stream, input: &mut BytesMut) -> io::Result<usize
 
 /// Sends every answer at the head that is ready, small ones together.
 async fn send_ready(stream: &mut dyn Stream, answers: &mut VecDeque<Answer>) -> io::Result<()> {
-    let mut pending: Vec<u8> = Vec::new();
+    let mut outbox = Outbox::new(stream);
     while let Some(Answer::Ready(_)) = answers.front() {
         let Some(Answer::Ready(answer)) = answers.pop_front() else { unreachable!("looked at just before") };
         for segment in answer.into_iter().flatten() {
-            match segment {
-                Segment::Bytes(bytes) if bytes.len() < READ_BYTES => pending.extend_from_slice(&bytes),
-                Segment::Bytes(bytes) => {
-                    flush(stream, &mut pending).await?;
-                    stream.write_all(&bytes).await?;
-                }
-                Segment::File(region) => {
-                    flush(stream, &mut pending).await?;
-                    sendfile::send(stream, &region).await?;
-                }
-            }
+            outbox.send(segment).await?;
         }
     }
-    flush(stream, &mut pending).await
-}
-
-async fn flush(stream: &mut dyn Stream, pending: &mut Vec<u8>) -> io::Result<()> {
-    if !pending.is_empty() {
-        stream.write_all(pending).await?;
-        pending.clear();
-    }
-    Ok(())
+    outbox.flush().await
 }

@@ -3,13 +3,14 @@
 //! Turns sockets into frames and back, in order, with every queue bounded. It knows Kafka's framing and
 //! headers, but no API: what a request means is its [`Service`]'s business.
 //!
-//! Reading order: [`clock`], [`task`], [`network`], [`listener`], [`connection`], [`sendfile`],
+//! Reading order: [`clock`], [`task`], [`network`], [`listener`], [`connection`], `outbox`, [`sendfile`],
 //! [`outgoing`].
 
 pub mod clock;
 pub mod connection;
 pub mod listener;
 pub mod network;
+mod outbox;
 pub mod outgoing;
 pub mod sendfile;
 pub mod task;

@@ -241,22 +241,28 @@ async fn write_calls(
         if sent.send((call.correlation_id, call.reply)).await.is_err() {
             return;
         }
-        for segment in call.frame {
-            let written = match segment {
-                Segment::Bytes(bytes) => stream.write_all(&bytes).await,
-                Segment::File(region) => match region.read() {
-                    Ok(bytes) => stream.write_all(&bytes).await,
-                    Err(error) => Err(error),
-                },
-            };
-            if let Err(error) = written {
-                tracing::debug!(%error, "connection lost while calling");
-                return;
-            }
+        if let Err(error) = write_frame(&mut stream, call.frame).await {
+            tracing::debug!(%error, "connection lost while calling");
+            return;
         }
     }
     // Nobody calls any more: say so to the other side.
     let _ = stream.shutdown().await;
+}
+
+/// Writes a frame at once: requests are small, and each write would wake the other side.
+async fn write_frame(stream: &mut WriteHalf<Box<dyn Stream>>, frame: Vec<Segment>) -> io::Result<()> {
+    if let [Segment::Bytes(bytes)] = frame.as_slice() {
+        return stream.write_all(bytes).await;
+    }
+    let mut joined = Vec::with_capacity(frame.iter().map(Segment::len).sum());
+    for segment in frame {
+        match segment {
+            Segment::Bytes(bytes) => joined.extend_from_slice(&bytes),
+            Segment::File(region) => joined.extend(region.read()?),
+        }
+    }
+    stream.write_all(&joined).await
 }
 
 async fn read_answers(
@@ -288,7 +294,7 @@ async fn read_answers(
                     }
                 }
             }
-            Ok(None) => match stream.read_buf(&mut input).await {
+            Ok(None) => match read_more(&mut stream, &mut input).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             },
@@ -296,6 +302,23 @@ async fn read_answers(
     }
     closed.send_replace(true);
 }
+
+/// Reads what comes next. Room is made for what the frame says is still to come, within bounds: a length is cheap to
+/// claim.
+async fn read_more(stream: &mut ReadHalf<Box<dyn Stream>>, input: &mut BytesMut) -> io::Result<usize> {
+    let missing = match input.first_chunk::<4>() {
+        Some(prefix) => (4 + i32::from_be_bytes(*prefix).max(0) as usize).saturating_sub(input.len()),
+        None => 0,
+    };
+    if input.capacity() - input.len() < missing.clamp(READ_BYTES_MIN, READ_BYTES_MAX) {
+        input.reserve(missing.clamp(4 * READ_BYTES_MIN, READ_BYTES_MAX));
+    }
+    stream.read_buf(input).await
+}
+
+/// How much a read asks for at least, and how much room is made at most.
+const READ_BYTES_MIN: usize = 4 * 1024;
+const READ_BYTES_MAX: usize = 1024 * 1024;
 
 /// Takes a whole frame off the front of `input`, without its length.
 fn take_frame(input: &mut BytesMut) -> Result<Option<Bytes>, i32> {

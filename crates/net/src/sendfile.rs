@@ -30,9 +30,22 @@ pub async fn send(stream: &mut dyn Stream, region: &FileRegion) -> io::Result<()
     Ok(())
 }
 
+/// Writes `bytes`, to which more is added at once: where the system can be told so, they do not leave in a packet
+/// of their own.
+///
+/// # Errors
+/// Whatever the stream says.
+pub(crate) async fn write_before_more(stream: &mut dyn Stream, bytes: &[u8]) -> io::Result<()> {
+    match stream.tcp() {
+        Some(socket) => system::write_before_more(socket, bytes).await,
+        None => stream.write_all(bytes).await,
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod system {
     use super::CHUNK_BYTES;
+    use rustix::net::SendFlags;
     use std::io;
     use std::os::fd::BorrowedFd;
     use tokio::io::Interest;
@@ -56,6 +69,19 @@ mod system {
             if moved == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write_before_more(socket: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = socket
+                .async_io(Interest::WRITABLE, || {
+                    rustix::net::send(socket, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)
+                        .map_err(io::Error::from)
+                })
+                .await?;
+            bytes = &bytes[written..];
         }
         Ok(())
     }
@@ -92,6 +118,18 @@ mod system {
                 }
             }
             sent += got;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write_before_more(socket: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            socket.writable().await?;
+            match socket.try_write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(())
     }

@@ -91,6 +91,8 @@ pub struct Fetched {
     pub log_start_offset: Offset,
     /// The fetcher's log has parted from this one: where it must look for the last common record.
     pub diverging: Option<OffsetAndEpoch>,
+    /// Whether there are records for this fetcher at the offset it asked for, be they in `records` or not.
+    pub has_more: bool,
 }
 
 /// How far a reader may read.
@@ -319,6 +321,7 @@ impl Partition {
         fetch_offset: Offset,
         last_fetched_epoch: LeaderEpoch,
         bytes_max: usize,
+        at_least: AtLeast,
         now: Monotonic,
         effects: &mut Effects,
     ) -> Result<Fetched, FetchError> {
@@ -350,8 +353,11 @@ impl Partition {
         leader.fetched(replica, broker_epoch, fetch_offset, end, now);
         self.expand_by(replica, effects);
         self.advance_high_watermark(now, effects);
-        let read = self.log.read(fetch_offset, end, bytes_max, AtLeast::OneBatch)?;
-        Ok(self.fetched(read.region))
+        if fetch_offset == end {
+            return Ok(self.fetched(None));
+        }
+        let read = self.log.read(fetch_offset, end, bytes_max, at_least)?;
+        Ok(Fetched { has_more: true, ..self.fetched(read.region) })
     }
 
     /// A consumer asks for records from `offset` on. `asked_epoch` is what it believes, or
@@ -383,7 +389,7 @@ impl Partition {
             return Ok(self.fetched(None));
         }
         let read = self.log.read(offset, upper, bytes_max, at_least)?;
-        Ok(self.fetched(read.region))
+        Ok(Fetched { has_more: true, ..self.fetched(read.region) })
     }
 
     /// The controller has committed an in-sync set that this leader asked for, or another in its place.
@@ -609,6 +615,7 @@ impl Partition {
             last_stable_offset: self.last_stable_offset(),
             log_start_offset: self.log.log_start_offset(),
             diverging: None,
+            has_more: false,
         }
     }
 
@@ -672,7 +679,8 @@ impl Partition {
         self.log.advance_high_watermark(candidate);
         let outcome = self.commit_outcome();
         effects.produced.extend(self.waiters.reached(candidate).into_iter().map(|id| (id, outcome)));
-        self.wake_fetches(effects);
+        // Followers are told of the high watermark with what comes next: for it alone they are not woken.
+        effects.fetches.extend(self.waiters.take_consumers());
     }
 
     fn expand_by(&mut self, replica: NodeId, effects: &mut Effects) {

@@ -59,6 +59,7 @@ fn fetch(partition: &mut Partition, node: i32) -> Option<IsrChange> {
             end,
             LeaderEpoch::NONE,
             1 << 20,
+            AtLeast::OneBatch,
             NOW.monotonic,
             &mut effects,
         )

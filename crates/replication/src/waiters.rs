@@ -25,7 +25,7 @@ pub struct Waiters {
     producers: BTreeMap<Offset, Vec<WaiterId>>,
     /// Fetches by consumers: released when the high watermark moves.
     consumers: BTreeSet<WaiterId>,
-    /// Fetches by followers: released when records are appended, or the high watermark moves.
+    /// Fetches by followers: released when records are appended.
     followers: BTreeSet<WaiterId>,
 }
 

@@ -5,11 +5,12 @@
 //! metadata log's; records run on another.
 //!
 //! Reading order: [`config`], [`format`], [`directory`], [`node`], [`quorum`], [`broker`], [`replicas`],
-//! [`groups`], [`request`], [`handlers`].
+//! [`fetching`], [`groups`], [`request`], [`handlers`].
 
 pub mod broker;
 pub mod config;
 pub mod directory;
+pub mod fetching;
 pub mod format;
 pub mod groups;
 pub mod handlers;

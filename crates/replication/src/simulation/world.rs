@@ -450,6 +450,7 @@ impl World {
             fetch_offset,
             last_fetched_epoch,
             bytes_max,
+            AtLeast::OneBatch,
             self.now.monotonic,
             &mut effects,
         );

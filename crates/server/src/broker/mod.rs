@@ -10,6 +10,7 @@ pub mod peers;
 pub mod producer_ids;
 
 use crate::config::NodeConfig;
+use crate::fetching::sessions::Sessions;
 use crate::groups::GroupCoordinators;
 use crate::replicas::ReplicaManager;
 use arc_swap::ArcSwap;
@@ -54,6 +55,8 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     /// The groups that this broker coordinates.
     pub groups: GroupCoordinators,
+    /// What fetchers have named once.
+    pub fetch_sessions: Sessions,
     /// The connections with the other brokers.
     pub peers: PeerConnections,
     /// This broker's registration.
@@ -79,7 +82,10 @@ impl Broker {
         let node_id = config.node_id;
         let producer_ids = ProducerIds::new(controller.clone(), node_id, epoch.clone());
         let groups = GroupCoordinators::new(node_id, replicas.clone(), &config.properties, seed);
+        let sessions_max = config.properties.number("max.incremental.fetch.session.cache.slots");
+        let sessions_max = usize::try_from(sessions_max).unwrap_or(usize::MAX);
         Broker {
+            fetch_sessions: Sessions::new(sessions_max, seed.wrapping_add(1)),
             config,
             node_id,
             cluster_id,

@@ -94,6 +94,8 @@ pub const SETTINGS: &[Setting] = &[
         "How often old segments are looked for."),
     setting("max.connections", Kind::Number(1, INT), Some("65536"),
         "The most connections that a listener serves at a time. (Kafka: 2147483647)"),
+    setting("max.incremental.fetch.session.cache.slots", Kind::Number(0, INT), Some("1000"),
+        "How many fetch sessions a broker keeps (KIP-227)."),
     setting("metadata.log.dir", Kind::Text, None, "Where the metadata log is; else in the first of log.dirs."),
     setting("metadata.log.max.record.bytes.between.snapshots", Kind::Number(1, i64::MAX), Some("20971520"),
         "After how many bytes of metadata a snapshot is written."),

@@ -3,14 +3,15 @@
 //! That a follower asks for an offset says that it has everything before; nothing else acknowledges.
 
 use super::Replica;
+use super::fetch_session::{FetchSession, Followed, REST};
 use crate::broker::Broker;
 use ottla_net::{CallError, Network, Outgoing, Task, task};
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
+use ottla_protocol::messages::fetch_request::{FetchRequest, ReplicaState};
 use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
 use ottla_replication::{AppendError, FetchPosition};
 use ottla_storage::AppendError as LogAppendError;
-use ottla_types::{LeaderEpoch, NodeId, Offset, OffsetAndEpoch, TopicIdPartition, Uuid};
+use ottla_types::{LeaderEpoch, NodeId, Offset, OffsetAndEpoch, TopicIdPartition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,12 +26,9 @@ const DIAL_BACKOFF: Duration = Duration::from_millis(50);
 /// How much longer than the fetch itself an answer may take.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The replicas that follow one leader.
-type Followed = Arc<BTreeMap<TopicIdPartition, Arc<Replica>>>;
-
 /// Starts a fetcher for each leader, and tells each which replicas follow it.
 pub async fn run(broker: Arc<Broker>, network: Arc<dyn Network>) {
-    let mut fetchers: BTreeMap<NodeId, (watch::Sender<Followed>, Task)> = BTreeMap::new();
+    let mut fetchers: BTreeMap<NodeId, (watch::Sender<Arc<Followed>>, Task)> = BTreeMap::new();
     loop {
         let mut by_leader: BTreeMap<NodeId, BTreeMap<TopicIdPartition, Arc<Replica>>> = BTreeMap::new();
         for replica in broker.replicas.all() {
@@ -63,14 +61,20 @@ struct Fetcher {
     broker: Arc<Broker>,
     network: Arc<dyn Network>,
     leader: NodeId,
-    followed: watch::Receiver<Followed>,
+    followed: watch::Receiver<Arc<Followed>>,
 }
 
 impl Fetcher {
     async fn run(mut self) {
         let mut connection: Option<Outgoing> = None;
+        let mut session = FetchSession::default();
+        let mut followed: Arc<Followed> = Arc::default();
         loop {
-            let followed = self.followed.borrow_and_update().clone();
+            let current = self.followed.borrow_and_update().clone();
+            if !Arc::ptr_eq(&followed, &current) {
+                followed = current;
+                session.touch_all();
+            }
             if followed.is_empty() {
                 // An idle connection is kept: its end is how this broker learns of the peer's.
                 if let Some(open) = connection.take().filter(|open| !open.is_closed()) {
@@ -96,6 +100,7 @@ impl Fetcher {
                 None => match self.connect().await {
                     Ok(open) => {
                         self.broker.peers.outbound(self.leader);
+                        session.lost();
                         open
                     }
                     Err(error) => {
@@ -107,7 +112,7 @@ impl Fetcher {
                     }
                 },
             };
-            let (request, positions) = self.request(&followed);
+            let request = self.request(&mut session, &followed);
             let wait = self.wait_max() + ANSWER_PATIENCE;
             // When another set is to be followed, the answer to the old question is left unread: asking anew
             // makes the leader answer it at once.
@@ -122,9 +127,10 @@ impl Fetcher {
                 }
             };
             match outcome {
-                None => {}
+                // What the unread answer tells, the leader does not tell again in the same session.
+                None => session.restart(),
                 Some(Ok(response)) => {
-                    let well = self.handle_response(response, &followed, &positions);
+                    let well = self.handle_response(response, &followed, &mut session);
                     if !well && !self.pause(BACKOFF).await {
                         return;
                     }
@@ -171,29 +177,9 @@ impl Fetcher {
         self.broker.config.properties.millis("replica.fetch.wait.max.ms")
     }
 
-    fn request(&self, followed: &Followed) -> (FetchRequest, BTreeMap<TopicIdPartition, FetchPosition>) {
+    fn request(&self, session: &mut FetchSession, followed: &Followed) -> FetchRequest {
         let number = |name| i32::try_from(self.broker.config.properties.number(name)).unwrap_or(i32::MAX);
-        let partition_max_bytes = number("replica.fetch.max.bytes");
-        let mut positions = BTreeMap::new();
-        let mut topics: BTreeMap<Uuid, (String, Vec<FetchPartition>)> = BTreeMap::new();
-        for (&at, replica) in followed.iter() {
-            let Some((leader, position)) = replica.lock().fetch_position() else { continue };
-            if leader != self.leader {
-                continue;
-            }
-            positions.insert(at, position);
-            let topic = topics.entry(at.topic_id).or_insert_with(|| (replica.name.topic.clone(), Vec::new()));
-            topic.1.push(FetchPartition {
-                partition: at.partition,
-                current_leader_epoch: position.leader_epoch.0,
-                fetch_offset: position.fetch_offset.0,
-                last_fetched_epoch: position.last_fetched_epoch.0,
-                log_start_offset: position.log_start_offset.0,
-                partition_max_bytes,
-                ..Default::default()
-            });
-        }
-        let request = FetchRequest {
+        let mut request = FetchRequest {
             replica_id: self.broker.node_id.0,
             replica_state: ReplicaState {
                 replica_id: self.broker.node_id.0,
@@ -202,39 +188,53 @@ impl Fetcher {
             max_wait_ms: number("replica.fetch.wait.max.ms"),
             min_bytes: 1,
             max_bytes: number("replica.fetch.response.max.bytes"),
-            session_id: 0,
-            session_epoch: -1,
-            topics: topics
-                .into_iter()
-                .map(|(topic_id, (topic, partitions))| FetchTopic { topic, topic_id, partitions })
-                .collect(),
             ..Default::default()
         };
-        (request, positions)
+        let partition_max_bytes = number("replica.fetch.max.bytes");
+        session.fill(&mut request, self.leader, followed, partition_max_bytes, self.broker.clock.monotonic());
+        request
     }
 
-    /// Takes over what came; returns whether all of it was well.
+    /// Takes over what came. Partitions of which not all was well rest for a moment; false when nothing was.
     fn handle_response(
         &self,
         response: FetchResponse,
         followed: &Followed,
-        positions: &BTreeMap<TopicIdPartition, FetchPosition>,
+        session: &mut FetchSession,
     ) -> bool {
-        if response.error_code != ErrorCode::None.code() {
-            tracing::warn!(leader = self.leader.0, error = response.error_code, "fetch refused");
-            return false;
+        match ErrorCode::from(response.error_code) {
+            ErrorCode::None => session.answered(response.session_id),
+            error @ (ErrorCode::FetchSessionIdNotFound
+            | ErrorCode::InvalidFetchSessionEpoch
+            | ErrorCode::FetchSessionTopicIdError) => {
+                tracing::debug!(
+                    leader = self.leader.0,
+                    error = error.name(),
+                    "the fetch session begins anew"
+                );
+                let was_new = session.is_new();
+                session.lost();
+                return !was_new;
+            }
+            error => {
+                tracing::warn!(leader = self.leader.0, error = error.name(), "fetch refused");
+                session.lost();
+                return false;
+            }
         }
-        let mut well = true;
         for topic in response.responses {
             for data in topic.partitions {
                 let at = TopicIdPartition::new(topic.topic_id, data.partition_index);
-                let (Some(replica), Some(position)) = (followed.get(&at), positions.get(&at)) else {
+                let (Some(replica), Some(position)) = (followed.get(&at), session.position(at)) else {
                     continue;
                 };
-                well &= self.handle_partition(replica, *position, data);
+                session.touch(at);
+                if !self.handle_partition(replica, position, data) {
+                    session.rest(at, self.broker.clock.monotonic() + REST);
+                }
             }
         }
-        well
+        true
     }
 
     fn handle_partition(&self, replica: &Replica, asked: FetchPosition, data: PartitionData) -> bool {

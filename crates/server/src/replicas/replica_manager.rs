@@ -34,7 +34,7 @@ pub struct Replica {
 impl Replica {
     /// Returns whether this broker holds the partition no longer. Its log's files may be gone then, and that
     /// they are is no failure of the disk.
-    fn is_removed(&self) -> bool {
+    pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
     }
 
@@ -77,7 +77,7 @@ pub struct ReplicaManager {
     /// What was written down before this start, of logs that were not opened yet.
     found: Mutex<OffsetCheckpoints>,
     replicas: RwLock<HashMap<TopicIdPartition, Arc<Replica>>>,
-    waiting: Waiting,
+    waiting: Arc<Waiting>,
     random: Mutex<Random>,
     /// Woken when a replica gets another leader to follow.
     following: Notify,
@@ -102,7 +102,7 @@ impl ReplicaManager {
             options,
             found,
             replicas: RwLock::default(),
-            waiting: Waiting::default(),
+            waiting: Arc::default(),
             random,
             following: Notify::new(),
             offline: AtomicBool::new(false),
@@ -125,7 +125,7 @@ impl ReplicaManager {
     }
 
     /// Who waits.
-    pub fn waiting(&self) -> &Waiting {
+    pub fn waiting(&self) -> &Arc<Waiting> {
         &self.waiting
     }
 

@@ -1,0 +1,160 @@
+//! Fetch sessions (KIP-227), as a client sees them that speaks the protocol by hand.
+
+use ottla_e2e::{Cluster, kcat};
+use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
+use ottla_protocol::messages::fetch_response::FetchResponse;
+use ottla_protocol::{Decoder, ErrorCode, Message, Request, ResponseHeader, Segment, frame};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+/// With names instead of ids.
+const VERSION: i16 = 12;
+
+/// One record of kcat's in a batch of its own is smaller than this, and larger than one byte.
+const BYTES_MAX: i32 = 1 << 20;
+
+struct Client {
+    stream: TcpStream,
+}
+
+impl Client {
+    fn connect(cluster: &Cluster) -> Client {
+        Client { stream: TcpStream::connect(("127.0.0.1", cluster.nodes()[0].port)).unwrap() }
+    }
+
+    fn send(&mut self, request: &FetchRequest) {
+        for segment in frame::request(7, Some("e2e"), VERSION, request).unwrap() {
+            let Segment::Bytes(bytes) = segment else { panic!("a request holds no file") };
+            self.stream.write_all(&bytes).unwrap();
+        }
+    }
+
+    fn receive(&mut self) -> FetchResponse {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        self.stream.read_exact(&mut answer).unwrap();
+        let mut input = Decoder::new(bytes::Bytes::from(answer));
+        ResponseHeader::decode(&mut input, FetchRequest::KEY, VERSION).unwrap();
+        FetchResponse::decode(&mut input, VERSION).unwrap()
+    }
+
+    fn fetch(&mut self, request: &FetchRequest) -> FetchResponse {
+        self.send(request);
+        self.receive()
+    }
+}
+
+/// Asks of the topic's partitions, from these offsets on, and does not wait.
+fn request(session: (i32, i32), asked: &[(i32, i64)]) -> FetchRequest {
+    let partition = |&(partition, fetch_offset): &(i32, i64)| FetchPartition {
+        partition,
+        fetch_offset,
+        current_leader_epoch: -1,
+        last_fetched_epoch: -1,
+        log_start_offset: -1,
+        partition_max_bytes: BYTES_MAX,
+        ..Default::default()
+    };
+    let partitions: Vec<FetchPartition> = asked.iter().map(partition).collect();
+    let topic = FetchTopic { topic: "t".to_owned(), partitions, ..Default::default() };
+    FetchRequest {
+        replica_id: -1,
+        min_bytes: 1,
+        max_bytes: BYTES_MAX,
+        session_id: session.0,
+        session_epoch: session.1,
+        topics: if asked.is_empty() { Vec::new() } else { vec![topic] },
+        ..Default::default()
+    }
+}
+
+fn forgetting(partition: i32, request: FetchRequest) -> FetchRequest {
+    let topic = ForgottenTopic { topic: "t".to_owned(), partitions: vec![partition], ..Default::default() };
+    FetchRequest { forgotten_topics_data: vec![topic], ..request }
+}
+
+/// The partitions of an answer, in order, and whether they have records.
+fn answered(response: &FetchResponse) -> Vec<(i32, bool)> {
+    assert_eq!(response.error_code, 0);
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    partitions
+        .map(|data| {
+            assert_eq!(data.error_code, 0, "partition {}", data.partition_index);
+            (data.partition_index, data.records.as_ref().is_some_and(|records| !records.is_empty()))
+        })
+        .collect()
+}
+
+fn produce(cluster: &Cluster, partition: &str) {
+    kcat::run(cluster, &["-P", "-t", "t", "-p", partition, "-X", "acks=all"], "record\n");
+}
+
+fn two_partitions() -> Cluster {
+    let cluster = Cluster::start(1, "num.partitions=2");
+    produce(&cluster, "0");
+    produce(&cluster, "1");
+    cluster
+}
+
+#[test]
+fn a_session_is_answered_with_what_is_new() {
+    let cluster = two_partitions();
+    let mut client = Client::connect(&cluster);
+    let full = client.fetch(&request((0, 0), &[(0, 0), (1, 0)]));
+    assert_eq!(answered(&full), [(0, true), (1, true)]);
+    let id = full.session_id;
+    assert!(id > 0);
+
+    let caught_up = client.fetch(&request((id, 1), &[(0, 1), (1, 1)]));
+    assert!(answered(&caught_up).is_empty());
+    assert_eq!(caught_up.session_id, id);
+
+    produce(&cluster, "1");
+    assert_eq!(answered(&client.fetch(&request((id, 2), &[]))), [(1, true)]);
+    // Nothing says that the answer arrived.
+    assert_eq!(answered(&client.fetch(&request((id, 3), &[]))), [(1, true)]);
+
+    let forgotten = client.fetch(&forgetting(1, request((id, 4), &[])));
+    assert!(answered(&forgotten).is_empty());
+    produce(&cluster, "1");
+    assert!(answered(&client.fetch(&request((id, 5), &[]))).is_empty());
+
+    let out_of_turn = client.fetch(&request((id, 9), &[])).error_code;
+    assert_eq!(out_of_turn, ErrorCode::InvalidFetchSessionEpoch.code());
+    let unknown = client.fetch(&request((id ^ 1, 6), &[])).error_code;
+    assert_eq!(unknown, ErrorCode::FetchSessionIdNotFound.code());
+
+    // A request for no session ends the one that it names.
+    assert_eq!(client.fetch(&request((id, -1), &[(0, 0)])).session_id, 0);
+    let ended = client.fetch(&request((id, 6), &[])).error_code;
+    assert_eq!(ended, ErrorCode::FetchSessionIdNotFound.code());
+}
+
+#[test]
+fn a_waiting_session_is_woken_by_a_partition_that_the_request_does_not_name() {
+    let cluster = two_partitions();
+    let mut client = Client::connect(&cluster);
+    let id = client.fetch(&request((0, 0), &[(0, 1), (1, 1)])).session_id;
+    assert!(answered(&client.fetch(&request((id, 1), &[]))).is_empty());
+
+    client.send(&FetchRequest { max_wait_ms: 60_000, ..request((id, 2), &[]) });
+    produce(&cluster, "1");
+
+    assert_eq!(answered(&client.receive()), [(1, true)]);
+}
+
+#[test]
+fn what_an_answer_has_no_room_for_comes_first_in_the_next() {
+    let cluster = two_partitions();
+    let mut client = Client::connect(&cluster);
+    let little = |request| FetchRequest { max_bytes: 1, ..request };
+
+    let first = client.fetch(&little(request((0, 0), &[(0, 0), (1, 0)])));
+    assert_eq!(answered(&first), [(0, true), (1, false)]);
+
+    let second = client.fetch(&little(request((first.session_id, 1), &[])));
+    assert_eq!(answered(&second), [(1, true)]);
+    let third = client.fetch(&little(request((first.session_id, 2), &[(1, 1)])));
+    assert_eq!(answered(&third), [(0, true)]);
+}

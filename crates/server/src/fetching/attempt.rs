@@ -1,0 +1,332 @@
+//! One look at the partitions of a fetch.
+
+use super::interest::{Asked, Interest, Key, Told};
+use super::ready::Slot;
+use crate::broker::Broker;
+use crate::handlers::records::errors;
+use crate::replicas::Replica;
+use crate::request::RequestContext;
+use ottla_metadata::MetadataImage;
+use ottla_protocol::messages::fetch_response::{
+    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    NodeEndpoint, PartitionData,
+};
+use ottla_protocol::{ErrorCode, Records};
+use ottla_replication::{Effects, FetchError, Fetched, Isolation, Partition};
+use ottla_storage::{AtLeast, ReadError};
+use ottla_types::{BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Offset, TopicIdPartition, Uuid};
+
+/// The first version with the endpoints of leaders.
+const HINT_VERSION_MIN: i16 = 12;
+
+/// Who fetches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetcher {
+    /// A client, up to the high watermark or the last stable offset.
+    Consumer(Isolation),
+    /// Another broker, to the end of the log.
+    Follower(NodeId, BrokerEpoch),
+}
+
+/// Which partitions are looked at and answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// Those that are marked; of them, those are answered that have something new.
+    Marked,
+}
+
+/// Whether partitions wake the fetch when they have something to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waking {
+    /// It waits, or its session does.
+    On,
+    /// It is answered now in any case.
+    Off,
+}
+
+/// A fetch as it looks at partitions.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The broker.
+    pub broker: &'a Broker,
+    /// The request's surroundings.
+    pub context: &'a RequestContext,
+    /// Who looks.
+    pub fetcher: Fetcher,
+    /// How much the answer may hold. The first partition that has records may exceed it by one batch (KIP-74).
+    pub bytes_max: usize,
+    /// What is looked at.
+    pub scope: Scope,
+    /// Whether to be woken.
+    pub waking: Waking,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub struct Attempt {
+    /// The answer, if it is to be now.
+    pub response: FetchResponse,
+    /// How many bytes of records it holds.
+    pub bytes: usize,
+    /// Something that the fetcher must hear at once.
+    pub is_urgent: bool,
+    told: Vec<(Slot, Told)>,
+}
+
+impl Attempt {
+    /// The answer, which is sent: the interest remembers what it tells.
+    pub fn send(self, interest: &mut Interest) -> FetchResponse {
+        for (slot, told) in self.told {
+            if let Some(asked) = interest.slot(slot) {
+                asked.told = told;
+            }
+        }
+        self.response
+    }
+}
+
+/// What becomes of a slot after it was looked at.
+enum Next {
+    /// It has nothing more to say until it is woken.
+    Rest,
+    /// It has something that was not answered; it comes first the next time.
+    First,
+    /// It was answered. Until the fetcher asks for more, it is not known to have the answer.
+    Last,
+}
+
+impl Look<'_> {
+    /// Looks at the partitions, in the order in which they were marked.
+    pub fn attempt(self, interest: &mut Interest) -> Attempt {
+        let image = self.broker.image();
+        let now = self.broker.clock.monotonic();
+        if self.scope == Scope::All {
+            interest.mark_all();
+        }
+        let mut attempt = Attempt::default();
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        for slot in interest.ready().take() {
+            let waiter = (self.waking == Waking::On).then(|| interest.waiter(slot));
+            let Some(asked) = interest.slot(slot) else { continue };
+            let wait = |partition: &mut Partition| match (waiter, self.fetcher) {
+                (None, _) => {}
+                (Some(waiter), Fetcher::Consumer(_)) => partition.wait_as_consumer(waiter),
+                (Some(waiter), Fetcher::Follower(..)) => partition.wait_as_follower(waiter),
+            };
+            match self.look(&image, asked, slot, now, wait, &mut attempt) {
+                Next::Rest => {}
+                Next::First => first.push(slot),
+                Next::Last => last.push(slot),
+            }
+        }
+        interest.ready().put_back(first, last);
+        attempt
+    }
+
+    /// Looks at one partition, and adds to the answer what there is to say of it.
+    fn look(
+        &self,
+        image: &MetadataImage,
+        asked: &mut Asked,
+        slot: Slot,
+        now: Monotonic,
+        wait: impl FnOnce(&mut Partition),
+        attempt: &mut Attempt,
+    ) -> Next {
+        let replica = asked.replica(image, &self.broker.replicas);
+        let left = self.bytes_max.saturating_sub(attempt.bytes);
+        let at_least = if attempt.bytes == 0 { AtLeast::OneBatch } else { AtLeast::Nothing };
+        let found = match &replica {
+            None => Err(self.absent(image, asked)),
+            Some(replica) => {
+                // Registered before looking: what happens afterwards wakes.
+                let mut partition = replica.lock();
+                wait(&mut partition);
+                self.fetch(partition, asked, left, at_least, now)
+            }
+        };
+        let mut data = PartitionData {
+            partition_index: asked.partition.partition,
+            high_watermark: -1,
+            records: Some(Records::EMPTY),
+            ..Default::default()
+        };
+        let next = match found {
+            Ok(found) => {
+                let told = Told {
+                    high_watermark: found.high_watermark.0,
+                    log_start_offset: found.log_start_offset.0,
+                };
+                let bytes = found.records.as_ref().map_or(0, |region| region.len);
+                let diverges = found.diverging.is_some();
+                let is_left_out = bytes == 0 && found.has_more && !diverges;
+                let is_news = bytes > 0 || diverges || told != asked.told;
+                attempt.is_urgent |= diverges;
+                attempt.bytes += bytes;
+                if is_news || self.scope == Scope::All {
+                    self.fill(&mut data, replica.as_deref(), asked, found);
+                    attempt.told.push((slot, told));
+                    add(&mut attempt.response, &asked.key, data);
+                }
+                match () {
+                    () if is_left_out => Next::First,
+                    () if is_news => Next::Last,
+                    () => Next::Rest,
+                }
+            }
+            Err(error) => {
+                // A follower of a term that this broker has yet to hear of waits for it here.
+                let waits = self.is_follower() && error == ErrorCode::UnknownLeaderEpoch;
+                attempt.is_urgent |= !waits;
+                data.error_code = error.code();
+                data.log_start_offset =
+                    replica.as_ref().map_or(-1, |replica| replica.lock().log().log_start_offset().0);
+                if let Some(at) = asked.at(image) {
+                    self.add_leader_hint(image, at, &mut data, &mut attempt.response.node_endpoints);
+                }
+                if !waits || self.scope == Scope::All {
+                    attempt.told.push((slot, Told::NOTHING));
+                    add(&mut attempt.response, &asked.key, data);
+                }
+                if waits { Next::Rest } else { Next::Last }
+            }
+        };
+        next
+    }
+
+    fn is_follower(&self) -> bool {
+        matches!(self.fetcher, Fetcher::Follower(..))
+    }
+
+    /// Why there is no replica here.
+    fn absent(&self, image: &MetadataImage, asked: &Asked) -> ErrorCode {
+        match (asked.at(image), &asked.key) {
+            (Some(at), _) if image.topics.partition(at).is_some() => ErrorCode::NotLeaderOrFollower,
+            (None, Key::Id(_)) => ErrorCode::UnknownTopicId,
+            _ => ErrorCode::UnknownTopicOrPartition,
+        }
+    }
+
+    fn fetch(
+        &self,
+        mut partition: parking_lot::MutexGuard<'_, Partition>,
+        asked: &Asked,
+        left: usize,
+        at_least: AtLeast,
+        now: Monotonic,
+    ) -> Result<Fetched, ErrorCode> {
+        let bytes_max = usize::try_from(asked.partition.partition_max_bytes).unwrap_or(0).min(left);
+        let asked_epoch = LeaderEpoch(asked.partition.current_leader_epoch);
+        let offset = Offset(asked.partition.fetch_offset);
+        let found = match self.fetcher {
+            Fetcher::Consumer(isolation) => {
+                partition.fetch_as_consumer(offset, asked_epoch, isolation, bytes_max, at_least)
+            }
+            Fetcher::Follower(node, epoch) => {
+                let mut effects = Effects::default();
+                let last_fetched = LeaderEpoch(asked.partition.last_fetched_epoch);
+                let found = partition.fetch_as_follower(
+                    node,
+                    epoch,
+                    asked_epoch,
+                    offset,
+                    last_fetched,
+                    bytes_max,
+                    at_least,
+                    now,
+                    &mut effects,
+                );
+                drop(partition);
+                self.broker.replicas.carry_out(effects);
+                found
+            }
+        };
+        found.map_err(|error| {
+            if let FetchError::Read(ReadError::Storage(error)) | FetchError::Storage(error) = &error {
+                self.broker.replicas.handle_storage_error(error);
+            }
+            errors::fetch(&error)
+        })
+    }
+
+    fn fill(&self, data: &mut PartitionData, replica: Option<&Replica>, asked: &Asked, found: Fetched) {
+        data.high_watermark = found.high_watermark.0;
+        data.last_stable_offset = found.last_stable_offset.0;
+        data.log_start_offset = found.log_start_offset.0;
+        if let Some(diverging) = found.diverging {
+            data.diverging_epoch =
+                EpochEndOffset { epoch: diverging.epoch.0, end_offset: diverging.offset.0 };
+        }
+        if let Fetcher::Consumer(Isolation::ReadCommitted) = self.fetcher {
+            let from = Offset(asked.partition.fetch_offset);
+            let aborted = replica
+                .map(|replica| replica.lock().log().aborted_transactions(from, found.last_stable_offset));
+            data.aborted_transactions = match aborted {
+                Some(Ok(aborted)) => Some(
+                    aborted
+                        .into_iter()
+                        .map(|aborted| AbortedTransaction {
+                            producer_id: aborted.producer_id.0,
+                            first_offset: aborted.first_offset.0,
+                        })
+                        .collect(),
+                ),
+                _ => Some(Vec::new()),
+            };
+        }
+        if let Some(region) = found.records {
+            data.records = Some(Records::File(region));
+        }
+    }
+
+    /// Tells a client that asked the wrong broker which is the right one (KIP-951).
+    fn add_leader_hint(
+        &self,
+        image: &MetadataImage,
+        at: TopicIdPartition,
+        data: &mut PartitionData,
+        endpoints: &mut Vec<NodeEndpoint>,
+    ) {
+        let moved = [ErrorCode::NotLeaderOrFollower.code(), ErrorCode::FencedLeaderEpoch.code()];
+        if self.context.version < HINT_VERSION_MIN || !moved.contains(&data.error_code) {
+            return;
+        }
+        let Some(registration) = image.topics.partition(at) else { return };
+        data.current_leader = LeaderIdAndEpoch {
+            leader_id: registration.leader.unwrap_or(NodeId::NONE).0,
+            leader_epoch: registration.leader_epoch.0,
+        };
+        let Some(leader) = registration.leader.and_then(|id| image.cluster.broker(id)) else { return };
+        let Some(endpoint) = leader.endpoint(self.context.listener()) else { return };
+        if endpoints.iter().all(|known| known.node_id != leader.id.0) {
+            endpoints.push(NodeEndpoint {
+                node_id: leader.id.0,
+                host: endpoint.host.clone(),
+                port: i32::from(endpoint.port),
+                rack: leader.rack.clone(),
+            });
+        }
+    }
+}
+
+/// Adds a partition to the answer, with its topic's others.
+fn add(response: &mut FetchResponse, key: &Key, data: PartitionData) {
+    let (topic, topic_id) = match key {
+        Key::Id(at) => ("", at.topic_id),
+        Key::Name(name) => (name.topic.as_str(), Uuid::ZERO),
+    };
+    // From the back: neighbours are mostly of one topic.
+    let known =
+        response.responses.iter_mut().rev().find(|known| known.topic_id == topic_id && known.topic == topic);
+    match known {
+        Some(known) => known.partitions.push(data),
+        None => response.responses.push(FetchableTopicResponse {
+            topic: topic.to_owned(),
+            topic_id,
+            partitions: vec![data],
+            ..Default::default()
+        }),
+    }
+}
