@@ -252,8 +252,7 @@ impl Fetcher {
             offset: Offset(data.diverging_epoch.end_offset),
         };
         if diverging.offset.is_some() {
-            let cut = replica.lock().handle_diverging(diverging, asked.leader_epoch, now);
-            return match cut {
+            return match self.broker.replicas.truncate(replica, diverging, asked.leader_epoch) {
                 Ok(end) => {
                     let records = asked.fetch_offset - end;
                     tracing::info!(partition = %replica.name, %end, records, "cut what the leader does not have");

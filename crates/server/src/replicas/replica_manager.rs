@@ -9,7 +9,9 @@ use ottla_metadata::{
 use ottla_net::Clock;
 use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Settings};
 use ottla_storage::{Log, LogConfig, LogDirectory, PartitionDir, Recovery, StorageError, partition_metadata};
-use ottla_types::{NodeId, Random, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{
+    LeaderEpoch, NodeId, Offset, OffsetAndEpoch, Random, TopicIdPartition, TopicPartition, Uuid,
+};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -76,6 +78,8 @@ pub struct ReplicaManager {
     options: ReplicaManagerOptions,
     /// What was written down before this start, of logs that were not opened yet.
     found: Mutex<OffsetCheckpoints>,
+    /// The recovery points as they are on disk. Locked before any replica.
+    recovery_points: Mutex<BTreeMap<TopicPartition, Offset>>,
     replicas: RwLock<HashMap<TopicIdPartition, Arc<Replica>>>,
     waiting: Arc<Waiting>,
     random: Mutex<Random>,
@@ -96,11 +100,12 @@ impl ReplicaManager {
     /// # Errors
     /// When the checkpoints cannot be read.
     pub fn new(options: ReplicaManagerOptions) -> Result<ReplicaManager, StorageError> {
-        let found = Mutex::new(OffsetCheckpoints::read(&options.directory)?);
+        let found = OffsetCheckpoints::read(&options.directory)?;
         let random = Mutex::new(Random::new(options.seed));
         Ok(ReplicaManager {
             options,
-            found,
+            recovery_points: Mutex::new(found.recovery_points.clone()),
+            found: Mutex::new(found),
             replicas: RwLock::default(),
             waiting: Arc::default(),
             random,
@@ -303,9 +308,46 @@ impl ReplicaManager {
                 return;
             }
         }
-        if let Err(error) = self.current().write_recovery_points(&self.options.directory) {
-            self.handle_storage_error(&error);
+        let mut written = self.recovery_points.lock();
+        let checkpoints = self.current();
+        match checkpoints.write_recovery_points(&self.options.directory) {
+            Ok(()) => *written = checkpoints.recovery_points,
+            Err(error) => self.handle_storage_error(&error),
         }
+    }
+
+    /// Cuts off what the leader does not have (KIP-279), and returns the new end. That the log was on disk further
+    /// than that is no longer written down then: else what is appended next would not be checked after a loss of
+    /// power.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn truncate(
+        &self,
+        replica: &Replica,
+        leaders: OffsetAndEpoch,
+        asked_epoch: LeaderEpoch,
+    ) -> Result<Offset, StorageError> {
+        // Held throughout, lest a checkpoint that was worked out before the cut be written after it.
+        let mut written = self.recovery_points.lock();
+        let mut partition = replica.lock();
+        let log = partition.log();
+        let to = log.epochs().truncation(leaders, log.log_end_offset()).offset;
+        self.lower_recovery_point(&mut written, &replica.name, to)?;
+        partition.handle_diverging(leaders, asked_epoch, self.options.clock.now())
+    }
+
+    /// Writes down that a log is on disk up to `end` at most, unless nothing else was written.
+    fn lower_recovery_point(
+        &self,
+        written: &mut BTreeMap<TopicPartition, Offset>,
+        name: &TopicPartition,
+        end: Offset,
+    ) -> Result<(), StorageError> {
+        let Some(point) = written.get_mut(name).filter(|point| **point > end) else { return Ok(()) };
+        *point = end;
+        let checkpoints = OffsetCheckpoints { recovery_points: written.clone(), ..Default::default() };
+        checkpoints.write_recovery_points(&self.options.directory)
     }
 
     /// Writes down where every log begins.
@@ -422,6 +464,8 @@ impl ReplicaManager {
         let now = self.options.clock.now();
         let (log, report) = Log::open(disk.clone(), dir.clone(), config, recovery, now)?;
         partition_metadata::write(&**disk, &dir, topic.id)?;
+        // What is written down may be about a log of the same name that was deleted.
+        self.lower_recovery_point(&mut self.recovery_points.lock(), &name, log.log_end_offset())?;
         if report.truncated_bytes > 0 {
             tracing::warn!(partition = %name, bytes = report.truncated_bytes, "cut off a torn end");
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::Properties;
 use ottla_protocol::records::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
-use ottla_storage::checkpoints::{self, LOG_START};
+use ottla_storage::checkpoints::{self, LOG_START, RECOVERY_POINT};
 use ottla_storage::{Disk, RealDisk, SimDisk};
 use ottla_types::Offset;
 use std::path::Path;
@@ -108,4 +108,62 @@ fn a_replica_at_hand_when_its_topic_is_deleted_does_not_look_like_a_broken_disk(
     let epoch = ottla_types::LeaderEpoch(0);
     let appended = replica.lock().append_as_follower(&[], epoch, Offset::ZERO, Offset::ZERO, now);
     assert!(matches!(appended, Err(ottla_replication::AppendError::NotLeader)));
+}
+
+fn recovery_point(disk: &SimDisk) -> Option<Offset> {
+    let written = checkpoints::read_offsets(disk, &Path::new("/logs").join(RECOVERY_POINT)).unwrap();
+    written.get(&TopicPartition::new("t", 0)).copied()
+}
+
+/// A replica that has led and taken `count` records, all of them on disk and written down to be.
+fn with_records(disk: &SimDisk, topic_id: Uuid, count: usize) -> ReplicaManager {
+    let manager = manager(disk);
+    manager.apply(&image(topic_id), &MetadataDelta::default(), true);
+    let replica = manager.get(TopicIdPartition::new(topic_id, 0)).unwrap();
+    let now = manager.clock().now();
+    for _ in 0..count {
+        let mut builder = ottla_records::BatchBuilder::new();
+        builder.push(now.wall, None, Some(b"value"), &[]);
+        let mut bytes = builder.build();
+        let rules = replica.log_config().rules(ottla_records::Origin::Client, now.wall);
+        let valid = ottla_records::validate(&mut bytes, &rules).unwrap();
+        replica.lock().append(valid, false, now, &mut Effects::default()).unwrap();
+    }
+    manager.checkpoint_logs();
+    assert_eq!(recovery_point(disk), Some(Offset(count as i64)));
+    manager
+}
+
+#[test]
+fn a_log_that_is_cut_is_checked_from_there_on_after_a_loss_of_power() {
+    let (topic_id, disk) = (Uuid::from_u128(71), SimDisk::new());
+    let manager = with_records(&disk, topic_id, 10);
+    let replica = manager.get(TopicIdPartition::new(topic_id, 0)).unwrap();
+    // Another leads now.
+    let mut image = image(topic_id);
+    let change = ottla_protocol::records::metadata::PartitionChangeRecord {
+        topic_id,
+        partition_id: 0,
+        leader: 2,
+        ..Default::default()
+    };
+    image.replay(&MetadataRecord::PartitionChange(change), &mut MetadataDelta::default()).unwrap();
+    manager.apply(&image, &MetadataDelta::default(), true);
+
+    let leaders = OffsetAndEpoch { epoch: LeaderEpoch(0), offset: Offset(4) };
+    let end = manager.truncate(&replica, leaders, LeaderEpoch(1)).unwrap();
+
+    assert_eq!(end, Offset(4));
+    assert_eq!(recovery_point(&disk), Some(Offset(4)));
+}
+
+#[test]
+fn a_new_log_is_checked_whole_though_its_namesake_was_on_disk() {
+    let (first, second) = (Uuid::from_u128(71), Uuid::from_u128(72));
+    let disk = SimDisk::new();
+    let manager = with_records(&disk, first, 10);
+
+    recreate(&manager, first, second);
+
+    assert_eq!(recovery_point(&disk), Some(Offset::ZERO));
 }
