@@ -19,24 +19,26 @@ struct Client {
 
 impl Client {
     fn connect(cluster: &Cluster) -> Client {
-        Client { stream: TcpStream::connect(("127.0.0.1", cluster.nodes()[0].port)).unwrap() }
+        Client {
+            stream: TcpStream::connect(("127.0.0.1", cluster.nodes()[0].port)).expect("the node listens"),
+        }
     }
 
     fn send(&mut self, request: &FetchRequest) {
-        for segment in frame::request(7, Some("e2e"), VERSION, request).unwrap() {
+        for segment in frame::request(7, Some("e2e"), VERSION, request).expect("the version exists") {
             let Segment::Bytes(bytes) = segment else { panic!("a request holds no file") };
-            self.stream.write_all(&bytes).unwrap();
+            self.stream.write_all(&bytes).expect("the node reads");
         }
     }
 
     fn receive(&mut self) -> FetchResponse {
         let mut length = [0; 4];
-        self.stream.read_exact(&mut length).unwrap();
+        self.stream.read_exact(&mut length).expect("the node answers");
         let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-        self.stream.read_exact(&mut answer).unwrap();
+        self.stream.read_exact(&mut answer).expect("the answer is whole");
         let mut input = Decoder::new(bytes::Bytes::from(answer));
-        ResponseHeader::decode(&mut input, FetchRequest::KEY, VERSION).unwrap();
-        FetchResponse::decode(&mut input, VERSION).unwrap()
+        ResponseHeader::decode(&mut input, FetchRequest::KEY, VERSION).expect("an answer has a header");
+        FetchResponse::decode(&mut input, VERSION).expect("an answer to a fetch")
     }
 
     fn fetch(&mut self, request: &FetchRequest) -> FetchResponse {

@@ -153,7 +153,7 @@ impl Look<'_> {
             records: Some(Records::EMPTY),
             ..Default::default()
         };
-        let next = match found {
+        match found {
             Ok(found) => {
                 let told = Told {
                     high_watermark: found.high_watermark.0,
@@ -192,8 +192,7 @@ impl Look<'_> {
                 }
                 if waits { Next::Rest } else { Next::Last }
             }
-        };
-        next
+        }
     }
 
     fn is_follower(&self) -> bool {
@@ -326,7 +325,6 @@ fn add(response: &mut FetchResponse, key: &Key, data: PartitionData) {
             topic: topic.to_owned(),
             topic_id,
             partitions: vec![data],
-            ..Default::default()
         }),
     }
 }

@@ -25,16 +25,11 @@ pub(super) struct FetchSession {
     resting: BTreeMap<TopicIdPartition, Monotonic>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Touched {
+    #[default]
     All,
     Some(BTreeSet<TopicIdPartition>),
-}
-
-impl Default for Touched {
-    fn default() -> Touched {
-        Touched::All
-    }
 }
 
 impl FetchSession {
