@@ -207,9 +207,7 @@ fn everyone_sees_everything(mut consumers: [Terminal; 3], desk: &Desk) -> [Termi
 
 fn starts_at_the_end(consumer: &mut Terminal) {
     consumer.starts(CONSUME);
-    consumer.sees("where every partition ends", |text| {
-        (text.matches("% Reached end of topic").count() == PARTITIONS).then_some(())
-    });
+    consumer.sees("where every partition ends", |text| (ended(text).len() == PARTITIONS).then_some(()));
 }
 
 fn a_broker_is_killed_and_brought_back(
@@ -316,13 +314,17 @@ fn shares(group: &[Terminal]) -> Vec<usize> {
 
 /// The partitions that a member of a group was given last, as far as it has found where they end.
 fn owned(said: &str) -> BTreeSet<String> {
-    const END: &str = "% Reached end of topic ";
     let Some(last) = said.rfind("% Group test-group rebalanced") else { return BTreeSet::new() };
     let (first, after) = said[last..].split_once("\r\n").unwrap_or_default();
     let Some((_, list)) = first.split_once(" assigned: ") else { return BTreeSet::new() };
-    let found: BTreeSet<&str> =
-        after.lines().filter_map(|line| Some(line.strip_prefix(END)?.split_once(" at ")?.0)).collect();
+    let found = ended(after);
     list.split(", ").filter(|partition| found.contains(partition)).map(str::to_owned).collect()
+}
+
+/// The partitions of which a consumer says that it has found where they end.
+fn ended(said: &str) -> BTreeSet<&str> {
+    let partition = |line| Some(str::strip_prefix(line, "% Reached end of topic ")?.split_once(" at ")?.0);
+    said.lines().filter_map(partition).collect()
 }
 
 fn all_are_received(group: &[Terminal], messages: &[String]) {

@@ -10,13 +10,18 @@
 use super::errors;
 use crate::broker::Broker;
 use crate::request::{Answer, RequestContext};
+use ottla_metadata::MetadataImage;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
+use ottla_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use ottla_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 use ottla_replication::Partition;
 use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
+use std::sync::Arc;
+use std::time::Duration;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -28,12 +33,32 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 /// A reader that is told of the log's end, not of the high watermark.
 const DEBUGGING_CONSUMER: i32 = -2;
 
+/// How long to wait for a topic that another broker has heard of first: a client asks here because it was told to,
+/// and some give up when they are told that there is no such topic.
+const NEW_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Answers for the partitions led here.
 pub fn handle(
-    broker: &Broker,
+    broker: &Arc<Broker>,
     context: &RequestContext,
     request: ListOffsetsRequest,
 ) -> Answer<ListOffsetsResponse> {
+    let is_known =
+        |image: &MetadataImage, topic: &ListOffsetsTopic| image.topics.by_name(&topic.name).is_some();
+    let image = broker.image();
+    if request.topics.iter().all(|topic| is_known(&image, topic)) {
+        return Answer::Now(answer(broker, context, &request));
+    }
+    let (broker, context) = (broker.clone(), context.clone());
+    Answer::later(async move {
+        broker
+            .wait_for_image(|image| request.topics.iter().all(|topic| is_known(image, topic)), NEW_PATIENCE)
+            .await;
+        answer(&broker, &context, &request)
+    })
+}
+
+fn answer(broker: &Broker, context: &RequestContext, request: &ListOffsetsRequest) -> ListOffsetsResponse {
     let image = broker.image();
     let topics = request
         .topics
@@ -51,7 +76,7 @@ pub fn handle(
                         _ if duplicated => Err(ErrorCode::InvalidRequest),
                         None => Err(ErrorCode::UnknownTopicOrPartition),
                         Some(id) => match broker.replicas.get(TopicIdPartition::new(id, index)) {
-                            Some(replica) => find(&replica.lock(), context, &request, asked),
+                            Some(replica) => find(&replica.lock(), context, request, asked),
                             None => {
                                 Err(if image.topics.partition(TopicIdPartition::new(id, index)).is_some() {
                                     ErrorCode::NotLeaderOrFollower
@@ -83,7 +108,7 @@ pub fn handle(
             ListOffsetsTopicResponse { name: topic.name.clone(), partitions }
         })
         .collect();
-    Answer::Now(ListOffsetsResponse { topics, ..Default::default() })
+    ListOffsetsResponse { topics, ..Default::default() }
 }
 
 struct Found {

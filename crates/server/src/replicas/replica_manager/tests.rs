@@ -40,6 +40,8 @@ fn image(topic_id: Uuid) -> MetadataImage {
         replicas: vec![NODE.0, 2],
         isr: vec![NODE.0, 2],
         leader: NODE.0,
+        leader_epoch: 0,
+        partition_epoch: 0,
         ..Default::default()
     };
     for record in [MetadataRecord::Topic(topic), MetadataRecord::Partition(partition)] {
