@@ -1,6 +1,9 @@
 //! A cluster of one: everything that is acknowledged is there again after `kill -9`, and after a planned stop.
 
+use ottla_e2e::cluster::PATIENCE;
 use ottla_e2e::{Cluster, kcat};
+use std::io::Read;
+use std::net::TcpStream;
 
 fn numbers(range: std::ops::Range<u32>) -> (String, Vec<String>) {
     let lines: Vec<String> = range.map(|n| format!("record {n:05}")).collect();
@@ -35,4 +38,16 @@ fn every_codec_comes_back_as_it_went_in() {
         kcat::run(&cluster, &["-P", "-t", &topic, "-z", codec], &lines);
         assert_eq!(kcat::consume_all(&cluster, &topic), expected, "{codec}");
     }
+}
+
+#[test]
+fn a_connection_on_which_nothing_comes_is_closed() {
+    let cluster = Cluster::start(1, "connections.max.idle.ms=300");
+    let mut idle = TcpStream::connect(("localhost", cluster.nodes()[0].port)).expect("it listens");
+    idle.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+
+    let read = idle.read(&mut [0; 1]).expect("the end, not the time-out");
+
+    assert_eq!(read, 0);
+    kcat::produce(&cluster, "t", "whoever speaks is served\n");
 }

@@ -8,11 +8,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// Names a connection for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,11 +92,13 @@ pub struct Limits {
     pub request_bytes_max: usize,
     /// Requests of one connection that may be waiting for their answers; then reading stops.
     pub in_flight_max: usize,
+    /// `connections.max.idle.ms`: a connection on which nothing came for so long, and nothing waits, is closed.
+    pub idle_max: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { request_bytes_max: 104_857_600, in_flight_max: 64 }
+        Limits { request_bytes_max: 104_857_600, in_flight_max: 64, idle_max: Duration::from_secs(600) }
     }
 }
 
@@ -121,6 +125,9 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// How long the other side may take to end a connection that we end.
 const GOODBYE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// When a connection that waits for an answer is looked at again.
+const IDLE_AGAIN: Duration = Duration::from_secs(1);
 
 /// An answer on its way.
 enum Answer {
@@ -155,6 +162,9 @@ async fn drive(
     let mut input = BytesMut::new();
     let mut answers: VecDeque<Answer> = VecDeque::new();
     let mut refused: Option<Refused> = None;
+    // Set again only when it has come: a timer for each request would cost more than the request.
+    let mut heard_at = Instant::now();
+    let mut idle = pin!(tokio::time::sleep_until(heard_at + limits.idle_max));
     loop {
         let stopping = *stop.borrow() || refused.is_some();
         if !stopping {
@@ -181,12 +191,21 @@ async fn drive(
             }
             read = read(stream, &mut input), if may_read || answers.is_empty() => match read {
                 Ok(0) => return Closed::ByPeer,
-                Ok(_) => {}
+                Ok(_) => heard_at = Instant::now(),
                 Err(error) => {
                     tracing::debug!(peer = %info.peer, %error, "connection lost");
                     return Closed::ByPeer;
                 }
             },
+            () = idle.as_mut() => {
+                let due = heard_at + limits.idle_max;
+                if answers.is_empty() && due <= Instant::now() {
+                    tracing::debug!(peer = %info.peer, "idle connection closed");
+                    return Closed::ByUs;
+                }
+                // Who waits for an answer is not idle: looked at again later.
+                idle.as_mut().reset(due.max(Instant::now() + IDLE_AGAIN));
+            }
             changed = stop.changed(), if !stopping => if changed.is_err() {
                 return Closed::ByUs;
             },

@@ -628,6 +628,12 @@ fn addresses(listener: &ListenerConfig) -> io::Result<Vec<SocketAddr>> {
 
 const LOOPBACK_V6: [u16; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 
+/// How long a connection may be idle; a negative setting is no bound.
+fn idle_max(millis: i64) -> Duration {
+    const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    u64::try_from(millis).map_or(FOR_EVER, |millis| Duration::from_millis(millis).min(FOR_EVER))
+}
+
 fn listen(
     config: &NodeConfig,
     name: &str,
@@ -635,7 +641,11 @@ fn listen(
     service: Arc<dyn Service>,
 ) -> Result<Listener, StartError> {
     let number = |name| usize::try_from(config.properties.number(name)).unwrap_or(usize::MAX);
-    let limits = Limits { request_bytes_max: number("socket.request.max.bytes"), ..Limits::default() };
+    let limits = Limits {
+        request_bytes_max: number("socket.request.max.bytes"),
+        idle_max: idle_max(config.properties.number("connections.max.idle.ms")),
+        ..Limits::default()
+    };
     let address = port.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
     let failed = |source| StartError::Bind { listener: name.to_owned(), address, source };
     let connections_max = u32::try_from(config.properties.number("max.connections")).unwrap_or(u32::MAX);

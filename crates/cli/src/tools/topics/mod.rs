@@ -32,7 +32,7 @@ pub(super) const TOOL: Tool = Tool {
         flag("if-exists", "Fails not if there is no such topic."),
         flag("if-not-exists", "Fails not if the topic is there already."),
         flag("list", "Lists topics."),
-        value("partition-size-limit-per-response", "count", "How many partitions an answer may describe."),
+        refused("partition-size-limit-per-response", "leave it out: one answer describes all partitions"),
         value("partitions", "count", "How many partitions the topic has, or is to have."),
         value("replica-assignment", "ids", "The brokers of each partition: 1:2,2:3 are two partitions."),
         value("replication-factor", "count", "How many replicas each partition has."),
@@ -154,7 +154,6 @@ fn check(parsed: &Parsed, action: Action) -> Result<(), Failure> {
         "at-min-isr-partitions",
         "topics-with-overrides",
         "topic-id",
-        "partition-size-limit-per-response",
     ] {
         only(filter, &[Action::Describe])?;
     }
