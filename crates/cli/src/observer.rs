@@ -2,14 +2,9 @@
 
 use ottla_client::quorum::MetadataBytes;
 use ottla_client::{ClientError, MetadataTail, Quorum};
-use ottla_metadata::{MetadataDelta, MetadataImage};
+use ottla_metadata::{MetadataDelta, MetadataImage, Unreadable, checkpoint};
 use ottla_protocol::ErrorCode;
-use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_records::batches;
-use ottla_types::{OffsetAndEpoch, TopicPartition};
-
-/// A batch of metadata that is larger when decompressed is not read.
-const BATCH_BYTES_MAX: usize = 64 << 20;
+use ottla_types::{Offset, OffsetAndEpoch};
 
 /// What the metadata log says, as far as it is committed.
 pub(crate) async fn read_image(quorum: &mut Quorum) -> Result<MetadataImage, ClientError> {
@@ -43,46 +38,25 @@ impl Observer {
     }
 }
 
-/// Replays a piece of the log; returns where the image ends then.
+/// Replays a piece of the log, what the image has already left out; returns where the image ends then.
 fn apply(
     image: &mut MetadataImage,
     piece: MetadataBytes,
     delta: &mut MetadataDelta,
 ) -> Result<OffsetAndEpoch, ClientError> {
+    let unreadable =
+        |error: Unreadable| ClientError::refused(ErrorCode::InvalidRecord, Some(error.to_string()));
     match piece {
         MetadataBytes::Snapshot { end, batches } => {
-            *image = MetadataImage::default();
-            replay(image, &batches, delta)?;
-            image.end = end;
+            let contents = checkpoint::decode(&batches).map_err(unreadable)?;
+            let loaded = contents.image(end).map_err(unreadable)?;
+            delta.merge(MetadataDelta::between(image, &loaded));
+            *image = loaded;
         }
-        MetadataBytes::Log(batches) => replay(image, &batches, delta)?,
+        // What is not committed is not handed over.
+        MetadataBytes::Log(batches) => {
+            image.replay_batches(&batches, Offset::MAX, delta).map_err(unreadable)?;
+        }
     }
     Ok(image.end)
-}
-
-/// Replays batches into the image; those that it has already are passed over.
-fn replay(image: &mut MetadataImage, bytes: &[u8], delta: &mut MetadataDelta) -> Result<(), ClientError> {
-    let partition = || TopicPartition::new("__cluster_metadata", 0);
-    let corrupt = |source| ClientError::Corrupt { partition: partition(), source };
-    for batch in batches(bytes) {
-        let batch = batch.map_err(corrupt)?;
-        batch.check_crc().map_err(corrupt)?;
-        let header = *batch.header();
-        if header.next_offset() <= image.end.offset {
-            continue;
-        }
-        if !header.is_control() {
-            for record in batch.records(BATCH_BYTES_MAX).map_err(corrupt)?.iter() {
-                let value = record.map_err(corrupt)?.value.unwrap_or_default();
-                let refused = |error: &dyn std::fmt::Display| {
-                    ClientError::refused(ErrorCode::InvalidRecord, Some(format!("metadata: {error}")))
-                };
-                let value = bytes::Bytes::copy_from_slice(value);
-                let record = MetadataRecord::decode_frame(value).map_err(|error| refused(&error))?;
-                image.replay(&record, delta).map_err(|error| refused(&error))?;
-            }
-        }
-        image.end = OffsetAndEpoch { offset: header.next_offset(), epoch: header.leader_epoch };
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 //! `bootstrap.checkpoint`, which `format` writes, has it too. Offsets in the file only count its records.
 
 use crate::replay::{Unreadable, records_of};
-use crate::{MetadataVersion, frames};
+use crate::{MetadataDelta, MetadataImage, MetadataVersion, frames};
 use bytes::Bytes;
 use ottla_protocol::records::control::{
     snapshot_footer_record::SnapshotFooterRecord, snapshot_header_record::SnapshotHeaderRecord,
@@ -11,7 +11,7 @@ use ottla_protocol::records::control::{
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_protocol::{EncodeError, decode_all, encode_to_vec};
 use ottla_records::{BatchBuilder, BatchView, ControlType, batches};
-use ottla_types::{LeaderEpoch, Offset, Timestamp};
+use ottla_types::{LeaderEpoch, Offset, OffsetAndEpoch, Timestamp};
 
 /// A batch of the file is closed when its values have come to this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
@@ -89,6 +89,23 @@ pub struct Contents {
     pub records: Vec<MetadataRecord>,
     /// When the last record contained was appended to the log.
     pub time: Timestamp,
+}
+
+impl Contents {
+    /// The image that the records make, which ends where the snapshot does.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when a record cannot follow what came before it.
+    pub fn image(&self, end: OffsetAndEpoch) -> Result<MetadataImage, Unreadable> {
+        let mut image = MetadataImage::default();
+        for record in &self.records {
+            image
+                .replay(record, &mut MetadataDelta::default())
+                .map_err(|error| Unreadable::new(end.offset, error))?;
+        }
+        (image.end, image.end_time) = (end, self.time);
+        Ok(image)
+    }
 }
 
 /// Reads a file.

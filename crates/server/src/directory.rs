@@ -98,12 +98,9 @@ impl NodeDirectory {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(bad(error.to_string())),
         };
-        let records = checkpoint::decode(&bytes).map_err(|error| bad(error.to_string()))?.records;
+        let contents = checkpoint::decode(&bytes).map_err(|error| bad(error.to_string()))?;
         // Replayed here, lest a bad file stop the cluster only once it is in its log.
-        let mut image = MetadataImage::default();
-        for record in &records {
-            image.replay(record, &mut Default::default()).map_err(|error| bad(error.to_string()))?;
-        }
-        Ok(records)
+        contents.image(MetadataImage::default().end).map_err(|error| bad(error.to_string()))?;
+        Ok(contents.records)
     }
 }

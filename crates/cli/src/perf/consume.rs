@@ -73,7 +73,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Report> {
     let (cpu_before, before) = (processes.cpu_seconds()?, counted());
     tokio::time::sleep(Duration::from_secs_f64(arguments.seconds)).await;
     let (elapsed, after) = (clock.monotonic().0 as f64 / 1e6, counted());
-    let cpu = processes.cpu_seconds()?.zip(cpu_before).map_or(f64::NAN, |(after, before)| after - before);
+    let cpu = processes.cpu_since(cpu_before)?;
     for connection in connections {
         if connection.is_finished() {
             return connection.join().await.unwrap_or(Ok(())).map(|()| Report::default());

@@ -70,7 +70,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Report> {
     clock.sleep_until(Some(from)).await;
     let cpu_before = processes.cpu_seconds()?;
     clock.sleep_until(Some(until)).await;
-    let cpu = processes.cpu_seconds()?.zip(cpu_before).map_or(f64::NAN, |(after, before)| after - before);
+    let cpu = processes.cpu_since(cpu_before)?;
 
     for task in producing {
         task.join().await.unwrap_or_else(|| bail!("a producer's task panicked"))?;

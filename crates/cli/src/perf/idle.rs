@@ -17,13 +17,14 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Report> {
     let processes = arguments.brokers.find().await?;
-    let Some(before) = processes.cpu_seconds()? else {
+    let before = processes.cpu_seconds()?;
+    if before.is_none() {
         bail!("which processes are the brokers? Name them with --pid, or their cluster with --data");
-    };
+    }
     let clock = Clock::new();
     tokio::time::sleep(Duration::from_secs_f64(arguments.seconds)).await;
     let elapsed = clock.monotonic().0 as f64 / 1e6;
-    let cpu = processes.cpu_seconds()?.map_or(f64::NAN, |after| after - before);
+    let cpu = processes.cpu_since(before)?;
 
     let mut report = Report::default();
     report.add("seconds", "measured for", elapsed, "s");

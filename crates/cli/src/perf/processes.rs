@@ -1,7 +1,7 @@
 //! What the brokers' processes spend, as the kernel accounts for it.
 
 use super::report::Report;
-use crate::up::control::{self, Command};
+use crate::up::control;
 use crate::up::layout::Layout;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -27,9 +27,7 @@ impl Brokers {
                 let shown = directory.display();
                 let layout = Layout::find(directory)?
                     .with_context(|| format!("--data {shown}: no cluster is there"))?;
-                let answer = control::send(&layout, Command::Processes).await?;
-                // A line for each node: its id, and its process while it runs.
-                answer.lines().filter_map(|line| line.split_once(' ')?.1.parse().ok()).collect()
+                control::processes(&layout).await?.into_values().collect()
             }
         };
         let processes = Processes(pids);
@@ -58,6 +56,11 @@ impl Processes {
             ticks += cpu_ticks(&stat).with_context(|| format!("{path}: cannot be understood"))?;
         }
         Ok(Some(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+    }
+
+    /// CPU seconds that they have spent since `cpu_seconds` said `before`; not a number when there are none.
+    pub(crate) fn cpu_since(&self, before: Option<f64>) -> Result<f64> {
+        Ok(self.cpu_seconds()?.zip(before).map_or(f64::NAN, |(after, before)| after - before))
     }
 
     /// What they hold in memory, in MB: pages shared by several count for each by its part (PSS).

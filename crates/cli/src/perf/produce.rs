@@ -70,7 +70,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Report> {
     .await?;
 
     let (requests, elapsed) = (requests(), seconds() - began);
-    let cpu = processes.cpu_seconds()?.zip(cpu_before).map_or(f64::NAN, |(after, before)| after - before);
+    let cpu = processes.cpu_since(cpu_before)?;
     let mut report = Report::default();
     report.add("seconds", "measured for", elapsed, "s");
     report.add("requests", "requests acknowledged", requests as f64, "");

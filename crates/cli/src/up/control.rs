@@ -2,6 +2,7 @@
 
 use super::layout::Layout;
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -95,6 +96,17 @@ pub(crate) async fn send(layout: &Layout, command: Command) -> Result<String> {
         Some(("error", text)) => bail!("{text}"),
         _ => bail!("the supervisor ended before it answered"),
     }
+}
+
+/// The nodes that run, and their process ids; the supervisor says 0 of the others.
+pub(crate) async fn processes(layout: &Layout) -> Result<BTreeMap<u16, u32>> {
+    let answer = send(layout, Command::Processes).await?;
+    let parse = |line: &str| {
+        let (id, pid) = line.split_once(' ').context("the supervisor speaks otherwise")?;
+        anyhow::Ok((id.parse()?, pid.parse()?))
+    };
+    let all: Result<BTreeMap<u16, u32>> = answer.lines().map(parse).collect();
+    Ok(all?.into_iter().filter(|&(_, pid)| pid != 0).collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `ottla status`: the nodes of a cluster, and how it is.
 
-use super::control::{self, Command};
+use super::control;
 use super::layout::{Layout, NodeLayout};
 use super::watcher::Watcher;
 use anyhow::{Context, Result};
@@ -10,8 +10,7 @@ use std::fmt::Write as _;
 
 /// Describes a cluster that runs, in words or as JSON.
 pub(super) async fn describe(layout: &Layout, as_json: bool) -> Result<String> {
-    let answer = control::send(layout, Command::Processes).await?;
-    let pids = processes(&answer)?;
+    let pids = control::processes(layout).await?;
     let live = pids.keys().map(|&id| NodeId(id.into())).collect();
     let watcher = Watcher::start(layout).await.context("no controller answers; see the nodes' logs")?;
     let (health, (topics, partitions)) = (watcher.health(&live), watcher.counts());
@@ -47,14 +46,4 @@ fn node_json(node: &NodeLayout, pids: &BTreeMap<u16, u32>) -> serde_json::Value 
         "pid": pids.get(&node.id),
         "log": node.log().display().to_string(),
     })
-}
-
-/// The nodes that run, and their process ids; the supervisor says 0 of the others.
-fn processes(answer: &str) -> Result<BTreeMap<u16, u32>> {
-    let parse = |line: &str| {
-        let (id, pid) = line.split_once(' ').context("the supervisor speaks otherwise")?;
-        anyhow::Ok((id.parse()?, pid.parse()?))
-    };
-    let all: Result<BTreeMap<u16, u32>> = answer.lines().map(parse).collect();
-    Ok(all?.into_iter().filter(|&(_, pid)| pid != 0).collect())
 }

@@ -5,6 +5,7 @@ use super::layout::Layout;
 use super::{events, story};
 use crate::format;
 use crate::observer::Observer;
+use crate::properties_file;
 use ottla_client::{Admin, Client, ClientConfig, ClientError, HostPort, Quorum};
 use ottla_types::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,9 +152,8 @@ fn localhost(port: u16) -> HostPort {
 /// What the brokers' own configuration says of how many in-sync replicas a partition needs.
 fn min_isr(layout: &Layout) -> usize {
     let written = layout.nodes().first().and_then(|node| {
-        let text = std::fs::read_to_string(node.properties()).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(MIN_ISR)?.trim().strip_prefix('='))?;
-        line.trim().parse().ok()
+        let config = properties_file::read(&node.properties(), &[]).ok()?;
+        usize::try_from(config.properties.number(MIN_ISR)).ok()
     });
     // Kafka's default.
     written.unwrap_or(1)

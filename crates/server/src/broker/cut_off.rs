@@ -35,7 +35,7 @@ pub async fn run(broker: Arc<Broker>, mut answered: watch::Receiver<Option<Monot
             Ok(Ok(())) => {
                 let Some(at) = *answered.borrow_and_update() else { continue };
                 contacts.get_or_insert_with(|| Contacts::since(at)).record(at);
-                if broker.is_cut_off() {
+                if broker.replicas.is_cut_off() {
                     tracing::info!("the controller answers again");
                     reconnect(&broker);
                 }
@@ -48,7 +48,7 @@ pub async fn run(broker: Arc<Broker>, mut answered: watch::Receiver<Option<Monot
                 }
                 let silence = now - contacts.heard_at();
                 let has_leader = broker.controller.leadership().borrow().leader.is_some();
-                if !broker.is_cut_off()
+                if !broker.replicas.is_cut_off()
                     && !has_leader
                     && silence > contacts.silence_allowed(session_timeout, true)
                 {
@@ -56,7 +56,6 @@ pub async fn run(broker: Arc<Broker>, mut answered: watch::Receiver<Option<Monot
                         ?silence,
                         "the controller does not answer: nothing is served until it does"
                     );
-                    broker.set_cut_off(true);
                     broker.replicas.stop_leading();
                     broker.groups.stop();
                 }
@@ -69,6 +68,5 @@ pub async fn run(broker: Arc<Broker>, mut answered: watch::Receiver<Option<Monot
 /// Goes on with what the latest image gives to this broker.
 fn reconnect(broker: &Broker) {
     broker.replicas.resume_leading();
-    broker.set_cut_off(false);
     broker.groups.apply(&broker.image(), &MetadataDelta::default());
 }

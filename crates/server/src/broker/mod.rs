@@ -25,7 +25,6 @@ use peers::PeerConnections;
 use producer_ids::ProducerIds;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -65,7 +64,6 @@ pub struct Broker {
     /// When brokers that were members ceased to be.
     fenced_at: Mutex<BTreeMap<NodeId, Monotonic>>,
     image_changed: watch::Sender<()>,
-    is_cut_off: AtomicBool,
 }
 
 impl Broker {
@@ -99,7 +97,6 @@ impl Broker {
             image: ArcSwap::default(),
             fenced_at: Mutex::default(),
             image_changed: watch::Sender::new(()),
-            is_cut_off: AtomicBool::new(false),
         }
     }
 
@@ -213,18 +210,9 @@ impl Broker {
         self.peers.inbound_closed(connection.id);
     }
 
-    /// Returns whether the controller has not answered for so long that this broker may be deposed.
-    pub fn is_cut_off(&self) -> bool {
-        self.is_cut_off.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_cut_off(&self, is_cut_off: bool) {
-        self.is_cut_off.store(is_cut_off, Ordering::Release);
-    }
-
     /// Returns whether a broker may be named to clients: not one that has just gone and is still unfenced.
     pub fn is_nameable(&self, node: NodeId) -> bool {
-        if node == self.node_id { !self.is_cut_off() } else { !self.peers.is_lost(node) }
+        if node == self.node_id { !self.replicas.is_cut_off() } else { !self.peers.is_lost(node) }
     }
 
     /// Waits until the image no longer relies on brokers that have gone, at most for `patience`; `relies` says

@@ -133,12 +133,7 @@ impl ReplicatedLog for QuorumLog {
 }
 
 /// A batch of one control record.
-pub(crate) fn control_batch(
-    control_type: ControlType,
-    value: &[u8],
-    epoch: LeaderEpoch,
-    now: Timestamp,
-) -> Vec<u8> {
+fn control_batch(control_type: ControlType, value: &[u8], epoch: LeaderEpoch, now: Timestamp) -> Vec<u8> {
     let mut builder = BatchBuilder::new().leader_epoch(epoch).control();
     builder.push(now, Some(&control_type.key()), Some(value), &[]);
     builder.build()

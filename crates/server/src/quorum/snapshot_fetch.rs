@@ -1,8 +1,8 @@
 //! Fetches a snapshot from the quorum's leader, piece by piece (KIP-630).
 
-use super::snapshots::{Snapshots, load};
+use super::snapshots::Snapshots;
 use crate::io_pool::IoPool;
-use ottla_metadata::MetadataImage;
+use ottla_metadata::{MetadataImage, checkpoint};
 use ottla_net::{CallError, Network, Outgoing};
 use ottla_raft::wire::{self, WireContext};
 use ottla_raft::{Endpoint, ErrorCode, FetchSnapshotRequest, ReplicaKey};
@@ -59,7 +59,7 @@ impl SnapshotFetch {
         let bytes = self.fetch().await?;
         let (id, snapshots) = (self.id, self.snapshots);
         let loading = self.io.run(move || {
-            let image = load(&bytes, id)?;
+            let image = checkpoint::decode(&bytes)?.image(id)?;
             snapshots.write(id, &bytes)?;
             Ok(image)
         });

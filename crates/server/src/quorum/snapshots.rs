@@ -3,7 +3,7 @@
 //! `<end offset, 20 digits>-<epoch, 10 digits>.checkpoint` contains everything before that offset. A file with
 //! this name is whole: it is written under another and renamed when it is on disk.
 
-use ottla_metadata::{MetadataDelta, MetadataImage, Unreadable, checkpoint};
+use ottla_metadata::{MetadataImage, Unreadable, checkpoint};
 use ottla_storage::{Disk, Log, StorageError};
 use ottla_types::{LeaderEpoch, Now, Offset, OffsetAndEpoch, Timestamp};
 use std::io;
@@ -113,7 +113,9 @@ impl Snapshots {
         }
         let Some(id) = latest else { return Ok((None, MetadataImage::default())) };
         let bytes = self.read(id).map_err(|source| LoadError::Disk { path: self.path(id), source })?;
-        let image = load(&bytes, id).map_err(|source| LoadError::Damaged { path: self.path(id), source })?;
+        let image = checkpoint::decode(&bytes)
+            .and_then(|contents| contents.image(id))
+            .map_err(|source| LoadError::Damaged { path: self.path(id), source })?;
         let is_continued = log.log_end_offset() > id.offset
             || (log.log_end_offset() == id.offset && log.latest_epoch() == id.epoch);
         if !is_continued {
@@ -186,23 +188,6 @@ impl Snapshots {
     fn path(&self, id: OffsetAndEpoch) -> PathBuf {
         self.dir.join(format!("{:020}-{:010}{SUFFIX}", id.offset.0, id.epoch.0))
     }
-}
-
-/// The image that a snapshot's file makes.
-///
-/// # Errors
-/// When it is no snapshot, or its records cannot follow each other.
-pub(super) fn load(bytes: &[u8], id: OffsetAndEpoch) -> Result<MetadataImage, Unreadable> {
-    let contents = checkpoint::decode(bytes)?;
-    let mut image = MetadataImage::default();
-    for record in &contents.records {
-        image
-            .replay(record, &mut MetadataDelta::default())
-            .map_err(|error| Unreadable { offset: id.offset, reason: error.to_string() })?;
-    }
-    image.end = id;
-    image.end_time = contents.time;
-    Ok(image)
 }
 
 fn parse(name: &str) -> Option<OffsetAndEpoch> {

@@ -221,7 +221,7 @@ impl ReplicaManager {
                 self.apply_config(image, resource);
             }
         }
-        if self.cut_off.load(Ordering::Acquire) {
+        if self.is_cut_off() {
             // Those that were made just now do not know it.
             self.stop_leading();
         }
@@ -236,6 +236,11 @@ impl ReplicaManager {
             replica.lock().handle_cut_off(&mut effects);
             self.carry_out(effects);
         }
+    }
+
+    /// Returns whether this broker may not lead: it may be deposed and not know it, or is about to stop.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Acquire)
     }
 
     /// Leads again what it led, unless the image has said otherwise meanwhile.
