@@ -11,7 +11,7 @@ use crate::quorum::failure_detection::{Driver, FailureDetection};
 use crate::quorum::peers::Peers;
 use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
-use crate::quorum::{Committed, QuorumHandle, QuorumLog, Snapshots, Start, balancing};
+use crate::quorum::{Committed, Journal, QuorumHandle, QuorumLog, Snapshots, Start, balancing};
 use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
 use crate::replicas::{ReplicaManager, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
@@ -194,6 +194,8 @@ impl Node {
             let node_image = image.clone();
             let registration =
                 crate::quorum::registration::run(config.clone(), channel.clone(), image, random.uuid());
+            let journal = Journal::open(environment.disk.clone(), directory.directory.path())
+                .map_err(StartError::Threads)?;
             let driver = Driver {
                 detection: detection.clone(),
                 node_id: config.node_id,
@@ -201,6 +203,7 @@ impl Node {
                 network: environment.network.clone(),
                 quorum: quorum.clone(),
                 image: node_image,
+                journal,
             };
             node._controller_tasks = vec![
                 task::spawn("controller registration", registration),

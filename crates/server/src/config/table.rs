@@ -82,7 +82,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("initial.broker.registration.timeout.ms", Kind::Number(1, INT), Some("60000"),
         "How long a starting broker tries to register before it gives up."),
     setting("inter.broker.listener.name", Kind::Text, None, "Which listener brokers reach each other by."),
-    setting("leader.imbalance.check.interval.seconds", Kind::Number(1, i64::MAX), Some("5"),
+    setting("leader.imbalance.check.interval.seconds", Kind::Number(1, i64::MAX / 1000), Some("5"),
         "How often the controller returns leaderships to brokers that are back for 10 s. (Kafka: 300)"),
     setting("listener.security.protocol.map", Kind::List,
         Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"),

@@ -91,7 +91,8 @@ fn find(
             host: endpoint.host.clone(),
             port: i32::from(endpoint.port),
             error_code: ErrorCode::None.code(),
-            error_message: None,
+            // Kafka's answer has an empty one, and no null.
+            error_message: Some(String::new()),
         },
         _ => {
             let error = ErrorCode::CoordinatorNotAvailable;
@@ -132,9 +133,11 @@ fn respond(version: i16, mut found: Vec<Coordinator>) -> FindCoordinatorResponse
         return FindCoordinatorResponse { coordinators: found, ..Default::default() };
     }
     let only = found.pop().unwrap_or_default();
+    let found = only.error_code == ErrorCode::None.code();
     FindCoordinatorResponse {
         error_code: only.error_code,
-        error_message: only.error_message,
+        // So says Kafka's where nothing is wrong.
+        error_message: if found { Some("NONE".to_owned()) } else { only.error_message },
         node_id: only.node_id,
         host: only.host,
         port: only.port,
