@@ -1,5 +1,6 @@
 //! `ottla server`: one node in this process.
 
+use crate::log_lines::{LogLines, WrittenAtLast};
 use crate::up::process::READY;
 use crate::{format, output, properties_file};
 use anyhow::{Context, Result};
@@ -29,7 +30,8 @@ pub(crate) struct Arguments {
 const DATA_THREADS_MAX: usize = 8;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    log_to_stderr();
+    // Dropped last: why a node ends is written before it has ended.
+    let _written_at_last = log_to_stderr()?;
     let config = properties_file::read(&arguments.file, &arguments.overrides)?;
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, DATA_THREADS_MAX);
     let data = tokio::runtime::Builder::new_multi_thread()
@@ -38,6 +40,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .enable_all()
         .build()
         .context("no threads for records")?;
+    let quorum = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("quorum")
+        .enable_all()
+        .build()
+        .context("no thread for the quorum")?;
     let control =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("no control thread")?;
     control.block_on(async {
@@ -50,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         let environment = Environment {
             control: control.handle().clone(),
+            quorum: quorum.handle().clone(),
             data: data.handle().clone(),
             network: Arc::new(Tcp),
             disk: Arc::new(RealDisk),
@@ -102,12 +111,14 @@ fn notice_orphanhood(orphaned: Arc<Notify>) -> Result<()> {
 }
 
 /// Log lines go to standard error, as `RUST_LOG` says.
-fn log_to_stderr() {
+fn log_to_stderr() -> Result<WrittenAtLast> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let (lines, written_at_last) = LogLines::start(std::io::stderr()).context("no thread for the log")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(lines)
         .init();
+    Ok(written_at_last)
 }

@@ -90,8 +90,10 @@ type NamedPort = (String, Box<dyn Bound>);
 /// What a node runs on.
 #[derive(Clone)]
 pub struct Environment {
-    /// The runtime of quorum, controller and membership.
+    /// The runtime of the broker's membership. Nothing on it waits for a disk: who cannot heartbeat is fenced.
     pub control: Handle,
+    /// The runtime of quorum and controller, which write their log and their votes themselves.
+    pub quorum: Handle,
     /// The runtime of records.
     pub data: Handle,
     /// How others are reached.
@@ -147,10 +149,9 @@ impl Node {
         let image = published.subscribe();
         let (committed_sender, committed) = mpsc::channel(1024);
 
-        let control = environment.control.clone();
-        let _control = control.enter();
         let committed_sender = config.roles.broker.then_some(committed_sender);
         let snapshots = Snapshots::new(environment.disk.clone(), &metadata_dir(&directory));
+        let on_quorum = environment.quorum.enter();
         let (quorum, quorum_task) = start_quorum(
             &config,
             &environment,
@@ -207,6 +208,7 @@ impl Node {
                 task::spawn("failure detection", driver.run()),
             ];
         }
+        drop(on_quorum);
         if config.roles.broker {
             let seed = random.next_u64();
             let incarnation = random.uuid();
@@ -214,6 +216,7 @@ impl Node {
                 &config,
                 &environment,
                 &directory,
+                &quorum,
                 channel,
                 committed,
                 broker_bound,
@@ -455,6 +458,7 @@ fn start_broker(
     config: &Arc<NodeConfig>,
     environment: &Environment,
     directory: &NodeDirectory,
+    quorum: &QuorumHandle,
     channel: ControllerChannel,
     committed: mpsc::Receiver<Committed>,
     bound: Vec<NamedPort>,
@@ -501,7 +505,8 @@ fn start_broker(
         directories: vec![directory.id()],
         previous_epoch: directory.clean_shutdown.unwrap_or(BrokerEpoch::NONE),
         bound_ports,
-        controller: channel.clone(),
+        // Its own connection: heartbeats wait behind nobody's requests, nor for another runtime's threads.
+        controller: ControllerChannel::new(environment.network.clone(), config.node_id, quorum),
         applied: applied.subscribe(),
         clock: environment.clock,
         answered: answered_sender,
@@ -512,12 +517,12 @@ fn start_broker(
     };
     let standing = standing.subscribe();
     let applied_receiver = applied.subscribe();
-    let data = &environment.data;
+    let (control, data) = (&environment.control, &environment.data);
     let asking =
         isr_channel::run(replicas.clone(), channel, config.node_id, broker.epoch.clone(), isr_changes);
     let tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
-        task::spawn("cut off", cut_off::run(broker.clone(), answered)),
+        task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answered)),
         task::spawn_on(data, "in-sync sets", asking),
         task::spawn_on(data, "fetchers", fetcher::run(broker.clone(), environment.network.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
@@ -525,7 +530,7 @@ fn start_broker(
     ];
     Ok(BrokerParts {
         broker,
-        lifecycle: task::spawn("lifecycle", lifecycle.run()),
+        lifecycle: task::spawn_on(control, "lifecycle", lifecycle.run()),
         standing,
         leaving,
         listening,
