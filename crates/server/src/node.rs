@@ -1,6 +1,7 @@
 //! A whole node: starts the parts in order, and stops them in order.
 
 use crate::broker::controller_channel::ControllerChannel;
+use crate::broker::cut_off::Answers;
 use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
 use crate::broker::{Broker, applier, cut_off};
 use crate::config::{ListenerConfig, NodeConfig};
@@ -484,7 +485,7 @@ fn start_broker(
     let leaving = watch::Sender::new(false);
     let listening = watch::Sender::new(false);
     let applied = watch::Sender::new(Offset::ZERO);
-    let (answered_sender, answered) = watch::channel(None);
+    let answers = Arc::new(Answers::default());
     let broker = Arc::new(Broker::new(
         config.clone(),
         directory.meta.cluster_id.clone(),
@@ -509,7 +510,7 @@ fn start_broker(
         controller: ControllerChannel::new(environment.network.clone(), config.node_id, quorum),
         applied: applied.subscribe(),
         clock: environment.clock,
-        answered: answered_sender,
+        answers: answers.clone(),
         epoch,
         standing: standing.clone(),
         listening: listening.subscribe(),
@@ -522,7 +523,7 @@ fn start_broker(
         isr_channel::run(replicas.clone(), channel, config.node_id, broker.epoch.clone(), isr_changes);
     let tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
-        task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answered)),
+        task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answers)),
         task::spawn_on(data, "in-sync sets", asking),
         task::spawn_on(data, "fetchers", fetcher::run(broker.clone(), environment.network.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
