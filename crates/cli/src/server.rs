@@ -11,8 +11,9 @@ use ottla_storage::RealDisk;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -40,12 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .enable_all()
         .build()
         .context("no threads for records")?;
-    let quorum = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("quorum")
-        .enable_all()
-        .build()
-        .context("no thread for the quorum")?;
+    let (quorum, _quorum_runs) = on_its_own_thread("quorum").context("no thread for the quorum")?;
     let control =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("no control thread")?;
     control.block_on(async {
@@ -58,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         let environment = Environment {
             control: control.handle().clone(),
-            quorum: quorum.handle().clone(),
+            quorum,
             data: data.handle().clone(),
             network: Arc::new(Tcp),
             disk: Arc::new(RealDisk),
@@ -98,6 +94,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             }
         }
     })
+}
+
+/// A runtime whose one thread is not the caller's. It ends when what is returned beside it is dropped.
+fn on_its_own_thread(name: &str) -> std::io::Result<(Handle, oneshot::Sender<()>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let (runs, ended) = oneshot::channel();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // Nothing is ever sent: an error is the end.
+        let _ = runtime.block_on(ended);
+    })?;
+    Ok((handle, runs))
 }
 
 /// Waits on a thread of its own for the end of standard input: then the supervisor is gone.
