@@ -9,6 +9,7 @@ use crate::directory::{DirectoryError, NodeDirectory};
 use crate::io_pool::IoPool;
 use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
 use crate::quorum::failure_detection::{Driver, FailureDetection};
+use crate::quorum::leader_balance::LeaderBalance;
 use crate::quorum::peers::Peers;
 use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
@@ -196,6 +197,12 @@ impl Node {
             let node_image = image.clone();
             let registration =
                 crate::quorum::registration::run(config.clone(), channel.clone(), image, random.uuid());
+            let balance = LeaderBalance {
+                quorum: quorum.clone(),
+                node_id: config.node_id,
+                detection: detection.clone(),
+                interval: seconds(&config, "leader.imbalance.check.interval.seconds"),
+            };
             let driver = Driver {
                 detection,
                 node_id: config.node_id,
@@ -208,6 +215,9 @@ impl Node {
                 task::spawn("controller registration", registration),
                 task::spawn("failure detection", driver.run()),
             ];
+            if config.properties.switch("auto.leader.rebalance.enable") {
+                node._controller_tasks.push(task::spawn("leader balance", balance.run()));
+            }
         }
         drop(on_quorum);
         if config.roles.broker {
@@ -633,6 +643,10 @@ fn addresses(listener: &ListenerConfig) -> io::Result<Vec<SocketAddr>> {
 }
 
 const LOOPBACK_V6: [u16; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
+
+fn seconds(config: &NodeConfig, name: &str) -> Duration {
+    Duration::from_secs(config.properties.number(name).unsigned_abs())
+}
 
 /// How long a connection may be idle; a negative setting is no bound.
 fn idle_max(millis: i64) -> Duration {
