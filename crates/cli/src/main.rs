@@ -1,9 +1,10 @@
 //! The `ottla` binary: a cluster on a laptop, a node, and Kafka's tools.
 //!
-//! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`format`]; the cluster on a laptop: [`up`];
-//! Kafka's tools: [`tools`]; what it all costs: [`perf`].
+//! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`log_lines`], [`format`];
+//! the cluster on a laptop: [`up`]; Kafka's tools: [`tools`]; what it all costs: [`perf`].
 
 mod format;
+mod log_lines;
 mod observer;
 mod output;
 mod perf;

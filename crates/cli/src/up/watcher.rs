@@ -7,6 +7,8 @@ use crate::format;
 use crate::observer::Observer;
 use crate::properties_file;
 use ottla_client::{Admin, Client, ClientConfig, ClientError, HostPort, Quorum};
+use ottla_metadata::MetadataImage;
+use ottla_server::broker::OFFSETS_TOPIC;
 use ottla_server::quorum::JournalEntry;
 use ottla_types::{BrokerEpoch, NodeId, Offset};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,8 @@ pub(crate) struct Watcher {
     all: BTreeSet<NodeId>,
     min_isr: usize,
     observer: Observer,
+    /// Whether a group has committed or joined ever: there is a topic for that then.
+    has_groups: watch::Sender<bool>,
 }
 
 impl Watcher {
@@ -36,7 +40,13 @@ impl Watcher {
     pub(crate) async fn start(layout: &Layout) -> Result<Watcher, ClientError> {
         let observer = Observer::start(quorum(layout)).await?;
         let all = layout.nodes().iter().map(|node| NodeId(node.id.into())).collect();
-        Ok(Watcher { layout: layout.clone(), all, min_isr: min_isr(layout), observer })
+        let has_groups = watch::Sender::new(has_groups(&observer.image));
+        Ok(Watcher { layout: layout.clone(), all, min_isr: min_isr(layout), observer, has_groups })
+    }
+
+    /// Turns true when there may be groups.
+    pub(super) fn has_groups(&self) -> watch::Receiver<bool> {
+        self.has_groups.subscribe()
     }
 
     /// How the cluster is when these nodes run.
@@ -71,6 +81,8 @@ impl Watcher {
                             settled_at = Some(Instant::now() + SETTLED_AFTER);
                         }
                         lines.into_iter().for_each(story::event);
+                        let has = has_groups(after);
+                        self.has_groups.send_if_modified(|known| std::mem::replace(known, has) != has);
                     }
                     Ok(None) => {}
                     // An election, or too few voters: the next look finds out.
@@ -109,8 +121,9 @@ pub(super) fn quorum(layout: &Layout) -> Quorum {
     Quorum::new(config(controllers))
 }
 
-/// Tells how groups share their partitions, whenever that has changed, until it is dropped.
-pub(super) async fn tell_groups(layout: Layout) {
+/// Tells how groups share their partitions, whenever that has changed, until it is dropped. Brokers are not asked
+/// before there can be groups; without `may_be` they always are.
+pub(super) async fn tell_groups(layout: Layout, mut may_be: Option<watch::Receiver<bool>>) {
     let brokers = layout.nodes().iter().filter_map(|node| node.client_port).map(localhost).collect();
     let admin = Admin::new(Client::new(config(brokers)));
     let mut told: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -118,6 +131,10 @@ pub(super) async fn tell_groups(layout: Layout) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if let Some(may_be) = &mut may_be {
+            // An error means that nobody watches the topics any more.
+            let _ = may_be.wait_for(|&may_be| may_be).await;
+        }
         // A coordinator that is moving says nothing; it is asked again.
         let Ok(groups) = admin.list_groups(&["Stable".to_owned()], &[]).await else { continue };
         let mut stable = BTreeSet::new();
@@ -135,6 +152,10 @@ pub(super) async fn tell_groups(layout: Layout) {
         }
         told.retain(|group, _| stable.contains(group));
     }
+}
+
+fn has_groups(image: &MetadataImage) -> bool {
+    image.topics.iter().any(|topic| topic.name == OFFSETS_TOPIC)
 }
 
 async fn until(at: Option<Instant>) {

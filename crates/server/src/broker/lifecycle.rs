@@ -1,14 +1,16 @@
 //! A broker's membership: it registers, catches up, asks to be let in, says that it lives, and leaves.
 
 use super::controller_channel::ControllerChannel;
+use super::cut_off::Answers;
 use crate::config::NodeConfig;
 use ottla_controller::bootstrap::SUPPORTED_FEATURES;
 use ottla_net::Clock;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
-use ottla_types::{BrokerEpoch, Monotonic, Offset, Uuid};
+use ottla_types::{BrokerEpoch, Offset, Uuid};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -58,7 +60,7 @@ const EAGER: Duration = Duration::from_millis(10);
 /// What the lifecycle is made with.
 pub struct Lifecycle {
     /// The node's configuration.
-    pub config: std::sync::Arc<NodeConfig>,
+    pub config: Arc<NodeConfig>,
     /// The cluster.
     pub cluster_id: String,
     /// Chosen by this process at its start.
@@ -79,8 +81,8 @@ pub struct Lifecycle {
     pub epoch: watch::Sender<BrokerEpoch>,
     /// Gets where the broker stands.
     pub standing: watch::Sender<Standing>,
-    /// Gets the time of the latest heartbeat that was answered.
-    pub answered: watch::Sender<Option<Monotonic>>,
+    /// Gets the times at which heartbeats are answered.
+    pub answers: Arc<Answers>,
     /// Turns true when the listeners accept.
     pub listening: watch::Receiver<bool>,
     /// Turns true when the broker is to leave.
@@ -177,7 +179,7 @@ impl Lifecycle {
         };
         match self.controller.call(&request).await {
             Ok(response) if response.error_code == ErrorCode::None.code() => {
-                self.answered.send_replace(Some(self.clock.monotonic()));
+                self.answers.record(self.clock.monotonic());
                 let standing = match (response.should_shut_down, response.is_fenced) {
                     (true, _) => Standing::Released,
                     (false, true) => Standing::Fenced,

@@ -212,6 +212,8 @@ impl Driver {
             let leads = leads(&leadership.borrow_and_update(), self.node_id);
             if leads != is_active {
                 is_active = leads;
+                ticks.reset();
+                last_tick = self.detection.clock.monotonic();
                 self.set_active(leads);
             }
             self.carry_out(&mut probes, &mut fencing);
@@ -219,7 +221,8 @@ impl Driver {
             let clock = self.detection.clock;
             tokio::select! {
                 biased;
-                _ = ticks.tick() => {
+                // A standby judges nobody: it may sleep.
+                _ = ticks.tick(), if is_active => {
                     let now = clock.monotonic();
                     let since = now - last_tick;
                     last_tick = now;
