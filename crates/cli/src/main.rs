@@ -37,6 +37,8 @@ enum Command {
     Stop(up::commands::OneNode),
     /// Tells how the cluster is, and how many nodes it can lose.
     Status(up::commands::Status),
+    /// Tells the failovers of the past: who was fenced, when and why, and who took over.
+    Events(up::commands::Events),
     /// Stops the cluster; its data stays.
     Down(up::commands::Data),
     /// Prints what a shell needs to speak to the cluster: eval "$(ottla env)"
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Start(arguments) => up::commands::start(&arguments),
         Command::Stop(arguments) => up::commands::stop(&arguments),
         Command::Status(arguments) => up::commands::status(&arguments),
+        Command::Events(arguments) => up::commands::events(&arguments),
         Command::Down(data) => up::commands::down(&data),
         Command::Env(data) => up::commands::env(&data),
         Command::Server(arguments) => server::run(&arguments),

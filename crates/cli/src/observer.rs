@@ -39,7 +39,7 @@ impl Observer {
 }
 
 /// Replays a piece of the log, what the image has already left out; returns where the image ends then.
-fn apply(
+pub(crate) fn apply(
     image: &mut MetadataImage,
     piece: MetadataBytes,
     delta: &mut MetadataDelta,

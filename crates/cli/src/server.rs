@@ -34,6 +34,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // Dropped last: why a node ends is written before it has ended.
     let _written_at_last = log_to_stderr()?;
     let config = properties_file::read(&arguments.file, &arguments.overrides)?;
+    if let Err(error) = ottla_net::descriptors::raise_limit() {
+        tracing::warn!(%error, "the number of open files cannot be raised");
+    }
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, DATA_THREADS_MAX);
     let data = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

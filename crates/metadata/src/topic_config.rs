@@ -202,7 +202,8 @@ pub fn validate(name: &str, value: &str, owner: Owner) -> Result<(), InvalidConf
             return invalid("Expected value to be either true or false");
         }
         Kind::Int(min, max) | Kind::Long(min, max) => match text.parse::<i64>() {
-            Err(_) => return invalid("Not a number of the right size"),
+            Err(_) if matches!(def.kind, Kind::Int(..)) => return invalid("Not a number of type INT"),
+            Err(_) => return invalid("Not a number of type LONG"),
             Ok(number) if number < min => return invalid(&format!("Value must be at least {min}")),
             Ok(number) if number > max => return invalid(&format!("Value must be no more than {max}")),
             Ok(_) => {}
@@ -214,7 +215,7 @@ pub fn validate(name: &str, value: &str, owner: Owner) -> Result<(), InvalidConf
             return invalid(&format!("String must be one of: {}", words.join(", ")));
         }
         Kind::ListOf(words) if !list(text).all(|word| words.contains(&word)) => {
-            return invalid(&format!("each value must be one of: {}", words.join(", ")));
+            return invalid(&format!("String must be one of: {}", words.join(", ")));
         }
         _ => {}
     }

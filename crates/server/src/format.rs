@@ -5,7 +5,7 @@ use crate::directory::BOOTSTRAP_CHECKPOINT;
 use ottla_controller::bootstrap;
 use ottla_metadata::{MetadataVersion, checkpoint};
 use ottla_storage::{Disk, MetaProperties, StorageError};
-use ottla_types::{LeaderEpoch, Random, Timestamp, Uuid};
+use ottla_types::{LeaderEpoch, NodeId, Random, Timestamp, Uuid};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -15,6 +15,26 @@ pub enum FormatError {
     /// It would be overwritten.
     #[error("Log directory {} is already formatted. Use --ignore-formatted to ignore this directory and format the others.", .0.display())]
     AlreadyFormatted(PathBuf),
+    /// It belongs to another cluster. Kafka's words.
+    #[error("Invalid cluster.id in: {}. Expected {expected}, but read {found}", .path.display())]
+    OtherCluster {
+        /// The directory's `meta.properties`.
+        path: PathBuf,
+        /// The cluster to format for.
+        expected: String,
+        /// Whose it is.
+        found: String,
+    },
+    /// It belongs to another node.
+    #[error("{} belongs to node {found}, but node.id is {expected}; name this node's own directory in log.dirs", .path.display())]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// The node to format for.
+        expected: NodeId,
+        /// Whose it is.
+        found: NodeId,
+    },
     /// The level cannot be written.
     #[error("metadata.version {0} is not supported; the levels are {min} to {max}", min = MetadataVersion::MIN, max = MetadataVersion::LATEST)]
     UnsupportedVersion(MetadataVersion),
@@ -61,7 +81,11 @@ pub fn format(
     }
     let mut fresh = Vec::new();
     for dir in &dirs {
-        match MetaProperties::read(disk, dir)? {
+        let known = MetaProperties::read(disk, dir)?;
+        if let Some(meta) = &known {
+            check_owner(meta, dir, config.node_id, cluster_id)?;
+        }
+        match known {
             Some(_) if formatted == Formatted::Refuse => {
                 return Err(FormatError::AlreadyFormatted(dir.clone()));
             }
@@ -79,6 +103,26 @@ pub fn format(
         lines.push(format!("Formatting {kind} directory {} with metadata.version {level}.", dir.display()));
     }
     Ok(lines)
+}
+
+/// Refuses what belongs to somebody else, also where it would be left as it is: the node could not use it.
+fn check_owner(
+    meta: &MetaProperties,
+    dir: &Path,
+    node_id: NodeId,
+    cluster_id: &str,
+) -> Result<(), FormatError> {
+    if meta.cluster_id != cluster_id {
+        return Err(FormatError::OtherCluster {
+            path: dir.join("meta.properties"),
+            expected: cluster_id.to_owned(),
+            found: meta.cluster_id.clone(),
+        });
+    }
+    if meta.node_id != node_id {
+        return Err(FormatError::OtherNode { path: dir.to_owned(), expected: node_id, found: meta.node_id });
+    }
+    Ok(())
 }
 
 fn format_directory(

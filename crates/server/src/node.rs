@@ -9,11 +9,10 @@ use crate::directory::{DirectoryError, NodeDirectory};
 use crate::io_pool::IoPool;
 use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
 use crate::quorum::failure_detection::{Driver, FailureDetection};
-use crate::quorum::leader_balance::LeaderBalance;
 use crate::quorum::peers::Peers;
 use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
-use crate::quorum::{Committed, QuorumHandle, QuorumLog, Snapshots, Start};
+use crate::quorum::{Committed, Journal, QuorumHandle, QuorumLog, Snapshots, Start, balancing};
 use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
 use crate::replicas::{ReplicaManager, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
@@ -197,26 +196,26 @@ impl Node {
             let node_image = image.clone();
             let registration =
                 crate::quorum::registration::run(config.clone(), channel.clone(), image, random.uuid());
-            let balance = LeaderBalance {
-                quorum: quorum.clone(),
-                node_id: config.node_id,
-                detection: detection.clone(),
-                interval: seconds(&config, "leader.imbalance.check.interval.seconds"),
-            };
+            let journal = Journal::open(environment.disk.clone(), directory.directory.path())
+                .map_err(StartError::Threads)?;
             let driver = Driver {
-                detection,
+                detection: detection.clone(),
                 node_id: config.node_id,
                 cluster_id: directory.meta.cluster_id.clone(),
                 network: environment.network.clone(),
                 quorum: quorum.clone(),
                 image: node_image,
+                journal,
             };
             node._controller_tasks = vec![
                 task::spawn("controller registration", registration),
                 task::spawn("failure detection", driver.run()),
             ];
             if config.properties.switch("auto.leader.rebalance.enable") {
-                node._controller_tasks.push(task::spawn("leader balance", balance.run()));
+                let every = config.properties.number("leader.imbalance.check.interval.seconds");
+                let every = Duration::from_secs(every.unsigned_abs());
+                let balancing = balancing::run(quorum.clone(), detection, config.node_id, every);
+                node._controller_tasks.push(task::spawn("balancing", balancing));
             }
         }
         drop(on_quorum);
@@ -643,10 +642,6 @@ fn addresses(listener: &ListenerConfig) -> io::Result<Vec<SocketAddr>> {
 }
 
 const LOOPBACK_V6: [u16; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
-
-fn seconds(config: &NodeConfig, name: &str) -> Duration {
-    Duration::from_secs(config.properties.number(name).unsigned_abs())
-}
 
 /// How long a connection may be idle; a negative setting is no bound.
 fn idle_max(millis: i64) -> Duration {

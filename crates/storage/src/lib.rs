@@ -51,6 +51,7 @@ pub use log::recovery::{Recovery, RecoveryReport};
 pub use log_directory::{LogDirectory, PartitionDir};
 pub use meta_properties::MetaProperties;
 pub use producer_state::{ProducerBatch, ProducerState};
+pub use segment::DISK_RESERVE_BYTES;
 pub use sim_disk::SimDisk;
 pub use time_index::TimestampOffset;
 pub use transaction_index::AbortedTransaction;

@@ -72,7 +72,7 @@ pub fn validate_topic_name(name: &str) -> Result<(), InvalidTopicName> {
     let reason = if name.is_empty() {
         "Topic name is invalid: the empty string is not allowed".to_owned()
     } else if name == "." || name == ".." {
-        "Topic name is invalid: '.' or '..' is not allowed".to_owned()
+        format!("Topic name is invalid: '{name}' is not allowed")
     } else if name.len() > TOPIC_NAME_LEN_MAX {
         format!(
             "Topic name is invalid: the length of '{name}' is longer than the max allowed length {TOPIC_NAME_LEN_MAX}"

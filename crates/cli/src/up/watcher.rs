@@ -2,14 +2,15 @@
 
 use super::health::{Health, MIN_ISR};
 use super::layout::Layout;
-use super::{events, story};
+use super::{events, past, story};
 use crate::format;
 use crate::observer::Observer;
 use crate::properties_file;
 use ottla_client::{Admin, Client, ClientConfig, ClientError, HostPort, Quorum};
 use ottla_metadata::MetadataImage;
 use ottla_server::broker::OFFSETS_TOPIC;
-use ottla_types::NodeId;
+use ottla_server::quorum::JournalEntry;
+use ottla_types::{BrokerEpoch, NodeId, Offset};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,9 +25,6 @@ const GROUPS_EVERY: Duration = Duration::from_secs(1);
 /// How long an answer may take before it is asked for again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How much of the end of a log is looked through.
-const LOG_BYTES_MAX: usize = 64 * 1024;
-
 /// Sees the cluster through its controllers.
 pub(crate) struct Watcher {
     layout: Layout,
@@ -40,8 +38,7 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// Reads what the metadata log of a cluster says.
     pub(crate) async fn start(layout: &Layout) -> Result<Watcher, ClientError> {
-        let controllers = layout.nodes().iter().map(|node| localhost(node.controller_port)).collect();
-        let observer = Observer::start(Quorum::new(config(controllers))).await?;
+        let observer = Observer::start(quorum(layout)).await?;
         let all = layout.nodes().iter().map(|node| NodeId(node.id.into())).collect();
         let has_groups = watch::Sender::new(has_groups(&observer.image));
         Ok(Watcher { layout: layout.clone(), all, min_isr: min_isr(layout), observer, has_groups })
@@ -78,7 +75,8 @@ impl Watcher {
                 next = self.observer.next() => match next {
                     Ok(Some(delta)) => {
                         let after = &self.observer.image;
-                        let lines = events::tell(&before, after, &delta, |id| self.cause(id));
+                        let cause = |id, epoch| self.cause(id, epoch, before.end.offset);
+                        let lines = events::tell(&before, after, &delta, cause);
                         if !delta.is_empty() {
                             settled_at = Some(Instant::now() + SETTLED_AFTER);
                         }
@@ -105,15 +103,22 @@ impl Watcher {
         }
     }
 
-    /// Why a broker was fenced, as the controller that did it has logged.
-    fn cause(&self, id: NodeId) -> Option<String> {
-        let fenced = format!(" fenced broker={id} ");
-        self.layout.nodes().iter().find_map(|node| {
-            let log = story::tail(&node.log(), LOG_BYTES_MAX);
-            let line = log.lines().rfind(|line| line.contains(&fenced))?;
-            Some(line.split_once("cause=")?.1.trim().to_owned())
-        })
+    /// Why an incarnation of a broker was fenced at this offset of the metadata log or later, as the controller that did
+    /// it has written down.
+    fn cause(&self, id: NodeId, epoch: BrokerEpoch, since: Offset) -> Option<String> {
+        let entries = past::journals(&self.layout).unwrap_or_default();
+        let is_it = |entry: &JournalEntry| {
+            (entry.broker, entry.broker_epoch) == (id.0, epoch.0) && entry.offset >= since.0
+        };
+        let found = entries.into_iter().filter(is_it).max_by_key(|entry| entry.offset);
+        found.map(|entry| entry.cause)
     }
+}
+
+/// The controllers of a cluster.
+pub(super) fn quorum(layout: &Layout) -> Quorum {
+    let controllers = layout.nodes().iter().map(|node| localhost(node.controller_port)).collect();
+    Quorum::new(config(controllers))
 }
 
 /// Tells how groups share their partitions, whenever that has changed, until it is dropped. Brokers are not asked

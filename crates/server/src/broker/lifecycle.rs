@@ -43,10 +43,15 @@ pub enum LifecycleError {
         help: &'static str,
     },
     /// No registration within `initial.broker.registration.timeout.ms`.
-    #[error(
-        "not registered within {0:?}: {1}; check controller.quorum.voters, or raise initial.broker.registration.timeout.ms"
-    )]
-    TimedOut(Duration, String),
+    #[error("not registered within initial.broker.registration.timeout.ms={patience}: {why}; {help}", patience = .patience.as_millis())]
+    TimedOut {
+        /// How long it was tried.
+        patience: Duration,
+        /// Why not, the last time.
+        why: String,
+        /// What to do.
+        help: String,
+    },
 }
 
 /// How soon to ask again while something is awaited.
@@ -118,8 +123,9 @@ impl Lifecycle {
         let patience = self.config.properties.millis("initial.broker.registration.timeout.ms");
         let deadline = Instant::now() + patience;
         let request = self.registration();
+        let mut warned = false;
         loop {
-            let why = match self.controller.call(&request).await {
+            let (why, help) = match self.controller.call(&request).await {
                 Ok(response) => match ErrorCode::from(response.error_code) {
                     ErrorCode::None => {
                         let epoch = BrokerEpoch(response.broker_epoch);
@@ -130,16 +136,32 @@ impl Lifecycle {
                     }
                     error => match refusal(error) {
                         Some(refused) => return Err(refused),
-                        None => error.name().to_owned(),
+                        None => (error.name().to_owned(), self.help(error)),
                     },
                 },
-                Err(error) => error.to_string(),
+                Err(error) => (error.to_string(), self.help(ErrorCode::None)),
             };
             if Instant::now() >= deadline {
-                return Err(LifecycleError::TimedOut(patience, why));
+                return Err(LifecycleError::TimedOut { patience, why, help });
+            }
+            // That of a process that just died goes away; a person wants to know of the others.
+            let duplicate = ErrorCode::DuplicateBrokerRegistration.name();
+            if why == duplicate && !std::mem::replace(&mut warned, true) {
+                tracing::warn!(why, help, "not registered yet");
             }
             tracing::debug!(why, "not registered yet");
             tokio::time::sleep(EAGER * 2).await;
+        }
+    }
+
+    /// What a person can do about a refusal that may pass.
+    fn help(&self, error: ErrorCode) -> String {
+        match error {
+            ErrorCode::DuplicateBrokerRegistration => format!(
+                "another process serves as node.id={id}: give this node a node.id of its own, or end the other one",
+                id = self.config.node_id
+            ),
+            _ => "check controller.quorum.voters, and that a majority of them runs".to_owned(),
         }
     }
 
