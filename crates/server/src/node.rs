@@ -642,10 +642,6 @@ fn addresses(listener: &ListenerConfig) -> io::Result<Vec<SocketAddr>> {
 
 const LOOPBACK_V6: [u16; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 
-fn seconds(config: &NodeConfig, name: &str) -> Duration {
-    Duration::from_secs(config.properties.number(name).unsigned_abs())
-}
-
 /// How long a connection may be idle; a negative setting is no bound.
 fn idle_max(millis: i64) -> Duration {
     const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
