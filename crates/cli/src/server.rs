@@ -31,6 +31,9 @@ const DATA_THREADS_MAX: usize = 8;
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     log_to_stderr();
     let config = properties_file::read(&arguments.file, &arguments.overrides)?;
+    if let Err(error) = ottla_net::descriptors::raise_limit() {
+        tracing::warn!(%error, "the number of open files cannot be raised");
+    }
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, DATA_THREADS_MAX);
     let data = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

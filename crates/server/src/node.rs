@@ -11,7 +11,7 @@ use crate::quorum::failure_detection::{Driver, FailureDetection};
 use crate::quorum::peers::Peers;
 use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
-use crate::quorum::{Committed, Journal, QuorumHandle, QuorumLog, Snapshots, Start};
+use crate::quorum::{Committed, Journal, QuorumHandle, QuorumLog, Snapshots, Start, balancing};
 use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
 use crate::replicas::{ReplicaManager, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
@@ -197,7 +197,7 @@ impl Node {
             let journal = Journal::open(environment.disk.clone(), directory.directory.path())
                 .map_err(StartError::Threads)?;
             let driver = Driver {
-                detection,
+                detection: detection.clone(),
                 node_id: config.node_id,
                 cluster_id: directory.meta.cluster_id.clone(),
                 network: environment.network.clone(),
@@ -209,6 +209,12 @@ impl Node {
                 task::spawn("controller registration", registration),
                 task::spawn("failure detection", driver.run()),
             ];
+            if config.properties.switch("auto.leader.rebalance.enable") {
+                let every = config.properties.number("leader.imbalance.check.interval.seconds");
+                let every = Duration::from_secs(every.unsigned_abs());
+                let balancing = balancing::run(quorum.clone(), detection, config.node_id, every);
+                node._controller_tasks.push(task::spawn("balancing", balancing));
+            }
         }
         if config.roles.broker {
             let seed = random.next_u64();

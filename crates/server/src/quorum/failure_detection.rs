@@ -333,7 +333,8 @@ impl Driver {
     }
 }
 
-fn leads(leadership: &Leadership, node_id: NodeId) -> bool {
+/// Whether this node leads the quorum, as far as it knows.
+pub(super) fn leads(leadership: &Leadership, node_id: NodeId) -> bool {
     leadership.leader.as_ref().is_some_and(|(leader, _)| *leader == node_id)
 }
 

@@ -1,9 +1,10 @@
 //! The metadata quorum's driver: the raft machine, its log, its peers, and the active controller.
 //!
 //! Reading order: [`log`], [`snapshots`], [`state_file`], [`actor`], [`handle`], [`peers`], [`snapshot_fetch`],
-//! [`registration`], [`failure_detection`], [`journal`].
+//! [`registration`], [`failure_detection`], [`journal`], [`balancing`].
 
 pub mod actor;
+pub mod balancing;
 pub mod failure_detection;
 pub mod handle;
 pub mod journal;
