@@ -261,6 +261,7 @@ mod tests {
                 replicas: vec![1, 2, 3],
                 isr: vec![1, 2, 3],
                 leader,
+                leader_epoch: 5,
                 ..Default::default()
             })
         };
@@ -299,7 +300,7 @@ mod tests {
 
         assert_eq!(events.iter().map(|event| &event.what).next(), Some(&What::Serves));
         let moved =
-            Moved { topic: "t".to_owned(), partition: 1, leader: Some(NodeId(3)), epoch: LeaderEpoch(1) };
+            Moved { topic: "t".to_owned(), partition: 1, leader: Some(NodeId(3)), epoch: LeaderEpoch(6) };
         let expected = Event {
             time: Timestamp(1000 + at),
             offset: Offset(at),

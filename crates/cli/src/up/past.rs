@@ -79,10 +79,10 @@ fn tell_moved(moved: &[Moved]) -> Vec<String> {
 
 /// A time before the verdict, as people say it.
 fn before(micros: u64) -> String {
-    let duration = Duration::from_micros(micros);
-    match duration.as_millis() {
-        0..1000 => format!("-{}.{} ms", micros / 1000, micros % 1000 / 100),
-        millis => format!("-{}.{:03} s", millis / 1000, millis % 1000),
+    let sign = if micros == 0 { "" } else { "-" };
+    match Duration::from_micros(micros).as_millis() {
+        0..1000 => format!("{sign}{}.{} ms", micros / 1000, micros % 1000 / 100),
+        millis => format!("{sign}{}.{:03} s", millis / 1000, millis % 1000),
     }
 }
 
@@ -168,9 +168,9 @@ mod tests {
             tell(&fenced(true)),
             "2025-11-22 20:15:02.120 node 2 fenced (broker epoch 41): gone: its connections closed 6 ms ago, \
              localhost:9093 refused twice\n\
-             \x20           -6.9 ms a connection closed by its side\n\
-             \x20          -1.250 s localhost:9093 answered\n\
-             \x20           -0.0 ms fenced by controller 1, metadata offset 1843\n\
+             \x20          -6.9 ms a connection closed by its side\n\
+             \x20         -1.250 s localhost:9093 answered\n\
+             \x20           0.0 ms fenced by controller 1, metadata offset 1843\n\
              \x20       leaders of t moved: -1 -> 3 (epoch 6), -4 has none"
         );
         assert_eq!(

@@ -16,7 +16,7 @@ fn send(port: u16, bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn nothing_that_arrives_takes_a_node_down() {
     let cluster = one_node();
-    let port = cluster.nodes()[0].port;
+    let node = &cluster.nodes()[0];
     let noise: Vec<u8> = (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let cases: &[(&str, &[u8])] = &[
         ("half a length", b"\0\0"),
@@ -26,7 +26,7 @@ fn nothing_that_arrives_takes_a_node_down() {
         ("an empty request", b"\0\0\0\0"),
         ("an unknown API", b"\0\0\0\x0a\x7f\x00\0\0\0\0\0\x01\xff\xff"),
         ("a negative API", b"\0\0\0\x0a\xff\xff\0\0\0\0\0\x01\xff\xff"),
-        ("an API of controllers", b"\0\0\0\x0a\0\x3e\0\0\0\0\0\x01\xff\xff"),
+        ("an API of controllers, without a body", b"\0\0\0\x0a\0\x3e\0\0\0\0\0\x01\xff\xff"),
         ("an unknown version of Metadata", b"\0\0\0\x0b\0\x03\0\x63\0\0\0\x01\xff\xff\0"),
         ("a version of Fetch that is no more", b"\0\0\0\x0b\0\x01\0\x03\0\0\0\x01\xff\xff\0"),
         ("a negative version of Metadata", b"\0\0\0\x0b\0\x03\xff\xff\0\0\0\x01\xff\xff\0"),
@@ -37,8 +37,10 @@ fn nothing_that_arrives_takes_a_node_down() {
         ("noise", &noise),
         ("a web browser", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     ];
-    for (what, bytes) in cases {
-        assert_eq!(send(port, bytes), b"", "{what}");
+    for port in [node.port, node.controller_port] {
+        for (what, bytes) in cases {
+            assert_eq!(send(port, bytes), b"", "{what}");
+        }
     }
 
     still_serves(&cluster);
