@@ -212,7 +212,8 @@ impl Node {
                 task::spawn("failure detection", driver.run()),
             ];
             if config.properties.switch("auto.leader.rebalance.enable") {
-                let every = seconds(&config, "leader.imbalance.check.interval.seconds");
+                let every = config.properties.number("leader.imbalance.check.interval.seconds");
+                let every = Duration::from_secs(every.unsigned_abs());
                 let balancing = balancing::run(quorum.clone(), detection, config.node_id, every);
                 node._controller_tasks.push(task::spawn("balancing", balancing));
             }
