@@ -1,9 +1,10 @@
 //! The `ottla` binary: a cluster on a laptop, a node, and Kafka's tools.
 //!
-//! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`format`]; the cluster on a laptop: [`up`];
-//! Kafka's tools: [`tools`]; what it all costs: [`perf`].
+//! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`log_lines`], [`format`];
+//! the cluster on a laptop: [`up`]; Kafka's tools: [`tools`]; what it all costs: [`perf`].
 
 mod format;
+mod log_lines;
 mod observer;
 mod output;
 mod perf;
@@ -36,6 +37,8 @@ enum Command {
     Stop(up::commands::OneNode),
     /// Tells how the cluster is, and how many nodes it can lose.
     Status(up::commands::Status),
+    /// Tells the failovers of the past: who was fenced, when and why, and who took over.
+    Events(up::commands::Events),
     /// Stops the cluster; its data stays.
     Down(up::commands::Data),
     /// Prints what a shell needs to speak to the cluster: eval "$(ottla env)"
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Start(arguments) => up::commands::start(&arguments),
         Command::Stop(arguments) => up::commands::stop(&arguments),
         Command::Status(arguments) => up::commands::status(&arguments),
+        Command::Events(arguments) => up::commands::events(&arguments),
         Command::Down(data) => up::commands::down(&data),
         Command::Env(data) => up::commands::env(&data),
         Command::Server(arguments) => server::run(&arguments),

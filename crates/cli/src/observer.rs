@@ -28,7 +28,7 @@ impl Observer {
         Ok(Observer { quorum, tail: MetadataTail::after(image.end), image })
     }
 
-    /// Waits for more, half a second at most. Returns what it changes; nothing is a change too.
+    /// Waits for more, two seconds at most. Returns what it changes; nothing is a change too.
     pub(crate) async fn next(&mut self) -> Result<Option<MetadataDelta>, ClientError> {
         let mut delta = MetadataDelta::default();
         let image = &mut self.image;
@@ -39,7 +39,7 @@ impl Observer {
 }
 
 /// Replays a piece of the log, what the image has already left out; returns where the image ends then.
-fn apply(
+pub(crate) fn apply(
     image: &mut MetadataImage,
     piece: MetadataBytes,
     delta: &mut MetadataDelta,

@@ -1,5 +1,6 @@
 //! `ottla server`: one node in this process.
 
+use crate::log_lines::{LogLines, WrittenAtLast};
 use crate::up::process::READY;
 use crate::{format, output, properties_file};
 use anyhow::{Context, Result};
@@ -10,8 +11,9 @@ use ottla_storage::RealDisk;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -29,8 +31,12 @@ pub(crate) struct Arguments {
 const DATA_THREADS_MAX: usize = 8;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    log_to_stderr();
+    // Dropped last: why a node ends is written before it has ended.
+    let _written_at_last = log_to_stderr()?;
     let config = properties_file::read(&arguments.file, &arguments.overrides)?;
+    if let Err(error) = ottla_net::descriptors::raise_limit() {
+        tracing::warn!(%error, "the number of open files cannot be raised");
+    }
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, DATA_THREADS_MAX);
     let data = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -38,6 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .enable_all()
         .build()
         .context("no threads for records")?;
+    let (quorum, _quorum_runs) = on_its_own_thread("quorum").context("no thread for the quorum")?;
     let control =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("no control thread")?;
     control.block_on(async {
@@ -50,6 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         let environment = Environment {
             control: control.handle().clone(),
+            quorum,
             data: data.handle().clone(),
             network: Arc::new(Tcp),
             disk: Arc::new(RealDisk),
@@ -91,6 +99,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     })
 }
 
+/// A runtime whose one thread is not the caller's. It ends when what is returned beside it is dropped.
+fn on_its_own_thread(name: &str) -> std::io::Result<(Handle, oneshot::Sender<()>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let (runs, ended) = oneshot::channel();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // Nothing is ever sent: an error is the end.
+        let _ = runtime.block_on(ended);
+    })?;
+    Ok((handle, runs))
+}
+
 /// Waits on a thread of its own for the end of standard input: then the supervisor is gone.
 fn notice_orphanhood(orphaned: Arc<Notify>) -> Result<()> {
     std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || {
@@ -102,12 +122,14 @@ fn notice_orphanhood(orphaned: Arc<Notify>) -> Result<()> {
 }
 
 /// Log lines go to standard error, as `RUST_LOG` says.
-fn log_to_stderr() {
+fn log_to_stderr() -> Result<WrittenAtLast> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let (lines, written_at_last) = LogLines::start(std::io::stderr()).context("no thread for the log")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(lines)
         .init();
+    Ok(written_at_last)
 }

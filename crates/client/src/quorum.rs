@@ -22,7 +22,7 @@ use tokio::time::Instant;
 const FETCH_BYTES_MAX: i32 = 8 * 1024 * 1024;
 
 /// How long a controller holds a fetch of what is not there yet.
-const FETCH_WAIT_MS: i32 = 500;
+const FETCH_WAIT_MS: i32 = 2000;
 
 /// A snapshot larger than this is not read.
 const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
@@ -41,6 +41,8 @@ pub struct Quorum {
     client: Client,
     /// Every voter heard of; the one that answered last comes first.
     voters: Vec<HostPort>,
+    /// One of them has told who the others are.
+    knows_voters: bool,
 }
 
 /// A piece of the metadata log.
@@ -61,7 +63,7 @@ impl Quorum {
     /// The quorum that these addresses belong to.
     pub fn new(config: ClientConfig) -> Quorum {
         let voters = config.bootstrap.clone();
-        Quorum { client: Client::new(config), voters }
+        Quorum { client: Client::new(config), voters, knows_voters: false }
     }
 
     /// Every voter heard of.
@@ -124,12 +126,13 @@ impl Quorum {
 
     /// Asks once who the others are; that it fails is no reason not to go on.
     async fn learn_voters(&mut self, connection: &Outgoing) {
-        if self.voters.len() > self.client.config().bootstrap.len() {
+        if self.knows_voters {
             return;
         }
         let request = DescribeClusterRequest { endpoint_type: CONTROLLERS, ..Default::default() };
         match connection.call(&request, self.client.config().request_timeout).await {
             Ok(answer) => {
+                self.knows_voters = true;
                 for node in answer.brokers {
                     if let Ok(port) = u16::try_from(node.port) {
                         self.add(HostPort::new(node.host, port));
@@ -214,9 +217,7 @@ impl Quorum {
         committed: Offset,
     ) -> Result<MetadataBytes, ClientError> {
         if partition.snapshot_id.end_offset < 0 {
-            let records = partition.records.unwrap_or(Records::EMPTY);
-            let records = records.to_bytes().map_err(|_| ClientError::Incomplete("Fetch"))?;
-            return Ok(MetadataBytes::Log(committed_part(records, committed)));
+            return Ok(MetadataBytes::Log(committed_part(records(partition)?, committed)));
         }
         let end = OffsetAndEpoch {
             offset: Offset(partition.snapshot_id.end_offset),
@@ -322,8 +323,14 @@ fn fetched(answer: FetchResponse) -> Result<PartitionData, ClientError> {
     Ok(partition)
 }
 
+/// The batches in an answer.
+pub(crate) fn records(partition: PartitionData) -> Result<Bytes, ClientError> {
+    let records = partition.records.unwrap_or(Records::EMPTY);
+    records.to_bytes().map_err(|_| ClientError::Incomplete("Fetch"))
+}
+
 /// The batches before `committed`: a voter hands out what is not committed yet too, and it may never be.
-fn committed_part(bytes: Bytes, committed: Offset) -> Bytes {
+pub(crate) fn committed_part(bytes: Bytes, committed: Offset) -> Bytes {
     let len: usize = batches(&bytes)
         .map_while(Result::ok)
         .take_while(|batch| batch.header().base_offset < committed)

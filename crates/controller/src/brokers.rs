@@ -233,7 +233,8 @@ impl Controller {
             .collect()
     }
 
-    fn is_settled(&self, node: NodeId) -> bool {
+    /// Whether a broker was not away a moment ago.
+    pub(crate) fn is_settled(&self, node: NodeId) -> bool {
         !self.newcomers.contains(&node)
     }
 

@@ -9,9 +9,10 @@
 //! What no record rebuilds: the brokers' last known metadata offsets and shutdown requests
 //! ([`brokers`]), and the failure [`detector`]'s view of connections.
 //!
-//! Reading order: [`controller`], [`elections`], [`brokers`], [`detector`], [`topics`], [`placement`],
+//! Reading order: [`controller`], [`elections`], [`balancing`], [`brokers`], [`detector`], [`topics`], [`placement`],
 //! [`partitions`], [`configs`], [`producer_ids`], [`bootstrap`].
 
+pub mod balancing;
 pub mod bootstrap;
 pub mod brokers;
 pub mod configs;

@@ -172,6 +172,7 @@ impl Controller {
             num_partitions: i32::try_from(placements.len()).expect("bounded by the partitions per request"),
             replication_factor: i16::try_from(placements[0].len()).expect("bounded by the brokers"),
             configs: Some(described_configs(topic)),
+            error_message: None,
             ..Default::default()
         };
         records.extend(topic.configs.iter().map(|config| {
@@ -265,6 +266,12 @@ impl Controller {
         assignments.sort_by_key(|assignment| assignment.partition_index);
         let mut placements: Vec<Vec<NodeId>> = Vec::new();
         for (expected, assignment) in (0..).zip(assignments) {
+            if assignment.partition_index == expected - 1 {
+                return invalid(format!(
+                    "Found multiple manual partition assignments for partition {}",
+                    assignment.partition_index
+                ));
+            }
             if assignment.partition_index != expected {
                 return invalid("partitions should be a consecutive 0-based integer sequence".to_owned());
             }

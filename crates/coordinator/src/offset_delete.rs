@@ -46,6 +46,9 @@ impl GroupCoordinator {
     }
 
     fn deletable_from(&self, group_id: &str) -> Result<&Group, ErrorCode> {
+        if group_id.is_empty() {
+            return Err(ErrorCode::InvalidGroupId);
+        }
         let group = self.groups.get(group_id).ok_or(ErrorCode::GroupIdNotFound)?;
         if group.state != GroupState::Empty && !group.is_of_consumers() {
             return Err(ErrorCode::NonEmptyGroup);

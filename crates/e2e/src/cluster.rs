@@ -14,7 +14,7 @@ use tempfile::TempDir;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The cluster id of every test.
-const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAZA";
+pub const CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAZA";
 
 /// Nodes that are killed when the test ends.
 pub struct Cluster {
@@ -123,6 +123,33 @@ impl Cluster {
         &mut self.nodes[id - 1]
     }
 
+    /// A broker that is no controller, in a directory of this name; formatted for the cluster with this id, and not
+    /// started.
+    pub fn broker(&self, id: usize, directory: &str, cluster_id: &str) -> Node {
+        let ports = free_ports(1);
+        let node = Node {
+            id,
+            port: ports[0],
+            controller_port: 0,
+            directory: self.directory.join(directory),
+            child: None,
+            logged_before: 0,
+        };
+        let voters: Vec<String> =
+            self.nodes.iter().map(|node| format!("{}@localhost:{}", node.id, node.controller_port)).collect();
+        fs::create_dir_all(&node.directory).expect("a directory for the node");
+        let text = format!(
+            "process.roles=broker\nnode.id={id}\ncontroller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://localhost:{}\ncontroller.quorum.voters={}\nlog.dirs={}\n",
+            node.port,
+            voters.join(","),
+            node.data().display(),
+        );
+        fs::write(node.properties(), text).expect("a file for the node");
+        run(Command::new(binary()).args(["format", "-t", cluster_id, "-c"]).arg(node.properties()));
+        node
+    }
+
     /// All nodes.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
@@ -145,6 +172,14 @@ impl Node {
     /// Where its logs are.
     pub fn data(&self) -> PathBuf {
         self.directory.join("data")
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the node runs").id()
     }
 
     /// What it has logged.
@@ -199,7 +234,19 @@ impl Node {
         assert!(status.success(), "node {} stopped with {status}:\n{}", self.id, self.log());
     }
 
-    fn properties(&self) -> PathBuf {
+    /// Waits until it has ended by itself, in failure.
+    ///
+    /// # Panics
+    /// When it ends well, or not within [`PATIENCE`].
+    pub fn wait_until_failed(&mut self) {
+        let mut child = self.child.take().expect("the node runs");
+        let status =
+            eventually("the node gives up", PATIENCE, || child.try_wait().expect("the child is ours"));
+        assert!(!status.success(), "node {} ended with {status}:\n{}", self.id, self.log());
+    }
+
+    /// Its configuration.
+    pub fn properties(&self) -> PathBuf {
         self.directory.join("server.properties")
     }
 

@@ -14,6 +14,7 @@
 use crate::jars::{self, Said};
 use crate::kcat;
 use regex::{Captures, Regex};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -97,6 +98,9 @@ pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -
             if text.starts_with("kafka-consumer-groups") && text.contains("--list") {
                 said.out = sorted(&said.out);
             }
+            if text.starts_with("kafka-topics") && CHANGES.iter().any(|change| text.contains(change)) {
+                settle(bootstrap);
+            }
             write_said(&mut told, &said);
         } else if let Some(text) = line.strip_prefix("@ ") {
             match Act::parse(text) {
@@ -122,6 +126,21 @@ pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -
         }
     }
     told
+}
+
+/// The options by which topics are changed.
+const CHANGES: &[&str] = &["--create", "--delete", "--alter"];
+
+/// Waits until every broker knows of the same topics: the next command may ask any.
+fn settle(bootstrap: &str) {
+    crate::eventually("all brokers know the same topics", crate::cluster::PATIENCE, || {
+        let topics = bootstrap.split(',').map(|broker| {
+            let listed = kcat::at(broker, &["-L"], "");
+            listed.split_once(" topics:").map(|(_, topics)| topics.to_owned())
+        });
+        let topics: BTreeSet<Option<String>> = topics.collect();
+        (topics.len() == 1).then_some(())
+    });
 }
 
 /// The lines in order: which group comes first depends on where chance has put it.

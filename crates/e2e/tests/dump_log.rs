@@ -1,8 +1,8 @@
 //! What a node that was killed leaves on its disk is read by Kafka's own `kafka-dump-log`, which finds it whole; and
-//! Ottla's says the same of it.
+//! Ottla's says the same of it. So with the snapshots of the metadata log.
 
-use ottla_e2e::cluster::binary;
-use ottla_e2e::{Cluster, jars, kcat};
+use ottla_e2e::cluster::{PATIENCE, binary};
+use ottla_e2e::{Cluster, eventually, jars, kcat};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -66,4 +66,43 @@ fn kafkas_tool_reads_what_a_killed_node_has_written() {
     let said = dumped(&["--offsets-decoder", "--files", &offsets.join(",")]);
     assert!(said.contains("\"group\":\"readers\",\"topic\":\"t\""), "{said}");
     assert!(said.contains("\"subscription\":{\"topics\":[\"t\"]"), "{said}");
+}
+
+#[test]
+fn kafkas_tool_reads_the_snapshots_that_a_node_has_written() {
+    // A snapshot every few records.
+    let mut cluster = Cluster::start(1, "metadata.log.max.record.bytes.between.snapshots=2000");
+    let zookeeper = cluster.zookeeper();
+    let create = ["kafka-topics", "--zookeeper", &zookeeper, "--create", "--config", "retention.ms=86400000"];
+    for topic in 10..30 {
+        cluster.tool(&[&create[..], &["--partitions", "4", "--topic", &format!("topic-{topic}")]].concat());
+    }
+    let metadata = cluster.nodes()[0].data().join("__cluster_metadata-0");
+    let latest = eventually("there is a snapshot with topics", PATIENCE, || {
+        let entries = fs::read_dir(&metadata).expect("the metadata log");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("ASCII"));
+        let end = |name: &String| name.strip_suffix(".checkpoint")?.split('-').next()?.parse::<u64>().ok();
+        let latest = names.filter(|name| end(name) > Some(100)).max()?;
+        Some(metadata.join(latest).display().to_string())
+    });
+
+    cluster.node(1).kill();
+
+    let said = dumped(&["--cluster-metadata-decoder", "--files", &latest]);
+    for expected in
+        ["Snapshot end offset: ", "SnapshotHeader {", "\"type\":\"TOPIC_RECORD\"", "SnapshotFooter {"]
+    {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    for expected in ["\"name\":\"topic-10\"", "\"name\":\"retention.ms\",\"value\":\"86400000\""] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(!said.contains("isvalid: false"), "{said}");
+    dumped(&["--cluster-metadata-decoder", "--skip-record-metadata", "--files", &latest]);
+    dumped(&["--deep-iteration", "--files", &latest]);
+    dumped(&["--files", &latest]);
+    let bootstrap = cluster.nodes()[0].data().join("bootstrap.checkpoint").display().to_string();
+    let said = dumped(&["--cluster-metadata-decoder", "--files", &bootstrap]);
+    assert!(said.contains("\"name\":\"metadata.version\""), "{said}");
+    dumped(&["--files", &bootstrap]);
 }

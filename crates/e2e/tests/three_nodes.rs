@@ -39,3 +39,35 @@ fn a_follower_that_was_stopped_catches_up() {
         (isr.split(',').count() == 3).then_some(())
     });
 }
+
+/// The leader of each of the topic's partitions, and the replica preferred for it.
+fn leaders_and_preferred(cluster: &Cluster) -> Vec<(String, String)> {
+    let described =
+        cluster.tool(&["kafka-topics", "--zookeeper", &cluster.zookeeper(), "--describe", "--topic", "t"]);
+    let field = |line: &str, name: &str| {
+        let value = line.split(name).nth(1)?.split_whitespace().next()?;
+        Some(value.split(',').next()?.to_owned())
+    };
+    let leader = |line: &str| Some((field(line, "Leader: ")?, field(line, "Replicas: ")?));
+    described.lines().filter_map(leader).collect()
+}
+
+#[test]
+fn what_a_broker_led_it_leads_again_after_a_while() {
+    let mut cluster = Cluster::start(3, "num.partitions=3\nleader.imbalance.check.interval.seconds=1");
+    kcat::produce(&cluster, "t", "before\n");
+
+    cluster.node(2).kill();
+    eventually("node 2 leads nothing", PATIENCE, || {
+        let now = leaders_and_preferred(&cluster);
+        (now.len() == 3 && now.iter().all(|(leader, _)| leader != "2" && leader != "-1")).then_some(())
+    });
+    cluster.node(2).start();
+
+    // It counts as a newcomer for ten seconds.
+    eventually("each partition is led by its preferred replica", PATIENCE, || {
+        let now = leaders_and_preferred(&cluster);
+        (now.len() == 3 && now.iter().all(|(leader, preferred)| leader == preferred)).then_some(())
+    });
+    assert_eq!(kcat::consume_all(&cluster, "t"), ["before"]);
+}

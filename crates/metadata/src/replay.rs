@@ -60,7 +60,10 @@ impl MetadataImage {
 }
 
 /// The metadata records of a batch with their offsets; none of a control batch.
-pub(crate) fn records_of(batch: &BatchView<'_>) -> Result<Vec<(Offset, MetadataRecord)>, Unreadable> {
+///
+/// # Errors
+/// [`Unreadable`] when the batch is corrupt, or a record cannot be decoded.
+pub fn records_of(batch: &BatchView<'_>) -> Result<Vec<(Offset, MetadataRecord)>, Unreadable> {
     let base = batch.header().base_offset;
     batch.check_crc().map_err(|error| Unreadable::new(base, error))?;
     if batch.header().is_control() {

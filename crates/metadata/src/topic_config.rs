@@ -202,10 +202,8 @@ pub fn validate(name: &str, value: &str, owner: Owner) -> Result<(), InvalidConf
             return invalid("Expected value to be either true or false");
         }
         Kind::Int(min, max) | Kind::Long(min, max) => match text.parse::<i64>() {
-            Err(_) => {
-                let size = if matches!(def.kind, Kind::Int(..)) { "INT" } else { "LONG" };
-                return invalid(&format!("Not a number of type {size}"));
-            }
+            Err(_) if matches!(def.kind, Kind::Int(..)) => return invalid("Not a number of type INT"),
+            Err(_) => return invalid("Not a number of type LONG"),
             Ok(number) if number < min => return invalid(&format!("Value must be at least {min}")),
             Ok(number) if number > max => return invalid(&format!("Value must be no more than {max}")),
             Ok(_) => {}

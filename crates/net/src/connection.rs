@@ -1,5 +1,6 @@
 //! One connection: frames in, answers out in the order of the requests.
 
+use crate::descriptors::{self, Range};
 use crate::network::{BoxFuture, Stream};
 use crate::outbox::Outbox;
 use bytes::{Buf, Bytes, BytesMut};
@@ -10,10 +11,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Names a connection for as long as the process lives.
@@ -30,17 +31,24 @@ pub struct ConnectionInfo {
     /// The name of the listener it came in by.
     pub listener: Arc<str>,
     received: watch::Sender<u64>,
-    drained: Notify,
+    closes_early: AtomicBool,
 }
 
 impl ConnectionInfo {
     fn new(id: ConnectionId, peer: SocketAddr, listener: Arc<str>) -> ConnectionInfo {
-        ConnectionInfo { id, peer, listener, received: watch::Sender::new(0), drained: Notify::new() }
+        let (received, closes_early) = (watch::Sender::new(0), AtomicBool::new(false));
+        ConnectionInfo { id, peer, listener, received, closes_early }
     }
 
     /// How many requests have arrived, the one being started included.
     pub fn received(&self) -> u64 {
         *self.received.borrow()
+    }
+
+    /// Asks that, should this process be killed, the connection closes before those for which this was not asked
+    /// ([`crate::descriptors`]).
+    pub fn close_early(&self) {
+        self.closes_early.store(true, Ordering::Relaxed);
     }
 
     /// Waits until a request arrives behind the one numbered `number` (see [`ConnectionInfo::received`]).
@@ -148,7 +156,6 @@ pub(crate) async fn serve(
     let info =
         Arc::new(ConnectionInfo::new(ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed)), peer, listener));
     let how = drive(&mut *stream, &info, &*service, limits, &mut stop).await;
-    info.drained.notify_waiters();
     service.closed(&info, how);
 }
 
@@ -162,6 +169,7 @@ async fn drive(
     let mut input = BytesMut::new();
     let mut answers: VecDeque<Answer> = VecDeque::new();
     let mut refused: Option<Refused> = None;
+    let mut second = None;
     // Set again only when it has come: a timer for each request would cost more than the request.
     let mut heard_at = Instant::now();
     let mut idle = pin!(tokio::time::sleep_until(heard_at + limits.idle_max));
@@ -169,6 +177,9 @@ async fn drive(
         let stopping = *stop.borrow() || refused.is_some();
         if !stopping {
             refused = start_requests(&mut input, info, service, limits, &mut answers);
+            if second.is_none() && info.closes_early.load(Ordering::Relaxed) {
+                second = stream.tcp().and_then(|socket| descriptors::second(socket, Range::Connections));
+            }
         }
         if let Err(error) = send_ready(stream, &mut answers).await {
             tracing::debug!(peer = %info.peer, %error, "connection lost while answering");

@@ -3,11 +3,12 @@
 //! Turns sockets into frames and back, in order, with every queue bounded. It knows Kafka's framing and
 //! headers, but no API: what a request means is its [`Service`]'s business.
 //!
-//! Reading order: [`clock`], [`task`], [`network`], [`listener`], [`connection`], `outbox`, [`sendfile`],
+//! Reading order: [`clock`], [`task`], [`network`], [`descriptors`], [`listener`], [`connection`], `outbox`, [`sendfile`],
 //! [`outgoing`].
 
 pub mod clock;
 pub mod connection;
+pub mod descriptors;
 pub mod listener;
 pub mod network;
 mod outbox;

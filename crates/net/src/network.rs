@@ -1,5 +1,6 @@
 //! Where streams come from: TCP in production, something else under simulation.
 
+use crate::descriptors::{self, Range};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -88,8 +89,9 @@ struct TcpBound(socket2::Socket);
 
 impl Bound for TcpBound {
     fn listen(self: Box<Self>) -> io::Result<Box<dyn Acceptor>> {
-        self.0.listen(BACKLOG)?;
-        Ok(Box::new(TcpAcceptor(TcpListener::from_std(self.0.into())?)))
+        let socket = descriptors::second(&self.0, Range::Listeners).map_or(self.0, socket2::Socket::from);
+        socket.listen(BACKLOG)?;
+        Ok(Box::new(TcpAcceptor(TcpListener::from_std(socket.into())?)))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

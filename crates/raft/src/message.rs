@@ -38,6 +38,15 @@ pub enum Response {
 }
 
 impl Response {
+    /// Why the request was refused, if it was.
+    pub fn error(&self) -> ErrorCode {
+        match self {
+            Response::Vote(response) => response.error,
+            Response::BeginQuorumEpoch(response) | Response::EndQuorumEpoch(response) => response.error,
+            Response::Fetch(response) => response.error,
+        }
+    }
+
     /// Whom the answering node takes for the leader.
     pub fn leader(&self) -> LeaderAndEpoch {
         match self {

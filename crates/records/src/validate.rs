@@ -54,7 +54,7 @@ pub struct RecordError {
 /// Why a batch is refused. Each variant has one error code of Kafka's, named first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBatch {
-    /// `CORRUPT_MESSAGE`: the bytes are not a batch.
+    /// `CORRUPT_MESSAGE`, or `INVALID_RECORD` where no byte needs to have changed on its way: the bytes are not a batch.
     #[error(transparent)]
     Corrupt(#[from] CorruptBatch),
     /// `MESSAGE_TOO_LARGE`.

@@ -1,6 +1,7 @@
 //! A whole node: starts the parts in order, and stops them in order.
 
 use crate::broker::controller_channel::ControllerChannel;
+use crate::broker::cut_off::Answers;
 use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
 use crate::broker::{Broker, applier, cut_off};
 use crate::config::{ListenerConfig, NodeConfig};
@@ -11,7 +12,7 @@ use crate::quorum::failure_detection::{Driver, FailureDetection};
 use crate::quorum::peers::Peers;
 use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
-use crate::quorum::{Committed, QuorumHandle, QuorumLog, Snapshots, Start};
+use crate::quorum::{Committed, Journal, QuorumHandle, QuorumLog, Snapshots, Start, balancing};
 use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
 use crate::replicas::{ReplicaManager, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
@@ -90,8 +91,10 @@ type NamedPort = (String, Box<dyn Bound>);
 /// What a node runs on.
 #[derive(Clone)]
 pub struct Environment {
-    /// The runtime of quorum, controller and membership.
+    /// The runtime of the broker's membership. Nothing on it waits for a disk: who cannot heartbeat is fenced.
     pub control: Handle,
+    /// The runtime of quorum and controller, which write their log and their votes themselves.
+    pub quorum: Handle,
     /// The runtime of records.
     pub data: Handle,
     /// How others are reached.
@@ -147,10 +150,9 @@ impl Node {
         let image = published.subscribe();
         let (committed_sender, committed) = mpsc::channel(1024);
 
-        let control = environment.control.clone();
-        let _control = control.enter();
         let committed_sender = config.roles.broker.then_some(committed_sender);
         let snapshots = Snapshots::new(environment.disk.clone(), &metadata_dir(&directory));
+        let on_quorum = environment.quorum.enter();
         let (quorum, quorum_task) = start_quorum(
             &config,
             &environment,
@@ -194,19 +196,29 @@ impl Node {
             let node_image = image.clone();
             let registration =
                 crate::quorum::registration::run(config.clone(), channel.clone(), image, random.uuid());
+            let journal = Journal::open(environment.disk.clone(), directory.directory.path())
+                .map_err(StartError::Threads)?;
             let driver = Driver {
-                detection,
+                detection: detection.clone(),
                 node_id: config.node_id,
                 cluster_id: directory.meta.cluster_id.clone(),
                 network: environment.network.clone(),
                 quorum: quorum.clone(),
                 image: node_image,
+                journal,
             };
             node._controller_tasks = vec![
                 task::spawn("controller registration", registration),
                 task::spawn("failure detection", driver.run()),
             ];
+            if config.properties.switch("auto.leader.rebalance.enable") {
+                let every = config.properties.number("leader.imbalance.check.interval.seconds");
+                let every = Duration::from_secs(every.unsigned_abs());
+                let balancing = balancing::run(quorum.clone(), detection, config.node_id, every);
+                node._controller_tasks.push(task::spawn("balancing", balancing));
+            }
         }
+        drop(on_quorum);
         if config.roles.broker {
             let seed = random.next_u64();
             let incarnation = random.uuid();
@@ -214,6 +226,7 @@ impl Node {
                 &config,
                 &environment,
                 &directory,
+                &quorum,
                 channel,
                 committed,
                 broker_bound,
@@ -455,6 +468,7 @@ fn start_broker(
     config: &Arc<NodeConfig>,
     environment: &Environment,
     directory: &NodeDirectory,
+    quorum: &QuorumHandle,
     channel: ControllerChannel,
     committed: mpsc::Receiver<Committed>,
     bound: Vec<NamedPort>,
@@ -480,7 +494,7 @@ fn start_broker(
     let leaving = watch::Sender::new(false);
     let listening = watch::Sender::new(false);
     let applied = watch::Sender::new(Offset::ZERO);
-    let (answered_sender, answered) = watch::channel(None);
+    let answers = Arc::new(Answers::default());
     let broker = Arc::new(Broker::new(
         config.clone(),
         directory.meta.cluster_id.clone(),
@@ -501,10 +515,11 @@ fn start_broker(
         directories: vec![directory.id()],
         previous_epoch: directory.clean_shutdown.unwrap_or(BrokerEpoch::NONE),
         bound_ports,
-        controller: channel.clone(),
+        // Its own connection: heartbeats wait behind nobody's requests, nor for another runtime's threads.
+        controller: ControllerChannel::new(environment.network.clone(), config.node_id, quorum),
         applied: applied.subscribe(),
         clock: environment.clock,
-        answered: answered_sender,
+        answers: answers.clone(),
         epoch,
         standing: standing.clone(),
         listening: listening.subscribe(),
@@ -512,12 +527,12 @@ fn start_broker(
     };
     let standing = standing.subscribe();
     let applied_receiver = applied.subscribe();
-    let data = &environment.data;
+    let (control, data) = (&environment.control, &environment.data);
     let asking =
         isr_channel::run(replicas.clone(), channel, config.node_id, broker.epoch.clone(), isr_changes);
     let tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
-        task::spawn("cut off", cut_off::run(broker.clone(), answered)),
+        task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answers)),
         task::spawn_on(data, "in-sync sets", asking),
         task::spawn_on(data, "fetchers", fetcher::run(broker.clone(), environment.network.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
@@ -525,7 +540,7 @@ fn start_broker(
     ];
     Ok(BrokerParts {
         broker,
-        lifecycle: task::spawn("lifecycle", lifecycle.run()),
+        lifecycle: task::spawn_on(control, "lifecycle", lifecycle.run()),
         standing,
         leaving,
         listening,

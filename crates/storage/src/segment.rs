@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Room on a disk that records may not take: for the metadata log, indexes, checkpoints and new segments.
-pub(crate) const DISK_RESERVE_BYTES: u64 = 1 << 20;
+pub const DISK_RESERVE_BYTES: u64 = 1 << 20;
 
 /// Disk space is set aside in steps as large as the segment is already, within these bounds: a quiet
 /// partition reserves nothing, a busy one stays contiguous.

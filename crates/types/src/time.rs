@@ -15,6 +15,11 @@ impl Monotonic {
     pub fn saturating_since(self, earlier: Monotonic) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// The reading `duration` before this one, or the clock's first.
+    pub fn earlier_by(self, duration: Duration) -> Monotonic {
+        Monotonic(self.0.saturating_sub(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+    }
 }
 
 impl Add<Duration> for Monotonic {

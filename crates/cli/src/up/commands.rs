@@ -1,8 +1,8 @@
-//! `ottla up`, `kill`, `start`, `stop`, `down` and `env`.
+//! `ottla up`, `kill`, `start`, `stop`, `status`, `events`, `down` and `env`.
 
 use super::control::{self, Command};
 use super::layout::Layout;
-use super::{status, supervisor};
+use super::{past, status, supervisor};
 use crate::{format, output, program, properties_file, tools};
 use anyhow::{Context, Result, bail};
 use ottla_metadata::MetadataVersion;
@@ -189,6 +189,23 @@ pub(crate) struct Status {
 pub(crate) fn status(arguments: &Status) -> Result<()> {
     let layout = arguments.data.layout()?;
     let text = runtime()?.block_on(status::describe(&layout, arguments.json))?;
+    output::line(text);
+    Ok(())
+}
+
+/// What happened to a cluster.
+#[derive(clap::Args)]
+pub(crate) struct Events {
+    #[command(flatten)]
+    data: Data,
+    /// Prints an object of JSON for each event.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn events(arguments: &Events) -> Result<()> {
+    let layout = arguments.data.layout()?;
+    let text = runtime()?.block_on(past::describe(&layout, arguments.json))?;
     output::line(text);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What happened between two images of the cluster, as a person would tell it.
 
 use ottla_metadata::{MetadataDelta, MetadataImage, TopicImage};
-use ottla_types::{NodeId, Uuid};
+use ottla_types::{BrokerEpoch, NodeId, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Partitions that are named one by one; of more, only the count is told.
@@ -12,7 +12,7 @@ pub(super) fn tell(
     before: &MetadataImage,
     after: &MetadataImage,
     delta: &MetadataDelta,
-    cause: impl Fn(NodeId) -> Option<String>,
+    cause: impl Fn(NodeId, BrokerEpoch) -> Option<String>,
 ) -> Vec<String> {
     let mut lines = Vec::new();
     for &id in &delta.brokers {
@@ -20,7 +20,7 @@ pub(super) fn tell(
         let served = was.is_some_and(|broker| !broker.fenced);
         match is {
             Some(broker) if broker.fenced && served => {
-                let cause = cause(id).map_or_else(String::new, |cause| format!(": {cause}"));
+                let cause = cause(id, broker.epoch).map_or_else(String::new, |cause| format!(": {cause}"));
                 lines.push(format!("node {id} fenced (broker epoch {}){cause}", broker.epoch));
             }
             Some(broker) if !broker.fenced && !served => {
@@ -101,7 +101,7 @@ mod tests {
         for record in &records {
             image.replay(record, &mut delta).unwrap();
         }
-        tell(&before, image, &delta, |_| Some("its process ended".to_owned()))
+        tell(&before, image, &delta, |_, _| Some("its process ended".to_owned()))
     }
 
     #[test]

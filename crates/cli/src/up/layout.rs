@@ -44,6 +44,11 @@ impl NodeLayout {
         self.directory.join("server.properties")
     }
 
+    /// Its log directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
     /// What it logs.
     pub(crate) fn log(&self) -> PathBuf {
         self.directory.join("server.log")
@@ -185,7 +190,7 @@ impl Layout {
              offsets.topic.replication.factor={factor}\n",
             id = node.id,
             voters = voters.join(","),
-            logs = absolute(&node.directory.join("data")).display(),
+            logs = absolute(&node.data()).display(),
         )
     }
 }

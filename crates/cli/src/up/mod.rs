@@ -5,13 +5,15 @@
 //! each holds the other end of a pipe to it.
 //!
 //! Reading order: [`layout`], [`ports`], [`process`], [`supervisor`], [`control`], [`commands`]; what it
-//! tells: [`story`], [`watcher`], [`events`], [`health`], [`status`].
+//! tells: [`story`], [`watcher`], [`events`], [`health`], [`status`]; of the past: [`history`], [`past`].
 
 pub(crate) mod commands;
 pub(crate) mod control;
 mod events;
 mod health;
+mod history;
 pub(crate) mod layout;
+mod past;
 pub(crate) mod ports;
 pub(crate) mod process;
 mod status;

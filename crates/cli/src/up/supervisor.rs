@@ -76,10 +76,11 @@ pub(crate) async fn run(layout: &Layout, is_new: bool) -> Result<()> {
     let watcher = Watcher::start(layout).await.ok();
     let health = watcher.as_ref().map(|watcher| watcher.health(&watched.borrow()));
     story::ready(layout, &pids, took, memory, is_new, health.as_ref());
+    let may_be_groups = watcher.as_ref().map(Watcher::has_groups);
     let story = watcher
         .zip(health)
         .map(|(watcher, health)| ottla_net::task::spawn("story", watcher.tell(watched, health)));
-    let groups = ottla_net::task::spawn("groups", watcher::tell_groups(layout.clone()));
+    let groups = ottla_net::task::spawn("groups", watcher::tell_groups(layout.clone(), may_be_groups));
     // That everything ends when it is stopped is no news.
     let telling = (story, groups);
 

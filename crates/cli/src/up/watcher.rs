@@ -2,12 +2,15 @@
 
 use super::health::{Health, MIN_ISR};
 use super::layout::Layout;
-use super::{events, story};
+use super::{events, past, story};
 use crate::format;
 use crate::observer::Observer;
 use crate::properties_file;
 use ottla_client::{Admin, Client, ClientConfig, ClientError, HostPort, Quorum};
-use ottla_types::NodeId;
+use ottla_metadata::MetadataImage;
+use ottla_server::broker::OFFSETS_TOPIC;
+use ottla_server::quorum::JournalEntry;
+use ottla_types::{BrokerEpoch, NodeId, Offset};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,24 +25,28 @@ const GROUPS_EVERY: Duration = Duration::from_secs(1);
 /// How long an answer may take before it is asked for again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How much of the end of a log is looked through.
-const LOG_BYTES_MAX: usize = 64 * 1024;
-
 /// Sees the cluster through its controllers.
 pub(crate) struct Watcher {
     layout: Layout,
     all: BTreeSet<NodeId>,
     min_isr: usize,
     observer: Observer,
+    /// Whether a group has committed or joined ever: there is a topic for that then.
+    has_groups: watch::Sender<bool>,
 }
 
 impl Watcher {
     /// Reads what the metadata log of a cluster says.
     pub(crate) async fn start(layout: &Layout) -> Result<Watcher, ClientError> {
-        let controllers = layout.nodes().iter().map(|node| localhost(node.controller_port)).collect();
-        let observer = Observer::start(Quorum::new(config(controllers))).await?;
+        let observer = Observer::start(quorum(layout)).await?;
         let all = layout.nodes().iter().map(|node| NodeId(node.id.into())).collect();
-        Ok(Watcher { layout: layout.clone(), all, min_isr: min_isr(layout), observer })
+        let has_groups = watch::Sender::new(has_groups(&observer.image));
+        Ok(Watcher { layout: layout.clone(), all, min_isr: min_isr(layout), observer, has_groups })
+    }
+
+    /// Turns true when there may be groups.
+    pub(super) fn has_groups(&self) -> watch::Receiver<bool> {
+        self.has_groups.subscribe()
     }
 
     /// How the cluster is when these nodes run.
@@ -68,11 +75,14 @@ impl Watcher {
                 next = self.observer.next() => match next {
                     Ok(Some(delta)) => {
                         let after = &self.observer.image;
-                        let lines = events::tell(&before, after, &delta, |id| self.cause(id));
+                        let cause = |id, epoch| self.cause(id, epoch, before.end.offset);
+                        let lines = events::tell(&before, after, &delta, cause);
                         if !delta.is_empty() {
                             settled_at = Some(Instant::now() + SETTLED_AFTER);
                         }
                         lines.into_iter().for_each(story::event);
+                        let has = has_groups(after);
+                        self.has_groups.send_if_modified(|known| std::mem::replace(known, has) != has);
                     }
                     Ok(None) => {}
                     // An election, or too few voters: the next look finds out.
@@ -93,19 +103,27 @@ impl Watcher {
         }
     }
 
-    /// Why a broker was fenced, as the controller that did it has logged.
-    fn cause(&self, id: NodeId) -> Option<String> {
-        let fenced = format!(" fenced broker={id} ");
-        self.layout.nodes().iter().find_map(|node| {
-            let log = story::tail(&node.log(), LOG_BYTES_MAX);
-            let line = log.lines().rfind(|line| line.contains(&fenced))?;
-            Some(line.split_once("cause=")?.1.trim().to_owned())
-        })
+    /// Why an incarnation of a broker was fenced at this offset of the metadata log or later, as the controller that did
+    /// it has written down.
+    fn cause(&self, id: NodeId, epoch: BrokerEpoch, since: Offset) -> Option<String> {
+        let entries = past::journals(&self.layout).unwrap_or_default();
+        let is_it = |entry: &JournalEntry| {
+            (entry.broker, entry.broker_epoch) == (id.0, epoch.0) && entry.offset >= since.0
+        };
+        let found = entries.into_iter().filter(is_it).max_by_key(|entry| entry.offset);
+        found.map(|entry| entry.cause)
     }
 }
 
-/// Tells how groups share their partitions, whenever that has changed, until it is dropped.
-pub(super) async fn tell_groups(layout: Layout) {
+/// The controllers of a cluster.
+pub(super) fn quorum(layout: &Layout) -> Quorum {
+    let controllers = layout.nodes().iter().map(|node| localhost(node.controller_port)).collect();
+    Quorum::new(config(controllers))
+}
+
+/// Tells how groups share their partitions, whenever that has changed, until it is dropped. Brokers are not asked
+/// before there can be groups; without `may_be` they always are.
+pub(super) async fn tell_groups(layout: Layout, mut may_be: Option<watch::Receiver<bool>>) {
     let brokers = layout.nodes().iter().filter_map(|node| node.client_port).map(localhost).collect();
     let admin = Admin::new(Client::new(config(brokers)));
     let mut told: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -113,6 +131,10 @@ pub(super) async fn tell_groups(layout: Layout) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if let Some(may_be) = &mut may_be {
+            // An error means that nobody watches the topics any more.
+            let _ = may_be.wait_for(|&may_be| may_be).await;
+        }
         // A coordinator that is moving says nothing; it is asked again.
         let Ok(groups) = admin.list_groups(&["Stable".to_owned()], &[]).await else { continue };
         let mut stable = BTreeSet::new();
@@ -130,6 +152,10 @@ pub(super) async fn tell_groups(layout: Layout) {
         }
         told.retain(|group, _| stable.contains(group));
     }
+}
+
+fn has_groups(image: &MetadataImage) -> bool {
+    image.topics.iter().any(|topic| topic.name == OFFSETS_TOPIC)
 }
 
 async fn until(at: Option<Instant>) {

@@ -131,9 +131,13 @@ impl Admin {
                 let response = self.client.call_any(&request).await?;
                 let result =
                     response.responses.into_iter().next().ok_or(ClientError::Incomplete("DeleteTopics"))?;
-                ClientError::check(result.error_code, result.error_message)
+                match ClientError::check(result.error_code, result.error_message) {
+                    // The controller knows: that there is no such topic is no reason to ask again.
+                    Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => Ok(Err(error)),
+                    other => other.map(Ok),
+                }
             })
-            .await
+            .await?
     }
 
     /// Gives a topic more partitions: `count` in all. `assignment` says where the new ones go, if the cluster

@@ -48,6 +48,25 @@ pub enum Cause {
     },
 }
 
+impl Cause {
+    /// The rule's name, as the story begins with it.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Cause::Gone { .. } => "gone",
+            Cause::Left { .. } => "left",
+            Cause::Silent { .. } => "silent",
+        }
+    }
+
+    /// How long the broker had been away at the verdict: since its last connection closed, or since its last contact.
+    pub fn absent(&self) -> Duration {
+        match self {
+            Cause::Gone { absent, .. } | Cause::Left { absent, .. } => *absent,
+            Cause::Silent { silence, .. } => *silence,
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -190,6 +209,7 @@ mod tests {
         ];
         for (cause, story) in cases {
             assert_eq!(cause.to_string(), story);
+            assert!(story.starts_with(&format!("{}: ", cause.rule())), "{story}");
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::watched::{OtherIncarnation, Watched};
 use super::{
-    Absence, Cause, ClosedBy, ConnectionRef, DetectorEffect, Observation, ProbeId, ProbeOutcome, Registration,
+    Absence, Cause, ClosedBy, ConnectionRef, DetectorEffect, EndpointKind, Observation, ProbeId,
+    ProbeOutcome, Registration,
 };
 use crate::brokers::Predecessor;
 use ottla_types::{BrokerEpoch, Monotonic, NodeId};
@@ -45,6 +46,8 @@ struct Dial {
     epoch: BrokerEpoch,
     endpoint: usize,
     started: Monotonic,
+    /// How long this node stalled since.
+    stalled: Duration,
 }
 
 impl Detector {
@@ -174,6 +177,10 @@ impl Detector {
                 answered = true;
                 endpoint.proven |= node_id.is_some();
                 endpoint.attempts = 0;
+                if node_id.is_some() && endpoint.at.kind == EndpointKind::Broker {
+                    let asked = (dial.started + dial.stalled).min(now);
+                    watched.answered_at = watched.answered_at.max(Some(asked));
+                }
                 if counts {
                     watched.is_alive();
                 }
@@ -198,6 +205,9 @@ impl Detector {
     pub fn handle_stall(&mut self, stall: Duration, now: Monotonic) {
         for watched in self.brokers.values_mut() {
             watched.subtract_stall(stall, now);
+        }
+        for dial in self.probes.values_mut() {
+            dial.stalled += stall;
         }
     }
 
@@ -234,6 +244,7 @@ impl Detector {
     /// The time is [`Detector::deadline`] or later.
     pub fn handle_timeout(&mut self, now: Monotonic, effects: &mut Vec<DetectorEffect>) {
         self.reconsider_condemned(now);
+        self.ask_silent(now);
         self.condemn_silent(now, effects);
         self.condemn_left(now, effects);
         self.dial_due(now, effects);
@@ -249,7 +260,9 @@ impl Detector {
                 None if !self.is_judged(watched) => None,
                 None => {
                     let left = watched.left_at().filter(|_| judges_left);
-                    Some(watched.silent_at(self.session_timeout)).into_iter().chain(left).min()
+                    let question = watched.question_at(self.session_timeout);
+                    let silent = watched.silent_at(self.session_timeout);
+                    [left, question, silent].into_iter().flatten().min()
                 }
             };
             dial.into_iter().chain(verdict).min()
@@ -327,6 +340,7 @@ impl Detector {
         let watched = self.brokers.get_mut(&id).expect("it is watched");
         watched.contacts = super::contacts::Contacts::since(heard_at);
         watched.silent_not_before = now + session_timeout / 2;
+        watched.answered_at = None;
         watched.condemned_at = None;
         watched.departed = false;
         watched.absent = None;
@@ -384,13 +398,17 @@ impl Detector {
         self.make_room_for_probe(id, index);
         let watched = self.brokers.get_mut(&id).expect("it is watched");
         watched.ask(now);
-        let timeout = if watched.absent.is_some() { PROBE_TIMEOUT } else { PROOF_TIMEOUT };
+        let is_urgent = watched.absent.is_some() || watched.is_asked();
+        let timeout = if is_urgent { PROBE_TIMEOUT } else { PROOF_TIMEOUT };
         let attempts = watched.endpoints[index].attempts.saturating_add(1);
         watched.endpoints[index].attempts = attempts;
         watched.endpoints[index].next_dial = watched.hedge(index, timeout, now);
         let probe = ProbeId(self.next_probe);
         self.next_probe += 1;
-        self.probes.insert(probe, Dial { broker: id, epoch: watched.epoch, endpoint: index, started: now });
+        self.probes.insert(
+            probe,
+            Dial { broker: id, epoch: watched.epoch, endpoint: index, started: now, stalled: Duration::ZERO },
+        );
         effects.push(DetectorEffect::Probe {
             id: probe,
             broker: id,
@@ -424,10 +442,25 @@ impl Detector {
         }
     }
 
+    /// Dials those who will soon count as silent: a process that answers lives, though its heartbeats do not come.
+    fn ask_silent(&mut self, now: Monotonic) {
+        let session_timeout = self.session_timeout;
+        let is_due = |watched: &Watched| {
+            self.is_judged(watched) && watched.question_at(session_timeout).is_some_and(|at| at <= now)
+        };
+        let due: Vec<NodeId> =
+            self.brokers.iter().filter(|(_, watched)| is_due(watched)).map(|(&id, _)| id).collect();
+        for id in due {
+            let watched = self.brokers.get_mut(&id).expect("it was looked at just before");
+            watched.ask_whether_silent(now);
+        }
+    }
+
     fn condemn_silent(&mut self, now: Monotonic, effects: &mut Vec<DetectorEffect>) {
         let session_timeout = self.session_timeout;
-        let is_silent =
-            |watched: &Watched| self.is_judged(watched) && watched.silent_at(session_timeout) <= now;
+        let is_silent = |watched: &Watched| {
+            self.is_judged(watched) && watched.silent_at(session_timeout).is_some_and(|at| at <= now)
+        };
         let silent: Vec<(NodeId, Cause)> = self
             .brokers
             .iter()
@@ -472,7 +505,7 @@ impl Detector {
 fn silent_cause(watched: &Watched, session_timeout: Duration, now: Monotonic) -> Cause {
     Cause::Silent {
         silence: now - watched.contacts.heard_at(),
-        allowed: watched.contacts.silence_allowed(session_timeout, watched.is_ottla),
+        allowed: watched.silence_over_at(session_timeout) - watched.contacts.heard_at(),
         longest_gap: watched.contacts.longest_gap(),
         connections: watched.connections.len(),
     }

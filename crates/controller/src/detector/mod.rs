@@ -8,7 +8,8 @@
 //! - *gone*: its connections closed by its side, and a proven endpoint refuses twice → fence at once;
 //! - *left*: its connections closed by its side, and it neither answers nor reconnects → fence, unless half
 //!   of the brokers look so;
-//! - *silent*: no contact for four times the longest gap between its contacts → fence.
+//! - *silent*: no contact for four times the longest gap between its contacts, and its listeners do not answer
+//!   when they are asked before → fence.
 //!
 //! A standby controller runs it too: it proves endpoints, and judges nobody until it is activated.
 //!

@@ -2,7 +2,9 @@
 
 use super::contacts::Contacts;
 use super::event::ENDPOINTS_MAX;
-use super::{Absence, ClosedBy, ConnectionRef, Evidence, Observation, ProbeEndpoint, Registration};
+use super::{
+    Absence, ClosedBy, ConnectionRef, EndpointKind, Evidence, Observation, ProbeEndpoint, Registration,
+};
 use ottla_types::{BrokerEpoch, Monotonic};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -14,6 +16,8 @@ pub(super) const REFUSAL_INTERVAL: Duration = Duration::from_millis(5);
 pub(super) const LEFT_AFTER: Duration = Duration::from_millis(250);
 /// A dial may be lost on its way: so long after one without an outcome, another one is begun.
 const HEDGE_AFTER: Duration = Duration::from_millis(50);
+/// How long a broker that is about to count as silent has to answer a dial before it does.
+pub(super) const ANSWER_TIME: Duration = Duration::from_millis(250);
 /// The longest pause between two dials of a broker without connections.
 const RETRY_MAX: Duration = Duration::from_millis(500);
 /// The first and the longest pause between dials that answer, of a broker that does not reconnect.
@@ -40,6 +44,10 @@ pub(super) struct Watched {
     pub(super) contacts: Contacts,
     /// Silence is no reason before this: the time a live broker needs to find a new controller.
     pub(super) silent_not_before: Monotonic,
+    /// When the latest dial began that a listener of its answered by its name; moved forward by our own stalls.
+    pub(super) answered_at: Option<Monotonic>,
+    /// When it was last asked whether it is silent or only does not heartbeat; moved forward by our own stalls.
+    asked_at: Option<Monotonic>,
     /// While it is unfenced and has no connection, for a reason that lets it be dialled.
     pub(super) absent: Option<Absent>,
     /// When it was asked to be fenced, until it is, or is heard.
@@ -92,6 +100,8 @@ impl Watched {
             last_closed_by: None,
             contacts: Contacts::since(now),
             silent_not_before: now,
+            answered_at: None,
+            asked_at: None,
             absent: None,
             condemned_at: None,
             departed: false,
@@ -193,10 +203,9 @@ impl Watched {
 
     /// When an endpoint is dialled again if the dial that begins `now` stays without an outcome.
     pub(super) fn hedge(&self, index: usize, timeout: Duration, now: Monotonic) -> Option<Monotonic> {
-        let pause = match &self.absent {
-            Some(_) => HEDGE_AFTER.max(retry_after(self.endpoints[index].attempts)),
-            None => timeout * 2,
-        };
+        let is_urgent = self.absent.is_some() || self.is_asked();
+        let again = HEDGE_AFTER.max(retry_after(self.endpoints[index].attempts));
+        let pause = if is_urgent { again } else { timeout * 2 };
         Some(now + pause)
     }
 
@@ -209,15 +218,54 @@ impl Watched {
         match &self.absent {
             Some(absent) if answered => Some(now + doubled(ANSWERED_RETRY, absent.answers.saturating_sub(1))),
             Some(_) => Some(now + retry_after(endpoint.attempts)),
+            None if self.is_asked() => Some(now + retry_after(endpoint.attempts)),
             None if endpoint.proven || (self.fenced && endpoint.attempts >= FENCED_PROOFS_MAX) => None,
             None => Some(now + doubled(PROOF_RETRY, endpoint.attempts.saturating_sub(1))),
         }
     }
 
-    /// When its silence is over the allowed.
-    pub(super) fn silent_at(&self, session_timeout: Duration) -> Monotonic {
+    /// When its silence is over the allowed: since it spoke, or since it answered a dial, but no answer excuses it
+    /// for longer than a session.
+    pub(super) fn silence_over_at(&self, session_timeout: Duration) -> Monotonic {
         let allowed = self.contacts.silence_allowed(session_timeout, self.is_ottla);
-        (self.contacts.heard_at() + allowed).max(self.silent_not_before)
+        let heard_at = self.contacts.heard_at();
+        let answered = self.answered_at.map(|at| (at + allowed).min(heard_at + session_timeout));
+        (heard_at + allowed).max(answered.unwrap_or(heard_at)).max(self.silent_not_before)
+    }
+
+    /// When to ask it, before its silence is over, whether it lives all the same; `None` when it was asked, or no
+    /// answer would help it.
+    pub(super) fn question_at(&self, session_timeout: Duration) -> Option<Monotonic> {
+        let over_at = self.silence_over_at(session_timeout);
+        let may_help = over_at < self.session_over_at(session_timeout);
+        (may_help && !self.is_asked()).then(|| over_at.earlier_by(ANSWER_TIME))
+    }
+
+    /// When it counts as silent, unless it is heard or answers before; `None` while it must be asked first.
+    pub(super) fn silent_at(&self, session_timeout: Duration) -> Option<Monotonic> {
+        if self.question_at(session_timeout).is_some() {
+            return None;
+        }
+        let over_at = self.silence_over_at(session_timeout);
+        let asked_at = self.asked_at.filter(|_| self.is_asked());
+        Some(asked_at.map_or(over_at, |at| over_at.max(at + ANSWER_TIME)))
+    }
+
+    /// Returns whether it was asked since it last spoke or answered.
+    pub(super) fn is_asked(&self) -> bool {
+        let is_after = |at: Monotonic| {
+            at > self.contacts.heard_at() && self.answered_at.is_none_or(|answered| at > answered)
+        };
+        self.asked_at.is_some_and(is_after)
+    }
+
+    /// Makes its listeners due. The quorum's endpoint is not asked: what it answers says nothing of the broker.
+    pub(super) fn ask_whether_silent(&mut self, now: Monotonic) {
+        self.asked_at = Some(now);
+        for endpoint in self.endpoints.iter_mut().filter(|endpoint| endpoint.at.kind == EndpointKind::Broker)
+        {
+            endpoint.next_dial = Some(now);
+        }
     }
 
     /// When a whole session is over.
@@ -241,6 +289,9 @@ impl Watched {
     pub(super) fn subtract_stall(&mut self, stall: Duration, now: Monotonic) {
         self.contacts.subtract_stall(stall, now);
         self.silent_not_before = self.silent_not_before + stall;
+        for at in [&mut self.answered_at, &mut self.asked_at].into_iter().flatten() {
+            *at = (*at + stall).min(now.max(*at));
+        }
         if let Some(asking_since) = self.absent.as_mut().and_then(|absent| absent.asking_since.as_mut()) {
             *asking_since = (*asking_since + stall).min(now.max(*asking_since));
         }

@@ -6,10 +6,11 @@ use clap::Parser;
 use ottla_e2e::cluster::profile_directory;
 use ottla_e2e::failover::client::Client;
 use ottla_e2e::failover::fault::Kind;
-use ottla_e2e::failover::run::{self, Plan};
+use ottla_e2e::failover::run::{self, Plan, Report};
 use ottla_e2e::failover::{saturated, table};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 /// Measures silence after faults, by foreign clients with their defaults, on three nodes with shipped defaults.
@@ -25,11 +26,14 @@ struct Options {
     /// A kind of fault; may be repeated. All when none is named.
     #[arg(long)]
     kind: Vec<Kind>,
-    /// Seconds between a node's return and the next fault.
-    #[arg(long, default_value_t = 10)]
+    /// Seconds between the return of a node's leaderships and the next fault.
+    #[arg(long, default_value_t = 1)]
     settle: u32,
+    /// Each client on a cluster of its own, all at the same time: in a third of the time, on a busier machine.
+    #[arg(long)]
+    at_once: bool,
     /// Instead: keeps the machine saturated for so many minutes, and fails when anybody is fenced.
-    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["kills", "kind", "settle"])]
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["kills", "kind", "settle", "at_once"])]
     saturated: Option<u32>,
 }
 
@@ -45,14 +49,13 @@ fn measure(options: &Options) -> Result<()> {
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
     let (mut acknowledged, mut given_up, mut lost) = (0, 0, 0);
-    for client in clients(options) {
-        let plan = Plan {
-            client,
-            kinds: if options.kind.is_empty() { Kind::ALL.to_vec() } else { options.kind.clone() },
-            faults: usize::try_from(options.kills)?,
-            settle: Duration::from_secs(options.settle.into()),
-        };
-        let report = run::carry_out(&plan, &directory(client)?, |story| println!("{story}"));
+    let plans = clients(options).into_iter().map(|client| Plan {
+        client,
+        kinds: if options.kind.is_empty() { Kind::ALL.to_vec() } else { options.kind.clone() },
+        faults: options.kills as usize,
+        settle: Duration::from_secs(options.settle.into()),
+    });
+    for (client, report) in reports(&plans.collect::<Vec<_>>(), options.at_once)? {
         acknowledged += report.verdict.acknowledged;
         given_up += report.verdict.given_up;
         lost += report.verdict.lost;
@@ -73,6 +76,25 @@ fn measure(options: &Options) -> Result<()> {
         return Ok(());
     }
     bail!("{}", wrong.join("\n"))
+}
+
+/// Carries out all plans, one after the other or all at once.
+fn reports(plans: &[Plan], at_once: bool) -> Result<Vec<(Client, Report)>> {
+    let carry_out = |plan: &Plan| -> Result<(Client, Report)> {
+        let report = run::carry_out(plan, &directory(plan.client)?, |story| println!("{story}"));
+        Ok((plan.client, report))
+    };
+    if !at_once {
+        return plans.iter().map(carry_out).collect();
+    }
+    std::thread::scope(|scope| {
+        let running: Vec<_> = plans.iter().map(|plan| scope.spawn(move || carry_out(plan))).collect();
+        let join = |thread: ScopedJoinHandle<'_, Result<_>>| match thread.join() {
+            Ok(report) => report,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        running.into_iter().map(join).collect()
+    })
 }
 
 fn saturate(options: &Options, minutes: u32) -> Result<()> {

@@ -85,6 +85,7 @@ pub fn carry_out(plan: &Plan, directory: &Path, mut say: impl FnMut(String)) -> 
             };
             say(format!("{} {kind} {number}/{}: {story}", plan.client, plan.faults));
             topology::wait_until_in_sync(&cluster);
+            topology::wait_until_balanced(&cluster, TOPIC);
             pause(plan.settle);
         }
         if let Some(group) = group {
@@ -159,20 +160,6 @@ impl Samples {
 
 const FOLLOWED: &str = "partitions that it followed";
 
-/// Chooses a node. Leaderships do not return by themselves: when one node has gathered all, it is restarted.
-fn victim(cluster: &mut Cluster, kind: Kind) -> Victim {
-    loop {
-        if let Some(victim) = fault::choose(cluster, TOPIC, GROUP, kind) {
-            return victim;
-        }
-        let leaders = topology::leaders(cluster, TOPIC);
-        let gatherer = *leaders.values().next().expect("every partition has a leader");
-        cluster.node(gatherer).stop();
-        cluster.node(gatherer).start();
-        topology::wait_until_in_sync(cluster);
-    }
-}
-
 fn kill(
     cluster: &mut Cluster,
     kind: Kind,
@@ -180,7 +167,7 @@ fn kill(
     mut group: Option<&mut Driver>,
     samples: &mut Samples,
 ) -> String {
-    let Victim { node, led, followed } = victim(cluster, kind);
+    let Victim { node, led, followed } = fault::choose(cluster, TOPIC, GROUP, kind);
     let rebalances = group.as_ref().map(|group| group.history().rebalances);
     let fault = now();
     cluster.node(node).kill();
@@ -207,7 +194,7 @@ fn kill(
 }
 
 fn stop(cluster: &mut Cluster, producer: &mut Driver, samples: &mut Samples) -> String {
-    let Victim { node, led, .. } = victim(cluster, Kind::Stop);
+    let Victim { node, led, .. } = fault::choose(cluster, TOPIC, GROUP, Kind::Stop);
     let begun = now();
     cluster.node(node).stop();
     let ended = now();

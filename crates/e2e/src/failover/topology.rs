@@ -7,14 +7,25 @@ use std::collections::BTreeMap;
 
 /// The node that leads each partition of a topic.
 pub fn leaders(cluster: &Cluster, topic: &str) -> BTreeMap<i32, usize> {
+    partitions(cluster, topic).into_iter().map(|(number, partition)| (number, partition.leader)).collect()
+}
+
+struct Partition {
+    leader: usize,
+    replicas: Vec<usize>,
+}
+
+/// The partitions that have a leader.
+fn partitions(cluster: &Cluster, topic: &str) -> BTreeMap<i32, Partition> {
     let said = topics(cluster, &["--describe", "--topic", topic]);
     let field = |line: &str, name: &str| {
         let value = line.split('\t').find_map(|cell| cell.trim().strip_prefix(name))?;
-        value.trim().parse::<usize>().ok()
+        Some(value.trim().to_owned())
     };
     let of_line = |line: &str| {
-        let partition = i32::try_from(field(line, "Partition:")?).ok()?;
-        Some((partition, field(line, "Leader:")?))
+        let replicas = field(line, "Replicas:")?.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let leader = field(line, "Leader:")?.parse().ok()?;
+        Some((field(line, "Partition:")?.parse().ok()?, Partition { leader, replicas }))
     };
     said.lines().filter_map(of_line).collect()
 }
@@ -48,6 +59,15 @@ pub fn coordinator(cluster: &Cluster, group: &str) -> usize {
 pub fn wait_until_in_sync(cluster: &Cluster) {
     eventually("every replica is in sync", PATIENCE, || {
         topics(cluster, &["--describe", "--under-replicated-partitions"]).trim().is_empty().then_some(())
+    });
+}
+
+/// Waits until every partition of a topic is led by the first of its replicas.
+pub fn wait_until_balanced(cluster: &Cluster, topic: &str) {
+    eventually("leaderships are back", PATIENCE, || {
+        let partitions = partitions(cluster, topic);
+        let is_back = |p: &Partition| p.replicas.first() == Some(&p.leader);
+        (!partitions.is_empty() && partitions.values().all(is_back)).then_some(())
     });
 }
 

@@ -59,6 +59,11 @@ impl ControllerChannel {
         }
     }
 
+    /// How other nodes are reached.
+    pub fn network(&self) -> Arc<dyn Network> {
+        self.inner.network.clone()
+    }
+
     /// Who leads, now and whenever that changes.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.inner.leadership.clone()

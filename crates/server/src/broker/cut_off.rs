@@ -5,64 +5,83 @@
 //! told old news.
 //!
 //! A controller that cannot commit answers no heartbeats, and deposes nobody either: as long as this node hears of the
-//! quorum's leader, by its own fetches, it is not cut off.
+//! quorum's leader, by its own fetches, it is not cut off, and nothing here runs.
 
 use super::Broker;
 use ottla_controller::detector::Contacts;
 use ottla_metadata::MetadataDelta;
 use ottla_types::Monotonic;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How often to look. A look that comes later than it should says that this process stood still, and not the controller.
 const PERIOD: Duration = Duration::from_millis(100);
 
+/// How often to look for an answer once there was none: clients wait for it.
+const PERIOD_CUT_OFF: Duration = Duration::from_millis(10);
+
 /// A look that is later than this is a stall.
 const LATE: Duration = Duration::from_millis(50);
 
-/// Watches the answers to heartbeats, whose times `answered` gives, for as long as the broker lives.
-pub async fn run(broker: Arc<Broker>, mut answered: watch::Receiver<Option<Monotonic>>) {
-    let session_timeout = broker.config.properties.millis("broker.session.timeout.ms");
-    let mut contacts: Option<Contacts> = None;
-    let mut looked_at = broker.clock.monotonic();
-    loop {
-        let changed = tokio::time::timeout(PERIOD, answered.changed()).await;
-        let now = broker.clock.monotonic();
-        match changed {
-            // The broker is going.
-            Ok(Err(_)) => return,
-            Ok(Ok(())) => {
-                let Some(at) = *answered.borrow_and_update() else { continue };
-                contacts.get_or_insert_with(|| Contacts::since(at)).record(at);
-                if broker.replicas.is_cut_off() {
-                    tracing::info!("the controller answers again");
-                    reconnect(&broker);
-                }
-            }
-            Err(_) => {
-                let Some(contacts) = &mut contacts else { continue };
-                let stall = (now - looked_at).saturating_sub(PERIOD);
-                if stall > LATE {
-                    contacts.subtract_stall(stall, now);
-                }
-                let silence = now - contacts.heard_at();
-                let has_leader = broker.controller.leadership().borrow().leader.is_some();
-                if !broker.replicas.is_cut_off()
-                    && !has_leader
-                    && silence > contacts.silence_allowed(session_timeout, true)
-                {
-                    tracing::warn!(
-                        ?silence,
-                        "the controller does not answer: nothing is served until it does"
-                    );
-                    broker.replicas.stop_leading();
-                    broker.groups.stop();
-                }
-            }
-        }
-        looked_at = now;
+/// When heartbeats were answered: written by the membership, which must not wait for anybody, and read here.
+#[derive(Debug, Default)]
+pub struct Answers(Mutex<Option<Contacts>>);
+
+impl Answers {
+    /// A heartbeat was answered.
+    pub fn record(&self, now: Monotonic) {
+        self.0.lock().get_or_insert_with(|| Contacts::since(now)).record(now);
     }
+
+    fn subtract_stall(&self, stall: Duration, now: Monotonic) {
+        if let Some(contacts) = &mut *self.0.lock() {
+            contacts.subtract_stall(stall, now);
+        }
+    }
+
+    /// When the last answer came, and how long the next may take; `None` before the first.
+    fn last(&self, session_timeout: Duration) -> Option<(Monotonic, Duration)> {
+        let contacts = self.0.lock();
+        let contacts = contacts.as_ref()?;
+        Some((contacts.heard_at(), contacts.silence_allowed(session_timeout, true)))
+    }
+}
+
+/// Watches the answers to heartbeats for as long as the broker lives.
+pub async fn run(broker: Arc<Broker>, answers: Arc<Answers>) {
+    let session_timeout = broker.config.properties.millis("broker.session.timeout.ms");
+    let mut leadership = broker.controller.leadership();
+    loop {
+        // An error means that the quorum has stopped, and the broker with it.
+        if leadership.wait_for(|known| known.leader.is_none()).await.is_err() {
+            return;
+        }
+        let looked_at = broker.clock.monotonic();
+        tokio::time::sleep(PERIOD).await;
+        let now = broker.clock.monotonic();
+        let stall = (now - looked_at).saturating_sub(PERIOD);
+        if stall > LATE {
+            answers.subtract_stall(stall, now);
+        }
+        let Some((answered_at, allowed)) = answers.last(session_timeout) else { continue };
+        let silence = now - answered_at;
+        if leadership.borrow().leader.is_none() && silence > allowed {
+            tracing::warn!(?silence, "the controller does not answer: nothing is served until it does");
+            broker.replicas.stop_leading();
+            broker.groups.stop();
+            until_answered(&broker, &answers, answered_at, session_timeout).await;
+        }
+    }
+}
+
+/// Waits for an answer after `before`, and goes on then.
+async fn until_answered(broker: &Broker, answers: &Answers, before: Monotonic, session_timeout: Duration) {
+    while answers.last(session_timeout).is_none_or(|(answered_at, _)| answered_at <= before) {
+        tokio::time::sleep(PERIOD_CUT_OFF).await;
+    }
+    tracing::info!("the controller answers again");
+    reconnect(broker);
 }
 
 /// Goes on with what the latest image gives to this broker.

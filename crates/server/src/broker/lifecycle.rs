@@ -1,14 +1,16 @@
 //! A broker's membership: it registers, catches up, asks to be let in, says that it lives, and leaves.
 
 use super::controller_channel::ControllerChannel;
+use super::cut_off::Answers;
 use crate::config::NodeConfig;
 use ottla_controller::bootstrap::SUPPORTED_FEATURES;
 use ottla_net::Clock;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
-use ottla_types::{BrokerEpoch, Monotonic, Offset, Uuid};
+use ottla_types::{BrokerEpoch, Offset, Uuid};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -41,10 +43,15 @@ pub enum LifecycleError {
         help: &'static str,
     },
     /// No registration within `initial.broker.registration.timeout.ms`.
-    #[error(
-        "not registered within {0:?}: {1}; check controller.quorum.voters, or raise initial.broker.registration.timeout.ms"
-    )]
-    TimedOut(Duration, String),
+    #[error("not registered within initial.broker.registration.timeout.ms={patience}: {why}; {help}", patience = .patience.as_millis())]
+    TimedOut {
+        /// How long it was tried.
+        patience: Duration,
+        /// Why not, the last time.
+        why: String,
+        /// What to do.
+        help: String,
+    },
 }
 
 /// How soon to ask again while something is awaited.
@@ -53,7 +60,7 @@ const EAGER: Duration = Duration::from_millis(10);
 /// What the lifecycle is made with.
 pub struct Lifecycle {
     /// The node's configuration.
-    pub config: std::sync::Arc<NodeConfig>,
+    pub config: Arc<NodeConfig>,
     /// The cluster.
     pub cluster_id: String,
     /// Chosen by this process at its start.
@@ -74,8 +81,8 @@ pub struct Lifecycle {
     pub epoch: watch::Sender<BrokerEpoch>,
     /// Gets where the broker stands.
     pub standing: watch::Sender<Standing>,
-    /// Gets the time of the latest heartbeat that was answered.
-    pub answered: watch::Sender<Option<Monotonic>>,
+    /// Gets the times at which heartbeats are answered.
+    pub answers: Arc<Answers>,
     /// Turns true when the listeners accept.
     pub listening: watch::Receiver<bool>,
     /// Turns true when the broker is to leave.
@@ -116,8 +123,9 @@ impl Lifecycle {
         let patience = self.config.properties.millis("initial.broker.registration.timeout.ms");
         let deadline = Instant::now() + patience;
         let request = self.registration();
+        let mut warned = false;
         loop {
-            let why = match self.controller.call(&request).await {
+            let (why, help) = match self.controller.call(&request).await {
                 Ok(response) => match ErrorCode::from(response.error_code) {
                     ErrorCode::None => {
                         let epoch = BrokerEpoch(response.broker_epoch);
@@ -128,16 +136,32 @@ impl Lifecycle {
                     }
                     error => match refusal(error) {
                         Some(refused) => return Err(refused),
-                        None => error.name().to_owned(),
+                        None => (error.name().to_owned(), self.help(error)),
                     },
                 },
-                Err(error) => error.to_string(),
+                Err(error) => (error.to_string(), self.help(ErrorCode::None)),
             };
             if Instant::now() >= deadline {
-                return Err(LifecycleError::TimedOut(patience, why));
+                return Err(LifecycleError::TimedOut { patience, why, help });
+            }
+            // That of a process that just died goes away; a person wants to know of the others.
+            let duplicate = ErrorCode::DuplicateBrokerRegistration.name();
+            if why == duplicate && !std::mem::replace(&mut warned, true) {
+                tracing::warn!(why, help, "not registered yet");
             }
             tracing::debug!(why, "not registered yet");
             tokio::time::sleep(EAGER * 2).await;
+        }
+    }
+
+    /// What a person can do about a refusal that may pass.
+    fn help(&self, error: ErrorCode) -> String {
+        match error {
+            ErrorCode::DuplicateBrokerRegistration => format!(
+                "another process serves as node.id={id}: give this node a node.id of its own, or end the other one",
+                id = self.config.node_id
+            ),
+            _ => "check controller.quorum.voters, and that a majority of them runs".to_owned(),
         }
     }
 
@@ -155,7 +179,7 @@ impl Lifecycle {
         };
         match self.controller.call(&request).await {
             Ok(response) if response.error_code == ErrorCode::None.code() => {
-                self.answered.send_replace(Some(self.clock.monotonic()));
+                self.answers.record(self.clock.monotonic());
                 let standing = match (response.should_shut_down, response.is_fenced) {
                     (true, _) => Standing::Released,
                     (false, true) => Standing::Fenced,

@@ -1,10 +1,12 @@
 //! The broker role: what its handlers share, and the tasks that keep it a member of the cluster.
 //!
-//! Reading order: [`controller_channel`], [`lifecycle`], [`cut_off`], [`applier`], [`peers`], [`producer_ids`].
+//! Reading order: [`controller_channel`], [`lifecycle`], [`cut_off`], [`applier`], [`peers`], [`dialing`],
+//! [`producer_ids`].
 
 pub mod applier;
 pub mod controller_channel;
 pub mod cut_off;
+mod dialing;
 pub mod lifecycle;
 pub mod peers;
 pub mod producer_ids;

@@ -68,6 +68,14 @@ impl PeerConnections {
         }
     }
 
+    /// A peer refuses connections: those that it had are closed, whether we have read so or not.
+    pub fn refused(&self, peer: NodeId) {
+        let was_open = self.open.lock().insert(peer, BTreeSet::new()).is_none_or(|open| !open.is_empty());
+        if was_open {
+            self.changed.send_replace(());
+        }
+    }
+
     /// Returns whether a peer had connections and has none left.
     pub fn is_lost(&self, peer: NodeId) -> bool {
         self.open.lock().get(&peer).is_some_and(BTreeSet::is_empty)
@@ -106,6 +114,25 @@ mod tests {
 
         peers.outbound_closed(peer);
         assert!(peers.is_lost(peer));
+
+        peers.inbound(peer, ConnectionId(8));
+        assert!(!peers.is_lost(peer));
+    }
+
+    #[test]
+    fn a_peer_that_refuses_is_lost_until_it_is_heard_of() {
+        let peers = PeerConnections::default();
+        let peer = NodeId(2);
+        peers.outbound(peer);
+        let mut changes = peers.changes();
+
+        peers.refused(peer);
+        assert!(peers.is_lost(peer));
+        assert!(changes.has_changed().unwrap());
+
+        changes.mark_unchanged();
+        peers.refused(peer);
+        assert!(!changes.has_changed().unwrap(), "no news");
 
         peers.inbound(peer, ConnectionId(8));
         assert!(!peers.is_lost(peer));

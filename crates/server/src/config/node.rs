@@ -82,6 +82,14 @@ impl NodeConfig {
                 reason: format!("a controller must be one of the voters; add {node_id}@host:port"),
             });
         }
+        if properties.is_blank("log.dirs") {
+            // Not the default: whoever wrote it, perhaps as a variable that was not set, meant a place.
+            return Err(ConfigError::Invalid {
+                name: "log.dirs".to_owned(),
+                value: String::new(),
+                reason: "it must not be empty; name the directory where the logs are kept".to_owned(),
+            });
+        }
         let log_dirs: Vec<PathBuf> = match properties.written("log.dirs") {
             Some(_) => properties.list("log.dirs"),
             None => properties.list("log.dir"),

@@ -99,6 +99,11 @@ impl Properties {
         self.values.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// Returns whether a setting is written down and left empty.
+    pub fn is_blank(&self, name: &str) -> bool {
+        self.values.contains_key(name) && self.written(name).is_none()
+    }
+
     /// A number that has a default.
     ///
     /// # Panics

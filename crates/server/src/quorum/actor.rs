@@ -90,7 +90,7 @@ pub struct Start {
     pub bootstrap: Vec<MetadataRecord>,
     /// The active controller's settings.
     pub settings: Settings,
-    /// `metadata.max.idle.interval.ms`.
+    /// `metadata.max.idle.interval.ms`; zero writes nothing.
     pub idle_interval: Duration,
     /// Connections to the other voters.
     pub peers: Peers,
@@ -219,9 +219,15 @@ impl Actor {
     }
 
     fn deadline(&self) -> Option<Monotonic> {
-        let idle = self.term.as_ref().filter(|term| term.controller.is_some()).map(|term| term.idle_at);
+        let idle = self.idle_at();
         let files = self.quorum.log().storage().deleted_files_due();
         [self.quorum.deadline(), idle, files].into_iter().flatten().min()
+    }
+
+    /// When the controller writes something though there is nothing to decide.
+    fn idle_at(&self) -> Option<Monotonic> {
+        let term = self.term.as_ref().filter(|term| term.controller.is_some())?;
+        (!self.idle_interval.is_zero()).then_some(term.idle_at)
     }
 
     fn handle_deadline(&mut self) -> Result<(), QuorumFailed> {
@@ -230,7 +236,7 @@ impl Actor {
             self.quorum.handle_timeout(now, &mut self.effects)?;
             self.carry_out(now)?;
         }
-        if self.term.as_ref().is_some_and(|term| term.controller.is_some() && term.idle_at <= now.monotonic) {
+        if self.idle_at().is_some_and(|at| at <= now.monotonic) {
             self.decide(Box::new(|controller, _| (controller.handle_idle(), Box::new(|_| {}))), now)?;
             self.carry_out(now)?;
         }

@@ -1,6 +1,7 @@
 //! The failure detector's driver: connections and heartbeats in, dials and fencing out.
 
-use super::{Leadership, QuorumHandle};
+use super::journal::Verdict;
+use super::{Journal, Leadership, QuorumHandle};
 use ottla_controller::brokers::Predecessor;
 use ottla_controller::detector::{
     ClosedBy, ConnectionRef, Detector, DetectorEffect, EndpointKind, ProbeEndpoint, ProbeId, ProbeOutcome,
@@ -194,6 +195,8 @@ pub struct Driver {
     pub quorum: QuorumHandle,
     /// What is committed.
     pub image: watch::Receiver<Arc<MetadataImage>>,
+    /// Where the reasons are kept.
+    pub journal: Journal,
 }
 
 impl Driver {
@@ -209,6 +212,8 @@ impl Driver {
             let leads = leads(&leadership.borrow_and_update(), self.node_id);
             if leads != is_active {
                 is_active = leads;
+                ticks.reset();
+                last_tick = self.detection.clock.monotonic();
                 self.set_active(leads);
             }
             self.carry_out(&mut probes, &mut fencing);
@@ -216,7 +221,8 @@ impl Driver {
             let clock = self.detection.clock;
             tokio::select! {
                 biased;
-                _ = ticks.tick() => {
+                // A standby judges nobody: it may sleep.
+                _ = ticks.tick(), if is_active => {
                     let now = clock.monotonic();
                     let since = now - last_tick;
                     last_tick = now;
@@ -314,12 +320,15 @@ impl Driver {
                     });
                 }
                 DetectorEffect::Fence { broker, epoch, cause, evidence } => {
-                    let (quorum, node_id) = (self.quorum.clone(), self.node_id);
+                    let verdict = Verdict { broker, epoch, cause, evidence };
+                    let (quorum, node_id, journal) =
+                        (self.quorum.clone(), self.node_id, self.journal.clone());
                     let newcomers = self.detection.newcomers();
                     fencing.spawn(async move {
+                        let Verdict { cause, evidence, .. } = &verdict;
                         tracing::info!(broker = broker.0, %epoch, %cause, "fenced");
                         tracing::debug!(broker = broker.0, ?evidence, "evidence");
-                        fence(&quorum, node_id, (broker, epoch), newcomers).await;
+                        fence(&quorum, node_id, &verdict, newcomers, &journal).await;
                     });
                 }
             }
@@ -327,7 +336,8 @@ impl Driver {
     }
 }
 
-fn leads(leadership: &Leadership, node_id: NodeId) -> bool {
+/// Whether this node leads the quorum, as far as it knows.
+pub(super) fn leads(leadership: &Leadership, node_id: NodeId) -> bool {
     leadership.leader.as_ref().is_some_and(|(leader, _)| *leader == node_id)
 }
 
@@ -336,15 +346,22 @@ fn leads(leadership: &Leadership, node_id: NodeId) -> bool {
 async fn fence(
     quorum: &QuorumHandle,
     node_id: NodeId,
-    (broker, epoch): (NodeId, BrokerEpoch),
+    verdict: &Verdict,
     newcomers: BTreeSet<NodeId>,
+    journal: &Journal,
 ) {
     let leadership = quorum.leadership();
     for _ in 0..FENCE_ATTEMPTS_MAX {
-        let newcomers = newcomers.clone();
-        let fencing = quorum.decide(move |controller, _| {
+        let (newcomers, verdict, journal) = (newcomers.clone(), verdict.clone(), journal.clone());
+        let fencing = quorum.decide(move |controller, now| {
             controller.set_newcomers(newcomers);
-            Decision::write(controller.fence(broker, epoch), ())
+            let records = controller.fence(verdict.broker, verdict.epoch);
+            if !records.is_empty() {
+                // The record that fences is the first.
+                let offset = controller.image().end.offset;
+                journal.record(verdict.entry(node_id, offset, now.wall));
+            }
+            Decision::write(records, ())
         });
         if fencing.await.is_ok() {
             return;
@@ -354,7 +371,7 @@ async fn fence(
         }
         tokio::time::sleep(FENCE_BACKOFF).await;
     }
-    tracing::debug!(broker = broker.0, "fencing was not decided here");
+    tracing::debug!(broker = verdict.broker.0, "fencing was not decided here");
 }
 
 /// Dials a broker and asks whether it is the one.

@@ -152,6 +152,7 @@ impl Peer {
         calls: &mut mpsc::Receiver<(CallId, Request)>,
     ) {
         let mut running = JoinSet::new();
+        let mut is_foreign = false;
         let mut next = Some(first);
         loop {
             if let Some((id, request)) = next.take() {
@@ -160,7 +161,14 @@ impl Peer {
             tokio::select! {
                 biased;
                 Some(done) = running.join_next(), if !running.is_empty() => match done {
-                    Ok((id, Ok(response))) => self.report(PeerEvent::Response(id, response)).await,
+                    Ok((id, Ok(response))) => {
+                        // Once for a connection, which is asked over and over.
+                        let refused = response.error() == ottla_raft::ErrorCode::InconsistentClusterId;
+                        if refused && !std::mem::replace(&mut is_foreign, true) {
+                            self.tell_foreign();
+                        }
+                        self.report(PeerEvent::Response(id, response)).await;
+                    }
                     // The end of the connection is told once, for all calls.
                     Ok((_, Err(CallError::Closed))) | Err(_) => {}
                     Ok((id, Err(error))) => {
@@ -178,6 +186,16 @@ impl Peer {
                 },
             }
         }
+    }
+
+    fn tell_foreign(&self) {
+        tracing::error!(
+            voter = self.id.0,
+            address = %format_args!("{}:{}", self.endpoint.host, self.endpoint.port),
+            cluster_id = self.context.cluster_id,
+            "INCONSISTENT_CLUSTER_ID: this voter is not of the cluster that log.dirs was formatted for; name \
+             this node's own directory in log.dirs, or that cluster's voters in controller.quorum.voters"
+        );
     }
 
     async fn report(&self, event: PeerEvent) {

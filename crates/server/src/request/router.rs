@@ -72,6 +72,11 @@ impl Service for BrokerService {
             version,
             client_id: header.client_id.clone().unwrap_or_default(),
         };
+        if matches!(key, ApiKey::Produce | ApiKey::Fetch | ApiKey::Metadata | ApiKey::FindCoordinator) {
+            // A member of a group has another connection to its coordinator. When that one breaks, it must know
+            // already that this one is of no use.
+            connection.close_early();
+        }
         let broker = &self.broker;
         match key {
             ApiKey::Produce => serve(&header, input, |r| records::produce::handle(broker, &context, r)),

@@ -23,6 +23,7 @@ use ottla_protocol::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use ottla_types::{NodeId, Uuid, validate_topic_name};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,10 +32,6 @@ const CREATION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an answer waits for the controller to fence a broker that has gone.
 const FENCING_PATIENCE: Duration = Duration::from_millis(300);
-
-/// How much later than a client this broker may learn that a peer has gone: their connections are closed one
-/// after the other.
-const NEWS_DELAY: Duration = Duration::from_millis(2);
 
 /// Requests that a client makes before it has anything to lose.
 const FIRST_QUESTIONS: u64 = 3;
@@ -79,18 +76,20 @@ pub fn handle(
         .collect();
     let (broker, context) = (broker.clone(), context.clone());
     if missing.is_empty() {
-        // Looked up when the answer's turn has come, and after a moment when the client asks anew: it may have
-        // lost its leader just now, and be quicker than the news. One stale answer costs a client up to a
-        // second, since it stops asking when it has a leader for everything.
+        // Looked up when the answer's turn has come. When the client asks anew, the leaders are dialled: it may have
+        // lost one just now, and be quicker than the news. One stale answer costs a client up to a second, since
+        // it stops asking when it has a leader for everything.
         return Answer::later(async move {
             if context.number > FIRST_QUESTIONS {
-                tokio::time::sleep(NEWS_DELAY).await;
+                broker.dial(leaders(&broker.image(), all, &asked)).await;
             }
             // A topic that was created by way of the controller a moment ago is on its way here.
             broker
                 .wait_for_image(|image| asked.iter().all(|asked| is_known(image, asked)), NEW_PATIENCE)
                 .await;
-            broker.wait_for_fencing(names_lost(&broker, all, &asked), FENCING_PATIENCE).await;
+            let names_lost =
+                |image: &MetadataImage| !leaders(image, all, &asked).iter().all(|&id| broker.is_nameable(id));
+            broker.wait_for_fencing(names_lost, FENCING_PATIENCE).await;
             respond(&broker, &context, &broker.image(), all, &asked, &[])
         });
     }
@@ -114,31 +113,18 @@ fn is_known(image: &MetadataImage, asked: &Asked) -> bool {
     }
 }
 
-/// Whether an answer would name a leader that has just gone.
-fn names_lost<'a>(
-    broker: &'a Broker,
-    all: bool,
-    asked: &'a [Asked],
-) -> impl Fn(&MetadataImage) -> bool + Send + 'a {
-    move |image| {
-        let relies = |topic: &TopicImage| {
-            topic.partitions.values().any(|p| p.leader.is_some_and(|leader| !broker.is_nameable(leader)))
-        };
-        let lost = |id: NodeId| !broker.is_nameable(id);
-        if !image.cluster.unfenced().any(|b| lost(b.id)) {
-            return false;
-        }
-        if all {
-            return image.topics.iter().any(|topic| relies(topic));
-        }
-        asked.iter().any(|asked| {
-            let topic = match asked {
-                Asked::Name(name) => image.topics.by_name(name),
-                Asked::Id(id) => image.topics.by_id(*id),
-            };
-            topic.is_some_and(|topic| relies(topic))
-        })
+/// The leaders that an answer would name.
+fn leaders(image: &MetadataImage, all: bool, asked: &[Asked]) -> BTreeSet<NodeId> {
+    let of_topic =
+        |topic: &TopicImage| topic.partitions.values().filter_map(|p| p.leader).collect::<Vec<_>>();
+    if all {
+        return image.topics.iter().flat_map(|topic| of_topic(topic)).collect();
     }
+    let known = asked.iter().filter_map(|asked| match asked {
+        Asked::Name(name) => image.topics.by_name(name),
+        Asked::Id(id) => image.topics.by_id(*id),
+    });
+    known.flat_map(|topic| of_topic(topic)).collect()
 }
 
 /// Asks the controller for topics; returns those that it refuses, and why.

@@ -4,7 +4,8 @@
 //!
 //! - v4 several keys. The topic of committed offsets is created when it is first asked for.
 //! - Differs from Kafka: only groups (key type 0) have a coordinator here; transactions and share groups are
-//!   refused with INVALID_REQUEST. While the coordinator moves, the answer waits for up to 300 ms.
+//!   refused with INVALID_REQUEST. A coordinator is dialled before it is named; while it moves, the answer
+//!   waits for up to 300 ms.
 
 use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::groups::GroupCoordinators;
@@ -42,6 +43,10 @@ pub fn handle(
                 keys.iter().any(|key| leader(image, key).is_some_and(|leader| !broker.is_nameable(leader)))
             };
             create_topic_if_missing(&broker).await;
+            // Who asks has often just lost its coordinator. librdkafka, told of the dead one again, asks again only
+            // after half a second.
+            let image = broker.image();
+            broker.dial(keys.iter().filter_map(|key| leader(&image, key)).collect()).await;
             broker.wait_for_fencing(relies, FENCING_PATIENCE).await;
         }
         let image = broker.image();
@@ -86,7 +91,8 @@ fn find(
             host: endpoint.host.clone(),
             port: i32::from(endpoint.port),
             error_code: ErrorCode::None.code(),
-            error_message: None,
+            // Kafka's answer has an empty one, and no null.
+            error_message: Some(String::new()),
         },
         _ => {
             let error = ErrorCode::CoordinatorNotAvailable;
@@ -127,9 +133,11 @@ fn respond(version: i16, mut found: Vec<Coordinator>) -> FindCoordinatorResponse
         return FindCoordinatorResponse { coordinators: found, ..Default::default() };
     }
     let only = found.pop().unwrap_or_default();
+    let found = only.error_code == ErrorCode::None.code();
     FindCoordinatorResponse {
         error_code: only.error_code,
-        error_message: only.error_message,
+        // So says Kafka's where nothing is wrong.
+        error_message: if found { Some("NONE".to_owned()) } else { only.error_message },
         node_id: only.node_id,
         host: only.host,
         port: only.port,

@@ -9,11 +9,15 @@
 use crate::broker::Broker;
 use crate::request::{Answer, RequestContext};
 use ottla_coordinator::{GroupReply, ReplyToken};
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
     LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use std::sync::Arc;
+
+/// The first version of SyncGroup that names the protocol which the member believes in (KIP-559).
+const SYNC_PROTOCOL_VERSION_MIN: i16 = 5;
 
 /// A request's surroundings as the coordinator wants them.
 pub(super) fn group_context(
@@ -56,6 +60,11 @@ pub fn sync_group(
     context: RequestContext,
     request: SyncGroupRequest,
 ) -> Answer<SyncGroupResponse> {
+    let named = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if context.version >= SYNC_PROTOCOL_VERSION_MIN && !named {
+        let error_code = ErrorCode::InconsistentGroupProtocol.code();
+        return Answer::Now(SyncGroupResponse { error_code, ..Default::default() });
+    }
     let broker = broker.clone();
     Answer::later(async move {
         let image = broker.image();

@@ -1,17 +1,41 @@
 //! Replicas' and logs' refusals as error codes.
 
 use ottla_protocol::ErrorCode;
-use ottla_records::InvalidBatch;
+use ottla_records::batch::HEADER_BYTES;
+use ottla_records::{CorruptBatch, InvalidBatch};
 use ottla_replication::{AppendError, FetchError};
 use ottla_storage::{AppendError as LogAppendError, ProducerError, ReadError};
 
 /// The code of a batch that breaks a rule.
 pub fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
     match error {
-        InvalidBatch::Corrupt(_) => ErrorCode::CorruptMessage,
+        InvalidBatch::Corrupt(error) => corrupt_batch(error),
         InvalidBatch::TooLarge { .. } => ErrorCode::MessageTooLarge,
         InvalidBatch::InvalidTimestamps(_) => ErrorCode::InvalidTimestamp,
         InvalidBatch::InvalidRecord(_) | InvalidBatch::InvalidRecords(_) => ErrorCode::InvalidRecord,
+    }
+}
+
+/// The code of a batch that is not one. CORRUPT_MESSAGE says that the bytes changed on their way, and clients send them
+/// again; INVALID_RECORD that they were never right, and clients give up. Kafka's broker draws the same line, but for
+/// what does not decompress, where it says UNKNOWN_SERVER_ERROR.
+fn corrupt_batch(error: &CorruptBatch) -> ErrorCode {
+    match error {
+        CorruptBatch::Magic(0 | 1)
+        | CorruptBatch::Incomplete { .. }
+        | CorruptBatch::Offsets { .. }
+        | CorruptBatch::RecordsCount(_)
+        | CorruptBatch::Record { .. }
+        | CorruptBatch::TrailingRecordBytes(_) => ErrorCode::InvalidRecord,
+        // A second batch, as far as one can tell.
+        CorruptBatch::TrailingBytes(bytes) if *bytes >= HEADER_BYTES => ErrorCode::InvalidRecord,
+        CorruptBatch::Magic(_)
+        | CorruptBatch::TrailingBytes(_)
+        | CorruptBatch::Length(_)
+        | CorruptBatch::Crc { .. }
+        | CorruptBatch::Compression(_)
+        | CorruptBatch::Compressed(_)
+        | CorruptBatch::TooLargeDecompressed(_) => ErrorCode::CorruptMessage,
     }
 }
 

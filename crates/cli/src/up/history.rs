@@ -1,0 +1,362 @@
+//! The failovers of the past: what the metadata log says of them, and why, where a journal says it.
+
+use crate::observer;
+use ottla_client::quorum::MetadataBytes;
+use ottla_client::{ClientError, Quorum};
+use ottla_metadata::{MetadataDelta, MetadataImage, Unreadable, replay};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::records::metadata::MetadataRecord;
+use ottla_records::{BatchView, batches};
+use ottla_server::quorum::JournalEntry;
+use ottla_types::{LeaderEpoch, NodeId, Offset, Timestamp, Uuid};
+
+/// Something that made leaders move, or let them return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    /// When the controller wrote it, by its clock.
+    pub(super) time: Timestamp,
+    /// The offset of the record in the metadata log.
+    pub(super) offset: Offset,
+    /// The broker.
+    pub(super) broker: NodeId,
+    /// Its incarnation.
+    pub(super) broker_epoch: i64,
+    /// What happened to it.
+    pub(super) what: What,
+    /// Who leads then what it led; `None` where the metadata log has been cut off since.
+    pub(super) moved: Option<Vec<Moved>>,
+}
+
+/// What happened to a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// The controller fenced it, for a reason that a journal tells.
+    Fenced(Option<JournalEntry>),
+    /// It asked to be stopped in order, and handed over what it led.
+    Stops,
+    /// It was let go in order, having handed over.
+    Stopped,
+    /// Another process took its place before it was fenced.
+    Replaced,
+    /// It serves.
+    Serves,
+}
+
+/// A partition whose leader changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    /// Who leads it, if anybody does.
+    pub(super) leader: Option<NodeId>,
+    /// Since this epoch.
+    pub(super) epoch: LeaderEpoch,
+}
+
+/// Reads the whole metadata log and tells what it says happened, joined with what the journals say, in order.
+///
+/// # Errors
+/// When no controller answers, or the log cannot be read.
+pub(super) async fn read(
+    quorum: &mut Quorum,
+    journals: Vec<JournalEntry>,
+) -> Result<Vec<Event>, ClientError> {
+    let mut history = History::new(journals);
+    quorum
+        .read_metadata(|piece| {
+            let unreadable =
+                |error: Unreadable| ClientError::refused(ErrorCode::InvalidRecord, Some(error.to_string()));
+            match piece {
+                MetadataBytes::Log(bytes) => history.replay(&bytes).map_err(unreadable)?,
+                snapshot @ MetadataBytes::Snapshot { .. } => {
+                    observer::apply(&mut history.image, snapshot, &mut MetadataDelta::default())?;
+                    history.begin_at(history.image.end.offset);
+                }
+            }
+            Ok(history.image.end)
+        })
+        .await?;
+    Ok(history.events)
+}
+
+/// What was read so far.
+struct History {
+    journals: Vec<JournalEntry>,
+    image: MetadataImage,
+    events: Vec<Event>,
+}
+
+impl History {
+    fn new(journals: Vec<JournalEntry>) -> History {
+        History { journals, image: MetadataImage::default(), events: Vec::new() }
+    }
+
+    /// The log begins with a snapshot, before which only the journals know what happened.
+    fn begin_at(&mut self, start: Offset) {
+        let mut known: Vec<&JournalEntry> =
+            self.journals.iter().filter(|entry| entry.offset < start.0).collect();
+        known.sort_by_key(|entry| entry.offset);
+        self.events = known
+            .into_iter()
+            .map(|entry| Event {
+                time: Timestamp(entry.time_ms),
+                offset: Offset(entry.offset),
+                broker: NodeId(entry.broker),
+                broker_epoch: entry.broker_epoch,
+                what: What::Fenced(Some(entry.clone())),
+                moved: None,
+            })
+            .collect();
+    }
+
+    fn replay(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
+        for batch in batches(bytes) {
+            let batch = batch
+                .map_err(|error| Unreadable { offset: self.image.end.offset, reason: error.to_string() })?;
+            if batch.header().next_offset() > self.image.end.offset {
+                self.replay_batch(&batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch is one decision of the controller: who leaves, and who takes over, stand in one.
+    fn replay_batch(&mut self, batch: &BatchView<'_>) -> Result<(), Unreadable> {
+        let records = replay::records_of(batch)?;
+        let happened =
+            records.iter().find_map(|(offset, record)| Some((*offset, self.happened(*offset, record)?)));
+        let before: Vec<(Uuid, i32, Option<NodeId>)> =
+            records.iter().filter_map(|(_, record)| self.leader_before(record)).collect();
+        self.image.replay_batches(batch.bytes(), Offset::MAX, &mut MetadataDelta::default())?;
+        let Some((offset, (broker, broker_epoch, what))) = happened else { return Ok(()) };
+        let moved = before.into_iter().filter_map(|at| self.moved(at)).collect();
+        let time = batch.header().max_timestamp;
+        self.events.push(Event { time, offset, broker, broker_epoch, what, moved: Some(moved) });
+        Ok(())
+    }
+
+    /// What a record that comes next does to a broker.
+    fn happened(&self, offset: Offset, record: &MetadataRecord) -> Option<(NodeId, i64, What)> {
+        match record {
+            MetadataRecord::BrokerRegistrationChange(change) => {
+                let broker = NodeId(change.broker_id);
+                let before = self.image.cluster.broker(broker)?;
+                let what = match (change.fenced, change.in_controlled_shutdown) {
+                    (1, _) if before.fenced => return None,
+                    (1, _) => match self.journaled(offset, broker, change.broker_epoch) {
+                        None if before.in_controlled_shutdown => What::Stopped,
+                        reason => What::Fenced(reason),
+                    },
+                    (-1, _) if before.fenced => What::Serves,
+                    (_, 1) if !before.in_controlled_shutdown => What::Stops,
+                    _ => return None,
+                };
+                Some((broker, change.broker_epoch, what))
+            }
+            MetadataRecord::RegisterBroker(new) => {
+                let broker = NodeId(new.broker_id);
+                let before = self.image.cluster.broker(broker)?;
+                (!before.fenced).then_some((broker, before.epoch.0, What::Replaced))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the controller wrote down that decided on the record at this offset.
+    fn journaled(&self, offset: Offset, broker: NodeId, epoch: i64) -> Option<JournalEntry> {
+        let fits = |entry: &&JournalEntry| {
+            (entry.offset, entry.broker, entry.broker_epoch) == (offset.0, broker.0, epoch)
+        };
+        self.journals.iter().find(fits).cloned()
+    }
+
+    fn leader_before(&self, record: &MetadataRecord) -> Option<(Uuid, i32, Option<NodeId>)> {
+        let MetadataRecord::PartitionChange(change) = record else { return None };
+        let topic = self.image.topics.by_id(change.topic_id)?;
+        let partition = topic.partitions.get(&change.partition_id)?;
+        Some((change.topic_id, change.partition_id, partition.leader))
+    }
+
+    fn moved(&self, (topic_id, number, before): (Uuid, i32, Option<NodeId>)) -> Option<Moved> {
+        let topic = self.image.topics.by_id(topic_id)?;
+        let partition = topic.partitions.get(&number)?;
+        (partition.leader != before).then(|| Moved {
+            topic: topic.name.clone(),
+            partition: number,
+            leader: partition.leader,
+            epoch: partition.leader_epoch,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_metadata::{MetadataVersion, frames};
+    use ottla_protocol::records::metadata::{
+        broker_registration_change_record::BrokerRegistrationChangeRecord,
+        partition_change_record::PartitionChangeRecord, partition_record::PartitionRecord,
+        register_broker_record::RegisterBrokerRecord, topic_record::TopicRecord,
+    };
+    use ottla_records::BatchBuilder;
+
+    /// A log in which every decision is a batch.
+    #[derive(Default)]
+    struct Log {
+        bytes: Vec<u8>,
+        end: i64,
+    }
+
+    impl Log {
+        fn decide(&mut self, records: &[MetadataRecord]) -> i64 {
+            let at = self.end;
+            let mut builder = BatchBuilder::new().base_offset(Offset(at)).leader_epoch(LeaderEpoch(1));
+            for value in frames::encode(records, MetadataVersion::LATEST).unwrap() {
+                builder.push(Timestamp(1000 + at), None, Some(&value), &[]);
+            }
+            self.bytes.extend(builder.build());
+            self.end += records.len() as i64;
+            at
+        }
+    }
+
+    fn register(epoch: i64) -> MetadataRecord {
+        let record = RegisterBrokerRecord {
+            broker_id: 2,
+            broker_epoch: epoch,
+            incarnation_id: Uuid::from_u128(epoch as u128),
+            fenced: true,
+            ..Default::default()
+        };
+        MetadataRecord::RegisterBroker(record)
+    }
+
+    fn change(epoch: i64, fenced: i8, in_controlled_shutdown: i8) -> MetadataRecord {
+        MetadataRecord::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
+            broker_id: 2,
+            broker_epoch: epoch,
+            fenced,
+            in_controlled_shutdown,
+            ..Default::default()
+        })
+    }
+
+    fn leads(partition_id: i32, leader: i32) -> MetadataRecord {
+        MetadataRecord::PartitionChange(PartitionChangeRecord {
+            partition_id,
+            topic_id: Uuid::from_u128(7),
+            leader,
+            ..Default::default()
+        })
+    }
+
+    /// A broker that leads partition 1 of `t`, but not 0.
+    fn log() -> Log {
+        let mut log = Log::default();
+        let topic_id = Uuid::from_u128(7);
+        let partition = |partition_id, leader| {
+            MetadataRecord::Partition(PartitionRecord {
+                partition_id,
+                topic_id,
+                replicas: vec![1, 2, 3],
+                isr: vec![1, 2, 3],
+                leader,
+                leader_epoch: 5,
+                ..Default::default()
+            })
+        };
+        let topic = MetadataRecord::Topic(TopicRecord { name: "t".to_owned(), topic_id });
+        log.decide(&[register(41), topic, partition(0, 3), partition(1, 2)]);
+        log.decide(&[change(41, -1, 0)]);
+        log
+    }
+
+    fn entry(offset: i64, broker_epoch: i64) -> JournalEntry {
+        JournalEntry {
+            time_ms: 5,
+            controller: 1,
+            broker: 2,
+            broker_epoch,
+            offset,
+            rule: "gone".to_owned(),
+            cause: "gone: nobody is there".to_owned(),
+            absent_us: 6900,
+            evidence: Vec::new(),
+        }
+    }
+
+    fn told(log: &Log, journals: Vec<JournalEntry>) -> Vec<Event> {
+        let mut history = History::new(journals);
+        history.replay(&log.bytes).unwrap();
+        history.events
+    }
+
+    #[test]
+    fn a_fencing_is_joined_with_its_reason_and_with_who_took_over() {
+        let mut log = log();
+        let at = log.decide(&[change(41, 1, 0), leads(0, 3), leads(1, 3)]);
+
+        let events = told(&log, vec![entry(at - 1, 41), entry(at, 40), entry(at, 41)]);
+
+        assert_eq!(events.iter().map(|event| &event.what).next(), Some(&What::Serves));
+        let moved =
+            Moved { topic: "t".to_owned(), partition: 1, leader: Some(NodeId(3)), epoch: LeaderEpoch(6) };
+        let expected = Event {
+            time: Timestamp(1000 + at),
+            offset: Offset(at),
+            broker: NodeId(2),
+            broker_epoch: 41,
+            what: What::Fenced(Some(entry(at, 41))),
+            moved: Some(vec![moved]),
+        };
+        assert_eq!(events[1..], [expected]);
+    }
+
+    #[test]
+    fn a_fencing_that_no_journal_explains_has_no_reason() {
+        let mut log = log();
+        let at = log.decide(&[change(41, 1, 0), leads(1, 3)]);
+
+        for journals in [vec![], vec![entry(at + 1, 41)], vec![entry(at, 42)]] {
+            assert_eq!(told(&log, journals)[1].what, What::Fenced(None));
+        }
+    }
+
+    #[test]
+    fn who_stops_or_returns_in_order_needs_no_reason() {
+        let mut log = log();
+        log.decide(&[change(41, 0, 1), leads(1, 1)]);
+        log.decide(&[change(41, 1, 0)]);
+        log.decide(&[change(41, 1, 0)]);
+        log.decide(&[register(50)]);
+        log.decide(&[change(50, -1, 0)]);
+        log.decide(&[register(60)]);
+
+        let events = told(&log, vec![]);
+
+        let whats: Vec<(What, i64)> =
+            events.iter().map(|event| (event.what.clone(), event.broker_epoch)).collect();
+        assert_eq!(
+            whats,
+            [
+                (What::Serves, 41),
+                (What::Stops, 41),
+                (What::Stopped, 41),
+                (What::Serves, 50),
+                (What::Replaced, 50)
+            ]
+        );
+        assert_eq!(events[1].moved.as_ref().map(Vec::len), Some(1));
+    }
+
+    #[test]
+    fn what_the_log_no_longer_holds_is_told_by_the_journals() {
+        let mut history = History::new(vec![entry(90, 41), entry(12, 40), entry(100, 50)]);
+
+        history.begin_at(Offset(100));
+
+        let told: Vec<(i64, bool)> =
+            history.events.iter().map(|event| (event.offset.0, event.moved.is_none())).collect();
+        assert_eq!(told, [(12, true), (90, true)]);
+    }
+}

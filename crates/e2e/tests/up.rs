@@ -1,0 +1,216 @@
+//! What `ottla status` and `ottla events` say of a cluster that `ottla up` made, to people and to programs; and that all
+//! companions of `ottla up` find it by what `ottla env` exports.
+
+use ottla_e2e::cluster::{PATIENCE, binary};
+use ottla_e2e::{Machine, eventually};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+/// A cluster of three in the background, which ends with the test.
+struct Laptop {
+    machine: Machine,
+    directory: tempfile::TempDir,
+}
+
+impl Laptop {
+    fn up() -> Laptop {
+        let laptop = Laptop {
+            machine: Machine::new(),
+            directory: tempfile::tempdir().expect("a directory for the test"),
+        };
+        let data = laptop.data();
+        laptop.says(&["up", "--detach", "--brokers", "3", "--data", data.to_str().expect("text")]);
+        laptop
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Runs `ottla` in another directory than the cluster's, with `OTTLA_DATA` as `ottla env` exports it.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.machine.command(binary().to_str().expect("text"));
+        command.args(arguments).current_dir("/").env("OTTLA_DATA", self.data());
+        command.output().expect("it is built")
+    }
+
+    /// What it writes to standard output.
+    fn says(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ottla {arguments:?}: {errors}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_str(&self.says(&["status", "--json"])).expect("one object of JSON")
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let text = self.says(&["events", "--json"]);
+        text.lines().map(|line| serde_json::from_str(line).expect("an object of JSON a line")).collect()
+    }
+
+    /// The last event of this kind that concerns a node.
+    fn event(&self, name: &str, node: u64) -> Option<Value> {
+        self.events().into_iter().rfind(|event| event["event"] == name && event["node"] == node)
+    }
+
+    /// The active controller.
+    fn controller(&self) -> u64 {
+        let quorum =
+            ["kafka-metadata-quorum", "--bootstrap-server", "localhost:9092", "describe", "--status"];
+        let said = self.says(&quorum);
+        let leader = said.lines().find_map(|line| line.strip_prefix("LeaderId:"));
+        leader.and_then(|id| id.trim().parse().ok()).expect("there is a leader")
+    }
+
+    /// Waits until the status is as it should be.
+    fn settles(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, PATIENCE, || Some(self.status()).filter(&is_so))
+    }
+}
+
+impl Drop for Laptop {
+    fn drop(&mut self) {
+        // A test that has ended it already gets an error.
+        let _ = self.run(&["down"]);
+    }
+}
+
+/// Node 2 led at least one partition: of three partitions each has another first replica.
+fn with_topic() -> Laptop {
+    let laptop = Laptop::up();
+    let create = ["kafka-topics", "--bootstrap-server", "localhost:9092", "--create", "--topic", "t"];
+    laptop.says(&[&create[..], &["--partitions", "3", "--replication-factor", "3"]].concat());
+    laptop.settles("three replicas are in sync", |status| status["healthy"] == true);
+    laptop
+}
+
+#[test]
+fn what_can_be_lost_is_told_to_programs() {
+    let laptop = with_topic();
+
+    let status = laptop.status();
+    assert_eq!(status["can_lose"], 1, "{status}");
+    assert_eq!(status["quorum"], serde_json::json!({ "live": 3, "voters": 3 }));
+    assert_eq!(status["topics"], 1);
+    assert_eq!(status["partitions"], serde_json::json!({ "all": 3, "offline": 0, "under_replicated": 0 }));
+    assert_eq!(status["cluster_id"].as_str().map(str::len), Some(22), "{status}");
+    let nodes = status["nodes"].as_array().expect("a list");
+    assert_eq!(nodes.len(), 3);
+    for (node, id) in nodes.iter().zip(1..) {
+        assert_eq!(node["id"], id);
+        assert_eq!(node["clients"], format!("localhost:{}", 9091 + id));
+        assert_eq!(node["controller"], format!("localhost:{}", 2180 + id));
+        let pid = node["pid"].as_u64().expect("it runs");
+        assert!(Path::new(&format!("/proc/{pid}")).exists(), "{node}");
+        assert!(Path::new(node["log"].as_str().expect("a path")).exists(), "{node}");
+    }
+
+    laptop.says(&["kill", "2"]);
+    let status =
+        laptop.settles("its replicas are missed", |status| status["partitions"]["under_replicated"] == 3);
+    assert_eq!((&status["healthy"], &status["nodes"][1]["pid"]), (&Value::Bool(false), &Value::Null));
+    let status = laptop.settles("leaders have moved", |status| status["partitions"]["offline"] == 0);
+    assert_eq!(status["can_lose"], 0, "min.insync.replicas is 2: {status}");
+
+    // Without a majority the controller that is left resigns, and then nobody can say how the cluster is.
+    laptop.says(&["kill", "3"]);
+    let said = eventually("no controller is left", PATIENCE, || {
+        let output = laptop.run(&["status", "--json"]);
+        if output.status.success() {
+            let status: Value = serde_json::from_slice(&output.stdout).expect("one object of JSON");
+            assert_eq!(status["can_lose"], Value::Null, "{status}");
+            return None;
+        }
+        Some(String::from_utf8_lossy(&output.stderr).into_owned())
+    });
+    assert!(said.contains("no controller answers; see the nodes' logs"), "{said}");
+}
+
+#[test]
+fn a_failover_of_the_past_is_explained() {
+    let laptop = with_topic();
+    // The controller saw its connections close, and stays.
+    let victim = if laptop.controller() == 2 { 3 } else { 2 };
+
+    laptop.says(&["kill", &victim.to_string()]);
+
+    let fenced = eventually("it is fenced", PATIENCE, || laptop.event("fenced", victim));
+    let reason = &fenced["reason"];
+    assert_eq!(reason["rule"], "gone", "{fenced}");
+    assert!(reason["cause"].as_str().is_some_and(|cause| cause.ends_with(" refused twice")), "{fenced}");
+    assert!(reason["absent_us"].as_u64().is_some_and(|micros| micros < 5_000_000), "{fenced}");
+    let signs: Vec<&str> = reason["evidence"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|sign| sign["what"].as_str().expect("text"))
+        .collect();
+    assert!(signs.contains(&"a connection closed by its side"), "{signs:?}");
+    let leaders = fenced["leaders"].as_array().expect("a list");
+    assert!(!leaders.is_empty(), "it led a partition: {fenced}");
+    for leader in leaders {
+        assert!(leader["leader"].is_u64() && leader["leader"] != victim, "{leader}");
+        assert_eq!((&leader["topic"], &leader["epoch"]), (&"t".into(), &1.into()), "{leader}");
+    }
+
+    // The same in words, and now also that it came back.
+    laptop.says(&["start", &victim.to_string()]);
+    let epoch = fenced["broker_epoch"].as_i64().expect("a number");
+    eventually("it serves again", PATIENCE, || {
+        laptop.event("serves", victim).filter(|event| event["broker_epoch"].as_i64() > Some(epoch))
+    });
+    let story = laptop.says(&["events"]);
+    let told = format!("node {victim} fenced (broker epoch {epoch}): gone: ");
+    let (_, paragraph) = story.split_once(&told).expect("it is told");
+    for expected in [
+        " a connection closed by its side\n",
+        &format!(" fenced by controller {}, metadata offset {}\n", reason["controller"], fenced["offset"]),
+        &format!("leaders of t moved: -{} -> ", leaders[0]["partition"]),
+    ] {
+        assert!(paragraph.contains(expected), "{expected}: {story}");
+    }
+
+    // Where no journal is, the reason is unknown, and the rest is told all the same.
+    for node in ["1", "2", "3"] {
+        // Whoever was not the active controller has none.
+        let _ = std::fs::remove_file(laptop.data().join(node).join("data/failovers.jsonl"));
+    }
+    let without = laptop.event("fenced", victim).expect("the metadata log still has it");
+    assert_eq!((&without["reason"], &without["leaders"]), (&Value::Null, &fenced["leaders"]));
+    assert!(laptop.says(&["events"]).contains("): reason unknown\n"));
+}
+
+#[test]
+fn companions_find_the_cluster_by_what_env_exports() {
+    let laptop = Laptop::up();
+    let data = laptop.data();
+    let exported = laptop.says(&["env"]);
+    assert!(exported.contains(&format!("export OTTLA_DATA=\"{}\"\n", data.display())), "{exported}");
+
+    // None of these names the directory.
+    laptop.says(&["stop", "3"]);
+    let stopped = eventually("node 3 has stopped", PATIENCE, || laptop.event("stopped", 3));
+    assert_eq!(stopped["reason"], Value::Null, "it was asked to: {stopped}");
+    laptop.says(&["start", "3"]);
+    laptop.says(&["kill", "3"]);
+    eventually("node 3 is fenced", PATIENCE, || laptop.event("fenced", 3));
+    laptop.settles("node 3 is gone", |status| status["quorum"]["live"] == 2);
+    laptop.says(&["down"]);
+    let output = laptop.run(&["status"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no cluster runs in "), "{output:?}");
+
+    // What is named goes before what is exported.
+    let elsewhere = laptop.directory.path().join("elsewhere");
+    for command in [&["status"][..], &["events"], &["down"], &["kill", "1"], &["env"]] {
+        let output = laptop.run(&[command, &["--data", elsewhere.to_str().expect("text")]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains(&format!("there is no cluster in {}", elsewhere.display())),
+            "{command:?}: {said}"
+        );
+    }
+}
