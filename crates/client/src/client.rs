@@ -158,7 +158,7 @@ impl Client {
                 addresses.push(address.clone());
             }
         }
-        let mut last = ClientError::Closed;
+        let (mut unserved, mut last) = (None, ClientError::Closed);
         for address in addresses {
             let answer = match self.inner.connections.to(&address).await {
                 Ok(connection) => connection.call(request, self.inner.config.request_timeout).await,
@@ -167,14 +167,24 @@ impl Client {
             match answer {
                 Ok(answer) => return Ok(answer),
                 Err(source) => {
-                    tracing::warn!(
-                        "Connection to {address} could not be established ({source}). Node may not be available."
-                    );
-                    last = ClientError::Unreachable { address: address.to_string(), source };
+                    let is_answer = matches!(source, CallError::Unsupported { .. });
+                    if !is_answer {
+                        tracing::warn!(
+                            "Connection to {address} could not be established ({source}). Node may not be available."
+                        );
+                    }
+                    let error = ClientError::Unreachable { address: address.to_string(), source };
+                    // That a broker does not serve this is an answer, and no reason to ask again; that another
+                    // cannot be reached does not change it.
+                    if is_answer {
+                        unserved = Some(error);
+                    } else {
+                        last = error;
+                    }
                 }
             }
         }
-        Err(last)
+        Err(unserved.unwrap_or(last))
     }
 
     /// Tries until it succeeds, fails for good, or the time is over ([`ClientConfig::deadline`]).

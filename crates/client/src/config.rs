@@ -2,6 +2,7 @@
 
 use ottla_net::{Network, Tcp};
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +61,9 @@ impl FromStr for HostPort {
         let (host, port) = address.rsplit_once(':').ok_or_else(error)?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let port = port.parse().ok().filter(|&port| port > 0).ok_or_else(error)?;
-        if host.is_empty() {
+        let is_name = |host: &str| host.chars().all(|c| c.is_ascii_alphanumeric() || "-._%".contains(c));
+        let is_address = host.split('%').next().is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
+        if host.is_empty() || !(is_name(host) || is_address) {
             return Err(error());
         }
         Ok(HostPort { host: host.to_owned(), port })
@@ -127,11 +130,12 @@ mod tests {
             ("localhost:9092", "localhost:9092"),
             ("PLAINTEXT://10.0.0.1:9092", "10.0.0.1:9092"),
             ("[::1]:9092", "[::1]:9092"),
+            ("[fe80::1%eth0]:9092", "[fe80::1%eth0]:9092"),
         ];
         for (text, shown) in cases {
             assert_eq!(text.parse::<HostPort>().unwrap().to_string(), shown);
         }
-        for text in ["", "localhost", ":9092", "localhost:0", "localhost:70000", "a:b"] {
+        for text in ["", "localhost", ":9092", "localhost:0", "localhost:70000", "a:b", "a:1;b:2", "a b:1"] {
             assert!(text.parse::<HostPort>().is_err(), "{text}");
         }
     }

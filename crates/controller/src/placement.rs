@@ -12,7 +12,7 @@ use thiserror::Error;
 pub enum PlacementError {
     /// Fewer brokers than replicas.
     #[error(
-        "The target replication factor of {factor} cannot be reached because only {brokers} broker(s) are registered."
+        "The target replication factor of {factor} cannot be reached because only {brokers} broker(s) are registered or some brokers have all their log directories cordoned."
     )]
     TooFewBrokers {
         /// The replication factor asked for.
@@ -113,7 +113,7 @@ mod tests {
         let error = place(&cluster([(1, false)]), 1, 3, &mut Random::new(1)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "The target replication factor of 3 cannot be reached because only 1 broker(s) are registered."
+            "The target replication factor of 3 cannot be reached because only 1 broker(s) are registered or some brokers have all their log directories cordoned."
         );
         let error = place(&cluster([(1, true)]), 1, 1, &mut Random::new(1)).unwrap_err();
         assert_eq!(error, PlacementError::AllFenced);

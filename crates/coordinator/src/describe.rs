@@ -26,6 +26,7 @@ impl GroupCoordinator {
         context: &RequestContext,
     ) -> GroupDecision {
         let describe_one = |group_id: &String| match self.groups.get(group_id) {
+            _ if group_id.is_empty() => describe_nameless(),
             Some(group) => describe(group),
             None => describe_missing(group_id, context.version),
         };
@@ -82,6 +83,11 @@ fn describe_member(member: &Member, protocol: Option<&str>) -> DescribedGroupMem
         member_metadata: metadata.cloned().unwrap_or_default(),
         member_assignment: assignment.unwrap_or_default(),
     }
+}
+
+/// The group without a name takes offsets, as it always did, but is not described (`GroupCoordinatorService`).
+fn describe_nameless() -> DescribedGroup {
+    DescribedGroup { error_code: ErrorCode::InvalidGroupId.code(), ..Default::default() }
 }
 
 fn describe_missing(group_id: &str, version: i16) -> DescribedGroup {

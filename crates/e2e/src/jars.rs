@@ -1,8 +1,9 @@
 //! Kafka's own tools, from Maven Central: what they read and say decides.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 /// The checksums of the jars: no others are run.
@@ -23,6 +24,86 @@ pub fn run(class: &str, arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .expect("java is installed by `cargo xtask test`")
+}
+
+/// What a tool has said and done.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its exit status.
+    pub status: i32,
+    /// What it wrote to standard output.
+    pub out: String,
+    /// What it wrote to standard error.
+    pub err: String,
+}
+
+/// A JVM that runs one tool after the other. It ends with its owner.
+pub struct Tools {
+    child: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// The classes of the tools.
+const CLASSES: &[(&str, &str)] = &[
+    ("kafka-topics", "org.apache.kafka.tools.TopicCommand"),
+    ("kafka-consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
+    ("kafka-metadata-quorum", "org.apache.kafka.tools.MetadataQuorumCommand"),
+];
+
+impl Tools {
+    /// Starts it, in this directory.
+    ///
+    /// # Panics
+    /// As [`run`].
+    pub fn start(directory: &Path) -> Tools {
+        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers/KafkaTools.java");
+        // What is logged is for developers of Kafka: it is not what the tool says.
+        let flags = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"];
+        let mut child = Command::new("java")
+            .args(flags)
+            .args(["-Duser.language=en", "-cp"])
+            .arg(format!("{}/*", fetched().display()))
+            .arg(driver)
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("java is installed by `cargo xtask test`");
+        let commands = child.stdin.take().expect("piped");
+        let answers = BufReader::new(child.stdout.take().expect("piped"));
+        Tools { child, commands, answers }
+    }
+
+    /// Runs the tool with the name that is the first word.
+    ///
+    /// # Panics
+    /// When there is no such tool, or the JVM has ended.
+    pub fn run(&mut self, words: &[String]) -> Said {
+        let (name, arguments) = words.split_first().expect("a tool has a name");
+        let (_, class) = CLASSES.iter().find(|(tool, _)| tool == name).expect("a tool of Kafka's");
+        let mut line = (*class).to_owned();
+        arguments.iter().for_each(|argument| line += &format!("\t{argument}"));
+        writeln!(self.commands, "{line}").expect("the JVM reads");
+        let mut head = String::new();
+        self.answers.read_line(&mut head).expect("the JVM answers");
+        let numbers: Vec<i32> = head.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        let &[status, out, err] = numbers.as_slice() else { panic!("the JVM says {head:?}") };
+        let mut text = |length: i32| {
+            let mut bytes = vec![0; usize::try_from(length).expect("a length")];
+            self.answers.read_exact(&mut bytes).expect("the JVM answers");
+            String::from_utf8(bytes).expect("tools print text")
+        };
+        Said { status, out: text(out), err: text(err) }
+    }
+}
+
+impl Drop for Tools {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Where the jars are; they are fetched once, and checked whenever they are used.

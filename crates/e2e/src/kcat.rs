@@ -9,7 +9,15 @@ use std::process::{Command, Output, Stdio};
 /// # Panics
 /// When it fails, with what it said.
 pub fn run(cluster: &Cluster, arguments: &[&str], input: &str) -> String {
-    let output = try_run(cluster, arguments, input);
+    at(&cluster.bootstrap(), arguments, input)
+}
+
+/// As [`run`], against any cluster.
+///
+/// # Panics
+/// When it fails, with what it said.
+pub fn at(bootstrap: &str, arguments: &[&str], input: &str) -> String {
+    let output = try_at(bootstrap, arguments, input);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "kcat {arguments:?}: {}\n{errors}", output.status);
     String::from_utf8(output.stdout).expect("kcat prints what was produced: text")
@@ -20,9 +28,12 @@ pub fn run(cluster: &Cluster, arguments: &[&str], input: &str) -> String {
 /// # Panics
 /// When `kcat` is not installed.
 pub fn try_run(cluster: &Cluster, arguments: &[&str], input: &str) -> Output {
-    let bootstrap = cluster.bootstrap();
+    try_at(&cluster.bootstrap(), arguments, input)
+}
+
+fn try_at(bootstrap: &str, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new("timeout")
-        .args(["60", "kcat", "-b", &bootstrap])
+        .args(["60", "kcat", "-b", bootstrap])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -123,10 +134,18 @@ impl Member {
     /// # Panics
     /// When `kcat` is not installed.
     pub fn start(cluster: &Cluster, group: &str, topic: &str, arguments: &[&str]) -> Member {
+        Member::start_at(&cluster.bootstrap(), group, topic, arguments)
+    }
+
+    /// As [`Member::start`], of a group of any cluster.
+    ///
+    /// # Panics
+    /// When `kcat` is not installed.
+    pub fn start_at(bootstrap: &str, group: &str, topic: &str, arguments: &[&str]) -> Member {
         let directory = tempfile::tempdir().expect("a directory for the member");
         let file = |name: &str| std::fs::File::create(directory.path().join(name)).expect("a file for it");
         let child = Command::new("kcat")
-            .args(["-b", &cluster.bootstrap(), "-u", "-G", group])
+            .args(["-b", bootstrap, "-u", "-G", group])
             .args(["-X", "auto.offset.reset=earliest"])
             .args(arguments)
             .arg(topic)

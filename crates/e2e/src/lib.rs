@@ -11,6 +11,7 @@ pub mod kcat;
 pub mod machine;
 pub mod patience;
 pub mod terminal;
+pub mod transcript;
 
 pub use cluster::{Cluster, Node};
 pub use machine::Machine;

@@ -164,7 +164,7 @@ fn create_the_topic(shell: &mut Terminal, brokers: usize) {
     if brokers < factor {
         let refused = format!(
             "Error while executing topic command : Unable to replicate the partition 3 time(s): The target \
-             replication factor of 3 cannot be reached because only {brokers} broker(s) are registered."
+             replication factor of 3 cannot be reached because only {brokers} broker(s) are registered"
         );
         assert!(said.contains(&refused), "{said}");
         factor = brokers;

@@ -46,6 +46,11 @@ impl MetadataVersion {
         Some(MetadataVersion(MetadataVersion::MIN.0 + i16::try_from(position).ok()?))
     }
 
+    /// The names of all levels, from [`MetadataVersion::MIN`] to [`MetadataVersion::LATEST`].
+    pub fn names() -> &'static [&'static str] {
+        &NAMES
+    }
+
     /// The version of RegisterBrokerRecord to write at this level.
     pub fn register_broker_record(self) -> i16 {
         match self.0 {

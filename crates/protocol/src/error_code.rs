@@ -125,7 +125,7 @@ error_codes! {
     (83, EligibleLeadersNotAvailable, "ELIGIBLE_LEADERS_NOT_AVAILABLE", "No eligible leader is available."),
     (84, ElectionNotNeeded, "ELECTION_NOT_NEEDED", "No leader election is needed for this partition."),
     (85, NoReassignmentInProgress, "NO_REASSIGNMENT_IN_PROGRESS", "No partition reassignment is in progress."),
-    (86, GroupSubscribedToTopic, "GROUP_SUBSCRIBED_TO_TOPIC", "The offsets of a topic cannot be deleted while the group is subscribed to it."),
+    (86, GroupSubscribedToTopic, "GROUP_SUBSCRIBED_TO_TOPIC", "Deleting offsets of a topic is forbidden while the consumer group is actively subscribed to it."),
     (87, InvalidRecord, "INVALID_RECORD", "The broker refused a record as invalid."),
     (88, UnstableOffsetCommit, "UNSTABLE_OFFSET_COMMIT", "There are offsets of a transaction that is not yet ended."),
     (89, ThrottlingQuotaExceeded, "THROTTLING_QUOTA_EXCEEDED", "The throttling quota has been exceeded."),

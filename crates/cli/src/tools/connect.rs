@@ -6,6 +6,7 @@ use crate::format;
 use ottla_client::{Admin, Client, ClientConfig, ClientError, HostPort};
 use ottla_server::Properties;
 use std::future::Future;
+use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 /// Runs a tool's work.
@@ -17,26 +18,86 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
     runtime.block_on(work)
 }
 
+/// Why there is no client. Kafka's tools show these as exceptions, each with what caused it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoClient {
+    /// The addresses cannot be used.
+    #[error("Failed to create new KafkaAdminClient")]
+    Addresses(String),
+    /// The file of `--command-config` cannot be read.
+    #[error("{0}")]
+    File(String, std::io::Error),
+    /// A property means nothing to us.
+    #[error("{0}")]
+    Property(String),
+}
+
+impl NoClient {
+    /// The line below the error, if there is more to say.
+    pub(crate) fn cause(&self) -> Option<String> {
+        match self {
+            NoClient::Addresses(cause) => Some(format!("Caused by: {cause}")),
+            NoClient::File(_, cause) => Some(format!("Caused by: {cause}")),
+            NoClient::Property(_) => None,
+        }
+    }
+}
+
+impl From<NoClient> for Failure {
+    fn from(error: NoClient) -> Failure {
+        let lines: Vec<String> = [Some(error.to_string()), error.cause()].into_iter().flatten().collect();
+        Failure::Refused(lines.join("\n"))
+    }
+}
+
 /// What a tool's client is told: the addresses, and what a file of Kafka's client properties says.
-pub(crate) fn config(addresses: &str, file: Option<&str>, client_id: &str) -> Result<ClientConfig, Failure> {
-    let addresses = HostPort::parse_list(addresses).map_err(|error| Failure::Refused(error.to_string()))?;
+pub(crate) fn config(addresses: &str, file: Option<&str>, client_id: &str) -> Result<ClientConfig, NoClient> {
+    let file = match file {
+        None => None,
+        Some(file) => {
+            let text = std::fs::read(file).map_err(|error| NoClient::File(file.to_owned(), error))?;
+            let properties =
+                Properties::parse(file, &text).map_err(|error| NoClient::Property(error.to_string()))?;
+            Some(properties)
+        }
+    };
+    let addresses =
+        HostPort::parse_list(addresses).map_err(|error| NoClient::Addresses(error.to_string()))?;
     let mut config = ClientConfig::new(addresses, client_id, format::seed());
-    if let Some(file) = file {
-        let text = std::fs::read(file).map_err(|error| Failure::Refused(format!("{file}: {error}")))?;
-        let properties =
-            Properties::parse(file, &text).map_err(|error| Failure::Refused(error.to_string()))?;
+    if let Some(properties) = file {
         apply(&properties, &mut config)?;
     }
     Ok(config)
 }
 
+/// As [`config`], and leaves out the addresses whose hosts have no name here; fails when none is left, rather than
+/// asking again and again.
+fn resolved_config(addresses: &str, file: Option<&str>, client_id: &str) -> Result<ClientConfig, NoClient> {
+    let mut config = config(addresses, file, client_id)?;
+    config.bootstrap.retain(|address| {
+        let resolves = (address.host.as_str(), address.port).to_socket_addrs().is_ok();
+        if !resolves {
+            tracing::warn!(
+                "Couldn't resolve server {address} from bootstrap.servers as DNS resolution failed for {}",
+                address.host
+            );
+        }
+        resolves
+    });
+    if config.bootstrap.is_empty() {
+        let cause = "No resolvable bootstrap urls given in bootstrap.servers";
+        return Err(NoClient::Addresses(cause.to_owned()));
+    }
+    Ok(config)
+}
+
 /// What a client's properties mean to us. Those that secure the connection are refused rather than left out.
-fn apply(properties: &Properties, config: &mut ClientConfig) -> Result<(), Failure> {
-    let refuse = |message: String| Err(Failure::Refused(message));
+fn apply(properties: &Properties, config: &mut ClientConfig) -> Result<(), NoClient> {
+    let refuse = |message: String| Err(NoClient::Property(message));
     let millis = |name: &str| match properties.written(name).map(str::parse) {
         None => Ok(None),
         Some(Ok(millis)) => Ok(Some(Duration::from_millis(millis))),
-        Some(Err(_)) => Err(Failure::Refused(format!("{name} is not a number of milliseconds"))),
+        Some(Err(_)) => Err(NoClient::Property(format!("{name} is not a number of milliseconds"))),
     };
     match properties.written("security.protocol") {
         None | Some("PLAINTEXT") => {}
@@ -57,9 +118,17 @@ fn apply(properties: &Properties, config: &mut ClientConfig) -> Result<(), Failu
 }
 
 /// An administrator for `--bootstrap-server` and `--command-config`.
-pub(crate) fn admin(parsed: &Parsed, client_id: &str) -> Result<Admin, Failure> {
+pub(crate) fn admin(parsed: &Parsed, client_id: &str) -> Result<Admin, NoClient> {
     let addresses = parsed.value("bootstrap-server").unwrap_or_default();
-    let config = config(addresses, parsed.value("command-config"), client_id)?;
+    let config = resolved_config(addresses, parsed.value("command-config"), client_id)?;
+    Ok(Admin::new(Client::new(config)))
+}
+
+/// As [`admin`], with so long for every operation.
+pub(crate) fn admin_within(parsed: &Parsed, client_id: &str, limit: Duration) -> Result<Admin, NoClient> {
+    let addresses = parsed.value("bootstrap-server").unwrap_or_default();
+    let mut config = resolved_config(addresses, parsed.value("command-config"), client_id)?;
+    config.deadline = limit;
     Ok(Admin::new(Client::new(config)))
 }
 

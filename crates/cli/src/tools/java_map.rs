@@ -2,27 +2,31 @@
 
 use ottla_types::TopicPartition;
 
-/// The smallest table, and the one that a map without a given size begins with.
-const CAPACITY_MIN: usize = 16;
+/// The table that a map without a given size begins with.
+const CAPACITY: usize = 16;
 
 /// Puts `items` into the order of a `HashMap` into which they were put in theirs, one after the other.
 pub(crate) fn in_hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<T> {
-    in_order_of_hash(items, |item| string_hash(key(item)))
+    in_order_of_hash(items, CAPACITY, |item| string_hash(key(item)))
+}
+
+/// As [`in_hash_order`], where the map was told beforehand how many they are: fewer than seven have a smaller table.
+pub(crate) fn in_sized_hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<T> {
+    in_order_of_hash(items, 1, |item| string_hash(key(item)))
 }
 
 /// As [`in_hash_order`], where the keys are Kafka's `TopicPartition`.
 pub(crate) fn partitions_in_hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> &TopicPartition) -> Vec<T> {
-    in_order_of_hash(items, |item| {
+    in_order_of_hash(items, CAPACITY, |item| {
         let at = key(item);
         let hash = 31_u32.wrapping_add(at.partition as u32);
         hash.wrapping_mul(31).wrapping_add(string_hash(&at.topic))
     })
 }
 
-fn in_order_of_hash<T>(mut items: Vec<T>, hash: impl Fn(&T) -> u32) -> Vec<T> {
+fn in_order_of_hash<T>(mut items: Vec<T>, mut capacity: usize, hash: impl Fn(&T) -> u32) -> Vec<T> {
     // A table doubles when more than three quarters are taken; within a bucket the order is that of arrival.
-    let mut capacity = CAPACITY_MIN;
-    while items.len() > capacity / 4 * 3 {
+    while items.len() * 4 > capacity * 3 {
         capacity *= 2;
     }
     items.sort_by_key(|item| {
@@ -45,6 +49,12 @@ mod tests {
         // As kafka-topics --describe of Apache Kafka 4.3.1 printed them.
         let names = vec!["failsafe-test-topic", "golden-a", "golden.b"];
 
-        assert_eq!(in_hash_order(names, |name| name), ["golden-a", "golden.b", "failsafe-test-topic"]);
+        assert_eq!(in_sized_hash_order(names, |name| name), ["golden-a", "golden.b", "failsafe-test-topic"]);
+
+        // It showed three of these five.
+        let mut names =
+            in_sized_hash_order(vec!["configured", "many-settings", "plain", "spaced", "t"], |name| name);
+        names.retain(|name| matches!(*name, "spaced" | "t" | "many-settings"));
+        assert_eq!(names, ["spaced", "t", "many-settings"]);
     }
 }

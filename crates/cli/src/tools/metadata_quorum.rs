@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 pub(super) const TOOL: Tool = Tool {
     name: "kafka-metadata-quorum",
     purpose: "This tool describes kraft metadata quorum status.",
+    short_purpose: None,
     commands: &["describe"],
     options: &[
         value("bootstrap-controller", "server", "The controllers to begin with, as host:port,..."),
@@ -116,9 +117,7 @@ fn list(replicas: &[ReplicaState], nodes: &[Node]) -> String {
     let one = |replica: &ReplicaState| {
         let mut text = format!("{{\"id\": {}", replica.replica_id);
         // A voter by configuration alone has no directory.
-        if replica.replica_directory_id.is_zero() {
-            text += ", \"directoryId\": null";
-        } else {
+        if !replica.replica_directory_id.is_zero() {
             text += &format!(", \"directoryId\": \"{}\"", replica.replica_directory_id);
         }
         if let Some(node) = nodes.iter().find(|node| node.node_id == replica.replica_id) {

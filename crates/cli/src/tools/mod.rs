@@ -94,7 +94,7 @@ fn run((tool, run): Found, arguments: impl Iterator<Item = String>) -> ExitCode 
             output::line(format_args!("{} (Ottla {})", KAFKA_VERSION, env!("CARGO_PKG_VERSION")));
             Ok(())
         }
-        Ok(_) if arguments.is_empty() => Err(Failure::Usage(tool.purpose.to_owned())),
+        Ok(_) if arguments.is_empty() => Err(Failure::Usage(tool.summary().to_owned())),
         Ok(parsed) => run(&parsed),
         Err(invalid) => Err(invalid.into()),
     };

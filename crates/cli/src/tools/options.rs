@@ -1,5 +1,8 @@
-//! Command lines as Kafka's tools read them (jopt-simple): long options, which may be abbreviated; `--a b`
-//! and `--a=b`; an option may come more than once.
+//! Command lines as Kafka's tools read them: long options; `--a b` and `--a=b`; an option may come more than once.
+//!
+//! Most tools read them with jopt-simple: what follows an option that needs a value is its value, whatever it looks
+//! like. Those with sub-commands use argparse4j, and take abbreviations. Unlike Kafka's, ours refuse words that belong
+//! to no option, and values for options that have none: they would be ignored.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,10 +14,24 @@ pub(crate) struct Tool {
     pub(crate) name: &'static str,
     /// What it is for.
     pub(crate) purpose: &'static str,
+    /// What it says when called without any argument, where that is not its purpose.
+    pub(crate) short_purpose: Option<&'static str>,
     /// Its sub-commands; most tools have none.
     pub(crate) commands: &'static [&'static str],
     /// Its options.
     pub(crate) options: &'static [Opt],
+}
+
+impl Tool {
+    /// What it says when called without any argument.
+    pub(crate) fn summary(&self) -> &'static str {
+        self.short_purpose.unwrap_or(self.purpose)
+    }
+
+    /// Returns whether its command lines begin with a sub-command.
+    fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
+    }
 }
 
 /// An option.
@@ -124,8 +141,9 @@ pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid
             }
             continue;
         };
-        let option = find(tool, name)?;
+        let option = find(tool, name, written)?;
         let is_value = |next: &&String| !next.starts_with('-') || next.parse::<f64>().is_ok();
+        let is_taken = |next: &&String| !tool.has_commands() || is_value(next);
         let value = match option.argument {
             Argument::Refused => {
                 return Err(Invalid(format!("--{} is not supported by Ottla: {}", option.name, option.help)));
@@ -137,7 +155,7 @@ pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid
             Argument::Required(_) | Argument::Optional(_) if inline.is_some() => inline,
             Argument::Required(_) => Some(
                 arguments
-                    .next_if(is_value)
+                    .next_if(is_taken)
                     .cloned()
                     .ok_or_else(|| Invalid(format!("Option {} requires an argument", option.name)))?,
             ),
@@ -148,7 +166,7 @@ pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid
     Ok(parsed)
 }
 
-fn find(tool: &Tool, name: &str) -> Result<&'static Opt, Invalid> {
+fn find(tool: &Tool, name: &str, written: &str) -> Result<&'static Opt, Invalid> {
     let all = || tool.options.iter().chain(COMMON);
     if let Some(exact) = all().find(|option| option.name == name) {
         return Ok(exact);
@@ -161,7 +179,11 @@ fn find(tool: &Tool, name: &str) -> Result<&'static Opt, Invalid> {
     }
     let abbreviated: Vec<_> = all().filter(|option| option.name.starts_with(name)).collect();
     match abbreviated.as_slice() {
-        [option] if !name.is_empty() => Ok(option),
+        [option] if tool.has_commands() && !name.is_empty() => Ok(option),
+        // After a single dash every letter is an option, and the first is not.
+        _ if !written.starts_with("--") && !name.is_empty() => {
+            Err(Invalid(format!("{} is not a recognized option", name.chars().next().unwrap_or_default())))
+        }
         _ => Err(Invalid(format!("{name} is not a recognized option"))),
     }
 }
@@ -199,11 +221,21 @@ pub(crate) fn require(parsed: &Parsed, names: &[&str]) -> Result<(), super::Fail
     }
 }
 
+/// Fails when an option was given with an action that has no use for it.
+pub(crate) fn only_with(
+    parsed: &Parsed,
+    name: &str,
+    action: &str,
+    allowed: &[&str],
+) -> Result<(), super::Failure> {
+    if allowed.contains(&action) { Ok(()) } else { exclude(parsed, name, &[action]) }
+}
+
 /// Fails when an option was given together with one that it excludes.
 pub(crate) fn exclude(parsed: &Parsed, name: &str, others: &[&str]) -> Result<(), super::Failure> {
     match others.iter().find(|other| parsed.has(name) && parsed.has(other)) {
         Some(other) => {
-            Err(super::Failure::Usage(format!("Option \"[{other}]\" can't be used with option \"[{name}]\"")))
+            Err(super::Failure::Usage(format!("Option \"[{name}]\" can't be used with option \"[{other}]\"")))
         }
         None => Ok(()),
     }
@@ -213,22 +245,24 @@ pub(crate) fn exclude(parsed: &Parsed, name: &str, others: &[&str]) -> Result<()
 mod tests {
     use super::*;
 
-    const TOOL: Tool = Tool {
-        name: "t",
-        purpose: "",
-        commands: &["describe"],
-        options: &[
-            flag("list", ""),
-            value("topic", "name", ""),
-            value("topic-id", "id", ""),
-            value("offset", "n", "").or('o'),
-            refused("reject", "do not"),
-            Opt { name: "state", short: None, argument: Argument::Optional("s"), help: "" },
-        ],
-    };
+    const TOOL: Tool = Tool { name: "t", purpose: "", short_purpose: None, commands: &[], options: OPTIONS };
+    const WITH_COMMANDS: Tool =
+        Tool { name: "t", purpose: "", short_purpose: None, commands: &["describe"], options: OPTIONS };
+    const OPTIONS: &[Opt] = &[
+        flag("list", ""),
+        value("topic", "name", ""),
+        value("topic-id", "id", ""),
+        value("offset", "n", "").or('o'),
+        refused("reject", "do not"),
+        Opt { name: "state", short: None, argument: Argument::Optional("s"), help: "" },
+    ];
 
     fn read(line: &str) -> Result<Parsed, Invalid> {
         parse(&TOOL, &line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn read_with_commands(line: &str) -> Result<Parsed, Invalid> {
+        parse(&WITH_COMMANDS, &line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
@@ -236,11 +270,12 @@ mod tests {
         for line in ["--topic a", "--topic=a", "-topic a", "--topic b --topic a"] {
             assert_eq!(read(line).unwrap().value("topic"), Some("a"), "{line}");
         }
-        assert!(read("--li").unwrap().has("list"));
+        assert!(read_with_commands("--li").unwrap().has("list"));
         assert_eq!(read("-o -5").unwrap().number("offset"), Ok(Some(-5)));
         assert_eq!(read("--state --list").unwrap().value("state"), None);
         assert_eq!(read("--state=a").unwrap().value("state"), Some("a"));
-        assert_eq!(read("describe --list").unwrap().command, Some("describe"));
+        assert_eq!(read("--topic --list").unwrap().value("topic"), Some("--list"));
+        assert_eq!(read_with_commands("describe --list").unwrap().command, Some("describe"));
         assert_eq!(read("--topic a=b").unwrap().value("topic"), Some("a=b"));
     }
 
@@ -250,12 +285,15 @@ mod tests {
             ("--nope", "nope is not a recognized option"),
             ("--t a", "t is not a recognized option"),
             ("--topic", "Option topic requires an argument"),
-            ("--topic --list", "Option topic requires an argument"),
+            ("--li", "li is not a recognized option"),
+            ("-nope", "n is not a recognized option"),
             ("word", "word is not a recognized option"),
             ("--reject", "--reject is not supported by Ottla: do not"),
         ];
         for (line, expected) in cases {
             assert_eq!(read(line).unwrap_err(), Invalid(expected.to_owned()));
         }
+        let missing = Invalid("Option topic requires an argument".to_owned());
+        assert_eq!(read_with_commands("--topic --list").unwrap_err(), missing);
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub(super) const TOOL: Tool = Tool {
     name: "kafka-storage",
     purpose: "The Kafka storage tool.",
+    short_purpose: None,
     commands: &["info", "format", "random-uuid"],
     options: &[
         refused("add-scram", "Ottla has no SCRAM credentials"),
@@ -51,8 +52,9 @@ fn format_directories(parsed: &Parsed) -> Result<(), Failure> {
     let config = config(parsed)?;
     let level = match parsed.value("release-version") {
         None => MetadataVersion::LATEST,
-        Some(name) => MetadataVersion::from_name(name)
-            .ok_or_else(|| Failure::Refused(format!("Unknown metadata.version '{name}'")))?,
+        Some(name) => {
+            MetadataVersion::from_name(name).ok_or_else(|| Failure::Refused(unknown_version(name)))?
+        }
     };
     let formatted = if parsed.has("ignore-formatted") { Formatted::Ignore } else { Formatted::Refuse };
     let cluster_id = parsed.value("cluster-id").unwrap_or_default();
@@ -63,6 +65,11 @@ fn format_directories(parsed: &Parsed) -> Result<(), Failure> {
     Ok(())
 }
 
+fn unknown_version(name: &str) -> String {
+    let known = MetadataVersion::names().join(", ");
+    format!("Unknown metadata.version '{name}'. Supported metadata.version are: {known}")
+}
+
 fn info(config: &NodeConfig) -> Result<(), Failure> {
     let mut directories = config.log_dirs.clone();
     if !directories.contains(&config.metadata_log_dir) {
@@ -71,9 +78,12 @@ fn info(config: &NodeConfig) -> Result<(), Failure> {
     directories.sort();
     let found = directories.into_iter().map(|directory| {
         let properties = if directory.is_dir() {
-            MetaProperties::read(&RealDisk, &directory).map_err(|error| error.to_string())
+            MetaProperties::read(&RealDisk, &directory)
+                .map_err(|error| Unusable::Unreadable(error.to_string()))
+        } else if directory.exists() {
+            Err(Unusable::NoDirectory)
         } else {
-            Err(String::new())
+            Err(Unusable::Absent)
         };
         (directory, properties)
     });
@@ -82,8 +92,16 @@ fn info(config: &NodeConfig) -> Result<(), Failure> {
     if has_problems { Err(Failure::Quiet) } else { Ok(()) }
 }
 
-/// A log directory, and what is in its `meta.properties`; the error is empty when there is no directory.
-type Found = (PathBuf, Result<Option<MetaProperties>, String>);
+/// A log directory, and what is in its `meta.properties`.
+type Found = (PathBuf, Result<Option<MetaProperties>, Unusable>);
+
+/// Why nothing is known of a log directory.
+#[derive(Debug)]
+enum Unusable {
+    Absent,
+    NoDirectory,
+    Unreadable(String),
+}
 
 /// What `info` prints, and whether there are problems.
 fn describe(found: &[Found]) -> (String, bool) {
@@ -92,10 +110,11 @@ fn describe(found: &[Found]) -> (String, bool) {
     for (directory, properties) in found {
         let shown = directory.display();
         match properties {
-            Err(reason) if reason.is_empty() => problems.push(format!("{shown} does not exist")),
-            Err(reason) => {
+            Err(Unusable::Absent) => problems.push(format!("{shown} does not exist")),
+            Err(Unusable::NoDirectory) => problems.push(format!("{shown} is not a directory")),
+            Err(Unusable::Unreadable(reason)) => {
                 there.push(directory);
-                problems.push(format!("Unreadable meta.properties file in {shown}: {reason}"));
+                problems.push(format!("Error loading {shown}/meta.properties: {reason}"));
             }
             Ok(None) => {
                 there.push(directory);
@@ -103,14 +122,19 @@ fn describe(found: &[Found]) -> (String, bool) {
             }
             Ok(Some(properties)) => {
                 there.push(directory);
+                if let Some(first) = metadata.first() {
+                    if first.cluster_id != properties.cluster_id {
+                        problems.push("Mismatched cluster IDs between storage directories.".to_owned());
+                    } else if first.node_id != properties.node_id {
+                        problems.push("Mismatched node IDs between storage directories.".to_owned());
+                    }
+                }
                 metadata.push(properties);
             }
         }
     }
     let mut text = String::new();
-    if there.is_empty() {
-        text.push_str("No log directories found.\n\n");
-    } else {
+    if !there.is_empty() {
         text.push_str(if there.len() == 1 { "Found log directory:\n" } else { "Found log directories:\n" });
         for directory in there {
             writeln!(text, "  {}", directory.display()).expect("a String takes everything");
@@ -150,7 +174,7 @@ mod tests {
         let (text, has_problems) = describe(&[
             ("/a".into(), Ok(Some(properties))),
             ("/b".into(), Ok(None)),
-            ("/c".into(), Err(String::new())),
+            ("/c".into(), Err(Unusable::Absent)),
         ]);
 
         assert!(has_problems);

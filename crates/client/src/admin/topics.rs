@@ -95,7 +95,7 @@ pub struct Reassignment {
 }
 
 /// Partitions described in one answer, at most (`--partition-size-limit-per-response`).
-const PARTITIONS_PER_ANSWER_MAX: i32 = 2000;
+pub const PARTITIONS_PER_ANSWER_MAX: i32 = 2000;
 
 impl Admin {
     /// Makes a topic; returns its id.
@@ -184,7 +184,19 @@ impl Admin {
     /// # Errors
     /// When no broker answers, or one refuses.
     pub async fn describe_topics(&self, names: &[String]) -> Result<Vec<TopicDescription>, ClientError> {
-        match self.describe_topic_partitions(names).await? {
+        self.describe_topics_by(PARTITIONS_PER_ANSWER_MAX, names).await
+    }
+
+    /// As [`Admin::describe_topics`], at most so many partitions an answer.
+    ///
+    /// # Errors
+    /// As [`Admin::describe_topics`].
+    pub async fn describe_topics_by(
+        &self,
+        partitions_max: i32,
+        names: &[String],
+    ) -> Result<Vec<TopicDescription>, ClientError> {
+        match self.describe_topic_partitions(partitions_max, names).await? {
             Some(described) => Ok(described),
             None => self.describe_by_metadata(names).await,
         }
@@ -193,13 +205,14 @@ impl Admin {
     /// By DescribeTopicPartitions (KIP-966), page by page; `None` when the broker does not have it.
     async fn describe_topic_partitions(
         &self,
+        partitions_max: i32,
         names: &[String],
     ) -> Result<Option<Vec<TopicDescription>>, ClientError> {
         let mut sorted = names.to_vec();
         sorted.sort();
         let mut request = DescribeTopicPartitionsRequest {
             topics: sorted.into_iter().map(|name| TopicRequest { name }).collect(),
-            response_partition_limit: PARTITIONS_PER_ANSWER_MAX,
+            response_partition_limit: partitions_max,
             cursor: None,
         };
         let mut found: BTreeMap<String, TopicDescription> = BTreeMap::new();

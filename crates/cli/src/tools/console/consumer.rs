@@ -19,6 +19,7 @@ use tokio::time::Instant;
 pub(crate) const TOOL: Tool = Tool {
     name: "kafka-console-consumer",
     purpose: "This tool helps to read data from Kafka topics and outputs it to standard output.",
+    short_purpose: None,
     commands: &[],
     options: &[
         value("bootstrap-server", "server", "REQUIRED: the brokers to begin with, as host:port,..."),

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 pub(crate) const TOOL: Tool = Tool {
     name: "kafka-console-producer",
     purpose: "This tool helps to read data from standard input and publish it to Kafka.",
+    short_purpose: None,
     commands: &[],
     options: &[
         value("batch-size", "bytes", "The size at which a batch is full."),

@@ -20,6 +20,7 @@ pub(super) const TOOL: Tool = Tool {
     name: "kafka-dump-log",
     purpose: "This tool helps to parse a log file and dump its contents to the console, useful for debugging a \
               seemingly corrupt log segment.",
+    short_purpose: None,
     commands: &[],
     options: &[
         flag("cluster-metadata-decoder", "Shows records as those of the metadata log."),

@@ -1,33 +1,36 @@
 //! `kafka-consumer-groups`: groups listed, described, deleted, and moved to other offsets
 //! (`ConsumerGroupCommand`).
 //!
-//! Reading order: [`text`], [`reset`].
+//! Reading order: [`check`], [`describe`], [`scope`], [`reset`], [`plan_file`], [`time`], [`delete`], [`text`].
 
+mod check;
+mod delete;
+mod describe;
+mod plan_file;
 mod reset;
+mod scope;
 mod text;
+mod time;
 
-use super::options::{Argument, Opt, Parsed, Tool, flag, refused, require, value};
+use super::connect::NoClient;
+use super::options::{Argument, Opt, Parsed, Tool, flag, refused, value};
 use super::{Failure, connect};
 use crate::output;
-use ottla_client::admin::groups::{GroupDescription, MemberDescription};
-use ottla_client::consumer::Isolation;
-use ottla_client::consumer::offsets::{LATEST, list_offsets};
 use ottla_client::{Admin, ClientError};
 use ottla_protocol::ErrorCode;
-use ottla_types::{Offset, TopicPartition};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
-use text::{OffsetRow, StateRow};
 
 pub(super) const TOOL: Tool = Tool {
     name: "kafka-consumer-groups",
     purpose: "This tool helps to list all consumer groups, describe a consumer group, delete consumer group info, or reset consumer group offsets.",
+    short_purpose: None,
     commands: &[],
     options: &[
         flag("all-groups", "Means every group."),
         flag("all-topics", "Means every topic of which the group has committed offsets."),
         value("bootstrap-server", "server", "REQUIRED: the brokers to begin with, as host:port,..."),
-        refused("by-duration", "use --to-offset"),
+        value("by-duration", "duration", "Goes on at what was written so long ago: PnDTnHnMnS."),
         value("command-config", "file", "A client's properties."),
         flag("delete", "Deletes groups without members."),
         flag("delete-offsets", "Deletes offsets of a group."),
@@ -35,7 +38,7 @@ pub(super) const TOOL: Tool = Tool {
         flag("dry-run", "Only shows which offsets would be set. This is the default."),
         flag("execute", "Sets the offsets."),
         flag("export", "Shows offsets as comma-separated values."),
-        refused("from-file", "use --to-offset"),
+        value("from-file", "path", "Goes on at the offsets in this file, as --export writes them."),
         value("group", "id", "The group; may be given more than once."),
         flag("list", "Lists groups."),
         flag("members", "Describes the members."),
@@ -50,7 +53,11 @@ pub(super) const TOOL: Tool = Tool {
         },
         value("timeout", "ms", "How long to try."),
         flag("to-current", "Goes on where the group is."),
-        refused("to-datetime", "use --to-offset"),
+        value(
+            "to-datetime",
+            "datetime",
+            "Goes on at this time: YYYY-MM-DDTHH:mm:ss.sss, in UTC or with a zone.",
+        ),
         flag("to-earliest", "Goes on at the first record."),
         flag("to-latest", "Goes on at the end."),
         value("to-offset", "offset", "Goes on at this offset."),
@@ -66,253 +73,134 @@ pub(super) const TOOL: Tool = Tool {
     ],
 };
 
-pub(super) fn run(parsed: &Parsed) -> Result<(), Failure> {
-    require(parsed, &["bootstrap-server"])?;
-    let actions = ["list", "describe", "delete", "reset-offsets", "delete-offsets"];
-    let mut given = actions.into_iter().filter(|action| parsed.has(action));
-    let (Some(action), None) = (given.next(), given.next()) else {
-        return Err(Failure::Usage(
-            "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets.".to_owned(),
-        ));
-    };
-    if action != "list" && parsed.has("group") == parsed.has("all-groups") {
-        let message = format!("Option [{action}] takes one of these options: [all-groups], [group]");
-        return Err(Failure::Usage(message));
+/// Why nothing more can be done. Kafka's tool says so and ends with exit code 0, but where its options are to blame.
+#[derive(Debug)]
+enum Trouble {
+    /// The command line: the usage follows.
+    Usage(String),
+    /// What failed, as an exception would say it.
+    Exception(String),
+}
+
+impl From<ClientError> for Trouble {
+    fn from(error: ClientError) -> Trouble {
+        Trouble::Exception(exception(&error))
     }
-    let done = connect::block_on(async {
-        let timeout = Duration::from_millis(parsed.number("timeout")?.unwrap_or(30_000));
-        let addresses = parsed.value("bootstrap-server").unwrap_or_default();
-        let mut config = connect::config(addresses, parsed.value("command-config"), TOOL.name)?;
-        config.deadline = timeout;
-        let admin = Admin::new(ottla_client::Client::new(config));
-        match action {
-            "list" => list(parsed, &admin).await,
-            "describe" => describe(parsed, &admin).await,
-            "delete" => delete(parsed, &admin).await,
-            "reset-offsets" => reset_offsets(parsed, &admin).await,
-            _ => delete_offsets(parsed, &admin).await,
+}
+
+impl From<NoClient> for Trouble {
+    fn from(error: NoClient) -> Trouble {
+        if let Some(cause) = error.cause() {
+            output::error_line(cause);
         }
-    });
+        Trouble::Exception(match error {
+            NoClient::File(..) => format!("java.nio.file.NoSuchFileException: {error}"),
+            other => other.to_string(),
+        })
+    }
+}
+
+impl From<super::options::Invalid> for Trouble {
+    fn from(invalid: super::options::Invalid) -> Trouble {
+        Trouble::Exception(invalid.0)
+    }
+}
+
+/// The error as Kafka's tool shows exceptions: with the name of the class, where that is known.
+fn exception(error: &ClientError) -> String {
+    let class = match (error, error.code()) {
+        (ClientError::TimedOut { .. } | ClientError::NoNode { .. }, _) => "TimeoutException".to_owned(),
+        (_, Some(ErrorCode::NonEmptyGroup)) => "GroupNotEmptyException".to_owned(),
+        (_, Some(ErrorCode::GroupAuthorizationFailed)) => "GroupAuthorizationException".to_owned(),
+        (_, Some(code)) => format!("{code:?}Exception"),
+        _ => return error.to_string(),
+    };
+    format!("org.apache.kafka.common.errors.{class}: {error}")
+}
+
+pub(super) fn run(parsed: &Parsed) -> Result<(), Failure> {
+    let action = check::action(parsed)?;
+    let done = connect::block_on(async {
+        Ok(async {
+            let limit = Duration::from_millis(parsed.number("timeout")?.unwrap_or(30_000));
+            let admin = connect::admin_within(parsed, TOOL.name, limit)?;
+            match action {
+                "list" => list(parsed, &admin).await,
+                "describe" => describe::describe(parsed, &admin).await,
+                "delete" => delete::groups(parsed, &admin).await,
+                "reset-offsets" => reset::reset_offsets(parsed, &admin).await,
+                _ => delete::offsets(parsed, &admin).await,
+            }
+        }
+        .await)
+    })?;
     match done {
-        // Kafka's tool says so and ends with exit code 0.
-        Err(Failure::Failed(message)) => {
-            output::text(&message);
-            output::line("");
+        Ok(()) => Ok(()),
+        Err(Trouble::Usage(message)) => Err(Failure::Usage(message)),
+        Err(Trouble::Exception(message)) => {
+            complain(format_args!("Executing consumer group command failed due to {message}"));
             Ok(())
         }
-        other => other,
     }
 }
 
-fn refuse(message: String) -> Failure {
-    Failure::Failed(format!("\nError: {message}"))
+/// What went wrong, on standard output.
+fn complain(message: impl std::fmt::Display) {
+    output::line(format_args!("\nError: {message}"));
 }
 
-fn failed(error: ClientError) -> Failure {
-    // Kafka's tool names the exception too.
-    let exception = match (&error, error.code()) {
-        (_, Some(ErrorCode::GroupIdNotFound)) => "GroupIdNotFoundException",
-        (_, Some(ErrorCode::GroupAuthorizationFailed)) => "GroupAuthorizationException",
-        (ClientError::TimedOut { .. }, _) => "TimeoutException",
-        _ => return refuse(error.to_string()),
+/// The groups' ids that the command line selects, sorted.
+async fn selected(parsed: &Parsed, admin: &Admin) -> Result<Vec<String>, Trouble> {
+    let ids: BTreeSet<String> = if parsed.has("all-groups") {
+        let all = admin.list_groups(&[], &[]).await?;
+        all.into_iter()
+            .filter(|group| is_of_consumers(&group.protocol_type))
+            .map(|group| group.group_id)
+            .collect()
+    } else {
+        parsed.values("group").map(str::to_owned).collect()
     };
-    refuse(format!(
-        "Executing consumer group command failed due to org.apache.kafka.common.errors.{exception}: {error}"
-    ))
-}
-
-/// The group's ids that the command line selects.
-async fn groups(parsed: &Parsed, admin: &Admin) -> Result<Vec<String>, Failure> {
-    if !parsed.has("all-groups") {
-        return Ok(parsed.values("group").map(str::to_owned).collect());
-    }
-    let all = admin.list_groups(&[], &[]).await.map_err(failed)?;
-    let ids: BTreeSet<String> = all.into_iter().map(|group| group.group_id).collect();
     Ok(ids.into_iter().collect())
 }
 
-fn words(parsed: &Parsed, name: &str) -> Vec<String> {
-    let words = parsed.value(name).unwrap_or_default().split(',').map(str::trim);
-    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+/// A group that was only given offsets has no protocol yet.
+fn is_of_consumers(protocol_type: &str) -> bool {
+    matches!(protocol_type, "consumer" | "")
 }
 
-async fn list(parsed: &Parsed, admin: &Admin) -> Result<(), Failure> {
-    let (states, types) = (words(parsed, "state"), words(parsed, "type"));
-    let found = admin.list_groups(&states, &types).await.map_err(failed)?;
-    let of_consumers =
-        found.into_iter().filter(|group| matches!(group.protocol_type.as_str(), "consumer" | ""));
+/// The states of consumer groups, in the order in which Kafka's tool lists them.
+const STATES: &[&str] =
+    &["Dead", "Reconciling", "Stable", "Assigning", "Empty", "PreparingRebalance", "CompletingRebalance"];
+
+/// The types of consumer groups, likewise.
+const TYPES: &[&str] = &["Consumer", "Classic"];
+
+/// The words of a list that an option has for its value, as they are in `known`.
+fn words(parsed: &Parsed, name: &str, list: &str, known: &[&str]) -> Result<Vec<String>, Trouble> {
+    let Some(text) = parsed.value(name).filter(|text| !text.is_empty()) else { return Ok(Vec::new()) };
+    let find = |word: &str| known.iter().find(|known| known.eq_ignore_ascii_case(word.trim()));
+    let words: Option<Vec<String>> =
+        text.split(',').map(|word| find(word).map(|&word| word.to_owned())).collect();
+    words.ok_or_else(|| {
+        Trouble::Usage(format!("Invalid {list} list '{text}'. Valid {name}s are: {}", known.join(", ")))
+    })
+}
+
+async fn list(parsed: &Parsed, admin: &Admin) -> Result<(), Trouble> {
+    let states = words(parsed, "state", "state", STATES)?;
+    let types = words(parsed, "type", "types", TYPES)?;
+    let found = admin.list_groups(&states, &types).await?;
+    let of_consumers = found.into_iter().filter(|group| is_of_consumers(&group.protocol_type));
     if parsed.has("state") || parsed.has("type") {
-        let rows: Vec<_> =
-            of_consumers.map(|group| (group.group_id, group.group_type, group.group_state)).collect();
+        let rows: Vec<_> = of_consumers
+            .map(|group| {
+                let shown = TYPES.iter().find(|name| name.eq_ignore_ascii_case(&group.group_type));
+                (group.group_id, shown.map_or(group.group_type, |&name| name.to_owned()), group.group_state)
+            })
+            .collect();
         output::text(&text::list(&rows, parsed.has("type"), parsed.has("state")));
     } else {
         of_consumers.for_each(|group| output::line(group.group_id));
-    }
-    Ok(())
-}
-
-async fn describe(parsed: &Parsed, admin: &Admin) -> Result<(), Failure> {
-    let views = ["members", "offsets", "state"].iter().filter(|view| parsed.has(view)).count();
-    if views > 1 {
-        let message = "Option [describe] takes at most one of these options: [members], [offsets], [state]";
-        return Err(Failure::Usage(message.to_owned()));
-    }
-    for id in groups(parsed, admin).await? {
-        let group = admin.describe_group(&id).await.map_err(failed)?;
-        if group.state == "Dead" {
-            return Err(refuse(format!("Consumer group '{id}' does not exist.")));
-        }
-        let verbose = parsed.has("verbose");
-        if parsed.has("state") {
-            output::text(&text::state(&state_row(admin, &group)));
-        } else if parsed.has("members") {
-            warn_of_state(&group);
-            output::text(&text::members(&id, &group.members, verbose));
-        } else {
-            warn_of_state(&group);
-            let rows = offset_rows(admin, &group).await?;
-            if !rows.is_empty() {
-                output::text(&text::offsets(&rows, verbose));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn warn_of_state(group: &GroupDescription) {
-    let id = &group.group_id;
-    match group.state.as_str() {
-        "Empty" => output::error_line(format_args!("\nConsumer group '{id}' has no active members.")),
-        "PreparingRebalance" | "CompletingRebalance" | "Assigning" | "Reconciling" => {
-            output::error_line(format_args!("\nWarning: Consumer group '{id}' is rebalancing."));
-        }
-        _ => {}
-    }
-}
-
-fn state_row(admin: &Admin, group: &GroupDescription) -> StateRow {
-    let metadata = admin.client().metadata();
-    let address = metadata.brokers.get(&group.coordinator).map(|broker| broker.address.to_string());
-    StateRow {
-        group: group.group_id.clone(),
-        coordinator: format!("{}  ({})", address.unwrap_or_default(), group.coordinator),
-        assignor: group.assignor.clone(),
-        state: group.state.clone(),
-        members: group.members.len(),
-    }
-}
-
-/// A row for each partition that a member has, then for each other of which an offset is committed.
-async fn offset_rows(admin: &Admin, group: &GroupDescription) -> Result<Vec<OffsetRow>, Failure> {
-    let committed = admin.committed_offsets(&group.group_id).await.map_err(failed)?;
-    let mut owners: BTreeMap<TopicPartition, &MemberDescription> = BTreeMap::new();
-    for member in &group.members {
-        owners.extend(member.assignment.iter().map(|at| (at.clone(), member)));
-    }
-    let asked = owners.keys().chain(committed.keys()).map(|at| (at.clone(), LATEST)).collect();
-    let ends = list_offsets(admin.client(), &asked, Isolation::ReadUncommitted).await.map_err(failed)?;
-    let row = |at: &TopicPartition, member: Option<&MemberDescription>| OffsetRow {
-        group: group.group_id.clone(),
-        at: Some(at.clone()),
-        current: committed.get(at).map(|committed| committed.offset.0).filter(|&offset| offset >= 0),
-        leader_epoch: committed.get(at).map(|committed| committed.leader_epoch.0).filter(|&epoch| epoch >= 0),
-        end: ends.get(at).map(|end| end.offset.0),
-        consumer_id: member.map(|member| member.member_id.clone()),
-        host: member.map(|member| member.host.clone()),
-        client_id: member.map(|member| member.client_id.clone()),
-    };
-    let mut rows = Vec::new();
-    // Those with the most partitions come first.
-    let mut members: Vec<&MemberDescription> = group.members.iter().collect();
-    members.sort_by_key(|member| std::cmp::Reverse(member.assignment.len()));
-    for member in members {
-        let mut share = member.assignment.clone();
-        share.sort();
-        rows.extend(share.iter().map(|at| row(at, Some(member))));
-        if share.is_empty() {
-            rows.push(OffsetRow {
-                group: group.group_id.clone(),
-                consumer_id: Some(member.member_id.clone()),
-                host: Some(member.host.clone()),
-                client_id: Some(member.client_id.clone()),
-                ..OffsetRow::default()
-            });
-        }
-    }
-    rows.extend(committed.keys().filter(|at| !owners.contains_key(*at)).map(|at| row(at, None)));
-    Ok(rows)
-}
-
-async fn delete(parsed: &Parsed, admin: &Admin) -> Result<(), Failure> {
-    let (mut deleted, mut refused) = (Vec::new(), Vec::new());
-    for id in groups(parsed, admin).await? {
-        match admin.delete_group(&id).await {
-            Ok(()) => deleted.push(format!("'{id}'")),
-            Err(error) => refused.push(format!("* Group '{id}' could not be deleted due to: {error}")),
-        }
-    }
-    if refused.is_empty() {
-        output::line(format_args!(
-            "Deletion of requested consumer groups ({}) was successful.",
-            deleted.join(", ")
-        ));
-        return Ok(());
-    }
-    output::text("\nError: Deletion of some consumer groups failed:\n");
-    refused.iter().for_each(output::line);
-    if !deleted.is_empty() {
-        output::line(format_args!(
-            "\nThese consumer groups were deleted successfully: {}",
-            deleted.join(", ")
-        ));
-    }
-    Ok(())
-}
-
-async fn reset_offsets(parsed: &Parsed, admin: &Admin) -> Result<(), Failure> {
-    if parsed.has("execute") && parsed.has("dry-run") {
-        let message = "Option [reset-offsets] only accepts one of [execute], [dry-run]";
-        return Err(Failure::Usage(message.to_owned()));
-    }
-    for id in groups(parsed, admin).await? {
-        let state = admin.describe_group(&id).await.map_err(failed)?.state;
-        if state != "Empty" && state != "Dead" {
-            return Err(refuse(format!(
-                "Assignments can only be reset if the group '{id}' is inactive, but the current state is {state}."
-            )));
-        }
-        let planned = reset::plan(parsed, admin, &id).await?;
-        if parsed.has("execute") {
-            let offsets = planned.iter().map(|(at, &offset)| (at.clone(), Offset(offset))).collect();
-            admin.alter_offsets(&id, &offsets).await.map_err(failed)?;
-        }
-        if parsed.has("export") {
-            let several = parsed.has("all-groups") || parsed.values("group").count() > 1;
-            let group = if several { format!("{id},") } else { String::new() };
-            for (at, offset) in &planned {
-                output::line(format_args!("{group}{},{},{offset}", at.topic, at.partition));
-            }
-            output::line("");
-        } else {
-            output::text(&text::reset(&id, &planned));
-        }
-    }
-    Ok(())
-}
-
-async fn delete_offsets(parsed: &Parsed, admin: &Admin) -> Result<(), Failure> {
-    let partitions = reset::selected(parsed, admin).await?;
-    for id in groups(parsed, admin).await? {
-        let outcome = admin.delete_offsets(&id, &partitions).await.map_err(failed)?;
-        output::line(format_args!("Request succeeded for deleting offsets from group {id}."));
-        let width = outcome.keys().map(|at| at.topic.len()).max().unwrap_or(0).max(15);
-        let mut table = format!("\n{:<width$} {:<10} {:<15}", "TOPIC", "PARTITION", "STATUS");
-        for (at, code) in &outcome {
-            let status =
-                if code.is_error() { format!("Error: {}", code.message()) } else { "Successful".to_owned() };
-            table += &format!("\n{:<width$} {:<10} {status:<15}", at.topic, at.partition);
-        }
-        output::line(table);
     }
     Ok(())
 }

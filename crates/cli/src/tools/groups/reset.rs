@@ -1,13 +1,14 @@
 //! `--reset-offsets`: where a group is to go on.
 
-use super::{failed, refuse};
-use crate::tools::Failure;
+use super::plan_file::{self, Plan};
+use super::{Trouble, complain, scope, selected, text, time};
+use crate::output;
+use crate::tools::java_map::{in_hash_order, partitions_in_hash_order};
 use crate::tools::options::Parsed;
 use ottla_client::Admin;
-use ottla_client::client::Topics;
 use ottla_client::consumer::Isolation;
 use ottla_client::consumer::offsets::{EARLIEST, LATEST, list_offsets};
-use ottla_types::{Timestamp, TopicPartition};
+use ottla_types::{Offset, Timestamp, TopicPartition};
 use std::collections::BTreeMap;
 
 /// Where to go on.
@@ -18,108 +19,200 @@ enum Scenario {
     Latest,
     Current,
     ShiftBy(i64),
+    /// At the first record that is not older.
+    Time(Timestamp),
+    /// At the offsets of a file, by group.
+    File(BTreeMap<String, Plan>),
 }
 
-/// The options that say where, of which exactly one is to be given.
-pub(super) const SCENARIOS: &[&str] = &["to-offset", "to-earliest", "to-latest", "to-current", "shift-by"];
-
-fn scenario(parsed: &Parsed) -> Result<Scenario, Failure> {
-    if SCENARIOS.iter().filter(|name| parsed.has(name)).count() != 1 {
-        let all: Vec<String> = SCENARIOS.iter().map(|name| format!("--{name}")).collect();
-        return Err(Failure::Usage(format!("Option [reset-offsets] takes one of: {}", all.join(", "))));
-    }
+fn scenario(parsed: &Parsed) -> Result<Scenario, Trouble> {
     if let Some(offset) = parsed.number("to-offset")? {
         return Ok(Scenario::Offset(offset));
     }
     if let Some(by) = parsed.number("shift-by")? {
         return Ok(Scenario::ShiftBy(by));
     }
-    Ok(match (parsed.has("to-earliest"), parsed.has("to-latest")) {
-        (true, _) => Scenario::Earliest,
-        (_, true) => Scenario::Latest,
-        _ => Scenario::Current,
-    })
+    if let Some(text) = parsed.value("to-datetime") {
+        let unreadable = |why| Trouble::Exception(format!("java.text.ParseException: {why}"));
+        return time::date_time(text).map(Scenario::Time).map_err(unreadable);
+    }
+    if let Some(text) = parsed.value("by-duration") {
+        let length = time::duration_ms(text).map_err(Trouble::Exception)?;
+        return Ok(Scenario::Time(Timestamp(ottla_net::clock::wall().0.saturating_sub(length))));
+    }
+    if let Some(path) = parsed.value("from-file") {
+        let mut groups = parsed.values("group");
+        let only_group = groups.next().filter(|_| groups.next().is_none());
+        return plan_file::read(path, only_group).map(Scenario::File);
+    }
+    match (parsed.has("to-earliest"), parsed.has("to-latest"), parsed.has("to-current")) {
+        (true, _, _) => Ok(Scenario::Earliest),
+        (_, true, _) => Ok(Scenario::Latest),
+        (_, _, true) => Ok(Scenario::Current),
+        _ => Err(Trouble::Usage(
+            "Option '[reset-offsets]' requires one of the following scenarios: [[to-earliest], [to-current], \
+             [to-latest], [by-duration], [to-datetime], [from-file], [shift-by], [to-offset]]"
+                .to_owned(),
+        )),
+    }
+}
+
+pub(super) async fn reset_offsets(parsed: &Parsed, admin: &Admin) -> Result<(), Trouble> {
+    let mut planned: BTreeMap<String, Plan> = BTreeMap::new();
+    for id in in_hash_order(selected(parsed, admin).await?, |id| id) {
+        let state = admin.describe_group(&id).await;
+        let state = match state {
+            Ok(group) => group.state,
+            // It need not exist: this is how it begins.
+            Err(error) if error.code() == Some(ottla_protocol::ErrorCode::GroupIdNotFound) => {
+                "Dead".to_owned()
+            }
+            Err(error) => {
+                let exception = super::exception(&error);
+                return Err(Trouble::Exception(format!(
+                    "java.util.concurrent.ExecutionException: {exception}"
+                )));
+            }
+        };
+        if state != "Empty" && state != "Dead" {
+            complain(format_args!(
+                "Assignments can only be reset if the group '{id}' is inactive, but the current state is {state}."
+            ));
+            planned.insert(id, Plan::new());
+            continue;
+        }
+        let plan = plan(parsed, admin, &id).await?;
+        if parsed.has("execute") && !plan.is_empty() {
+            let offsets = plan.iter().map(|(at, &offset)| (at.clone(), Offset(offset))).collect();
+            admin.alter_offsets(&id, &offsets).await?;
+        }
+        planned.insert(id, plan);
+    }
+    show(parsed, planned);
+    Ok(())
+}
+
+fn show(parsed: &Parsed, planned: BTreeMap<String, Plan>) {
+    let groups = in_hash_order(planned.into_iter().collect(), |(id, _)| id);
+    let ordered = groups.into_iter().map(|(id, plan)| {
+        let plan: Vec<(TopicPartition, i64)> = plan.into_iter().collect();
+        (id, partitions_in_hash_order(plan, |(at, _)| at))
+    });
+    let ordered: Vec<(String, Vec<(TopicPartition, i64)>)> = ordered.collect();
+    if !parsed.has("export") {
+        output::text(&text::reset(&ordered));
+        return;
+    }
+    let is_one = parsed.values("group").count() == 1;
+    let lines = ordered.iter().map(|(id, plan)| {
+        let group = (!is_one).then_some(id.as_str());
+        plan_file::write(group, plan.iter().map(|(at, offset)| (at, *offset)))
+    });
+    output::line(lines.collect::<String>());
 }
 
 /// The offsets at which the group is to go on, of the partitions that the command line selects.
-pub(super) async fn plan(
-    parsed: &Parsed,
-    admin: &Admin,
-    group: &str,
-) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
-    let scenario = scenario(parsed)?;
-    let committed = admin.committed_offsets(group).await.map_err(failed)?;
+async fn plan(parsed: &Parsed, admin: &Admin, group: &str) -> Result<Plan, Trouble> {
     let partitions = if parsed.has("all-topics") {
-        committed.keys().cloned().collect()
+        admin.committed_offsets(group).await?.into_keys().collect()
+    } else if parsed.has("topic") {
+        scope::partitions(&scope::scopes(parsed)?, admin).await?
+    } else if parsed.has("from-file") {
+        Vec::new()
     } else {
-        selected(parsed, admin).await?
+        let message = "One of the reset scopes should be defined: --all-topics, --topic.";
+        return Err(Trouble::Usage(message.to_owned()));
     };
-    let ask = |time: Timestamp| partitions.iter().map(|at| (at.clone(), time)).collect();
-    let client = admin.client();
-    let first = list_offsets(client, &ask(EARLIEST), Isolation::ReadUncommitted).await.map_err(failed)?;
-    let end = list_offsets(client, &ask(LATEST), Isolation::ReadUncommitted).await.map_err(failed)?;
-    let mut planned = BTreeMap::new();
-    for at in partitions {
-        let (Some(first), Some(end)) = (first.get(&at), end.get(&at)) else { continue };
-        let (first, end) = (first.offset.0, end.offset.0);
-        let current = committed.get(&at).map(|committed| committed.offset.0).filter(|&offset| offset >= 0);
-        let wanted = match scenario {
-            Scenario::Offset(offset) => offset,
-            Scenario::Earliest => first,
-            Scenario::Latest => end,
-            // A group that was never here goes on at the end.
-            Scenario::Current => current.unwrap_or(end),
-            Scenario::ShiftBy(by) => {
-                let current = current.ok_or_else(|| {
-                    refuse(format!(
-                        "Cannot shift offset for partition {at} since there is no current committed offset"
-                    ))
-                })?;
-                current.saturating_add(by)
+    match scenario(parsed)? {
+        Scenario::Offset(offset) => {
+            in_range(admin, partitions.into_iter().map(|at| (at, offset)).collect()).await
+        }
+        Scenario::Earliest => at_time(admin, &partitions, EARLIEST).await,
+        Scenario::Latest => at_time(admin, &partitions, LATEST).await,
+        Scenario::Time(time) => since(admin, partitions, time).await,
+        Scenario::Current => current(admin, group, partitions).await,
+        Scenario::ShiftBy(by) => shifted(admin, group, partitions, by).await,
+        Scenario::File(mut plans) => match plans.remove(group) {
+            Some(plan) => in_range(admin, plan).await,
+            None => {
+                complain(format_args!("No reset plan for group {group} found"));
+                Ok(Plan::new())
             }
-        };
-        planned.insert(at, wanted.clamp(first, end));
+        },
     }
-    Ok(planned)
 }
 
-/// The partitions that `--topic` names: `topic`, or `topic:0,1`.
-pub(super) async fn selected(parsed: &Parsed, admin: &Admin) -> Result<Vec<TopicPartition>, Failure> {
-    let mut found = Vec::new();
-    for text in parsed.values("topic") {
-        let (topic, wanted) = match text.split_once(':') {
-            Some((topic, list)) => {
-                let numbers: Result<Vec<i32>, _> = list.split(',').map(|n| n.trim().parse()).collect();
-                let numbers = numbers.map_err(|_| {
-                    refuse(format!("Invalid topic arg '{text}', expected topic name and partitions"))
-                })?;
-                (topic.to_owned(), Some(numbers))
-            }
-            None => (text.to_owned(), None),
-        };
-        let names = [topic.clone()];
-        let metadata = admin
-            .client()
-            .retry("metadata", || admin.client().refresh(Topics::Named(&names)))
-            .await
-            .map_err(failed)?;
-        let all: Vec<i32> = metadata
-            .topics
-            .get(&topic)
-            .map(|topic| topic.partitions.keys().copied().collect())
-            .unwrap_or_default();
-        if all.is_empty() {
-            return Err(refuse(format!("topic {topic} does not exist")));
-        }
-        let numbers = wanted.unwrap_or(all);
-        found.extend(numbers.into_iter().map(|number| TopicPartition::new(topic.clone(), number)));
-    }
-    if found.is_empty() {
-        return Err(Failure::Usage(
-            "One of the reset scopes should be defined: --all-topics, --topic.".to_owned(),
+/// The offsets that the partitions have for [`EARLIEST`], [`LATEST`] or a time; −1 where there is none.
+async fn at_time(admin: &Admin, partitions: &[TopicPartition], time: Timestamp) -> Result<Plan, Trouble> {
+    scope::check_exist(partitions, admin).await?;
+    let asked = partitions.iter().map(|at| (at.clone(), time)).collect();
+    let found = list_offsets(admin.client(), &asked, Isolation::ReadUncommitted).await?;
+    Ok(found.into_iter().map(|(at, found)| (at, found.offset.0)).collect())
+}
+
+/// The first records that are not older; where there is none, the end.
+async fn since(admin: &Admin, partitions: Vec<TopicPartition>, time: Timestamp) -> Result<Plan, Trouble> {
+    // Numbers below zero have meanings of their own.
+    let mut plan = at_time(admin, &partitions, time.max(Timestamp(0))).await?;
+    let is_late = |at: &TopicPartition| plan.get(at).is_some_and(|&offset| offset < 0);
+    let late: Vec<TopicPartition> = partitions.into_iter().filter(is_late).collect();
+    let late = partitions_in_hash_order(late, |at| at);
+    for at in &late {
+        output::line(format_args!(
+            "\nWarn: Partition {} from topic {} is empty. Falling back to latest known offset.",
+            at.partition, at.topic
         ));
     }
-    Ok(found)
+    plan.append(&mut at_time(admin, &late, LATEST).await?);
+    Ok(plan)
+}
+
+/// Where the group is; where it never was, the end.
+async fn current(admin: &Admin, group: &str, partitions: Vec<TopicPartition>) -> Result<Plan, Trouble> {
+    let committed = admin.committed_offsets(group).await?;
+    let mut plan = Plan::new();
+    let mut new = Vec::new();
+    for at in partitions {
+        match committed.get(&at).map(|committed| committed.offset.0).filter(|&offset| offset >= 0) {
+            Some(offset) => _ = plan.insert(at, offset),
+            None => new.push(at),
+        }
+    }
+    plan.append(&mut at_time(admin, &new, LATEST).await?);
+    Ok(plan)
+}
+
+async fn shifted(
+    admin: &Admin,
+    group: &str,
+    partitions: Vec<TopicPartition>,
+    by: i64,
+) -> Result<Plan, Trouble> {
+    let committed = admin.committed_offsets(group).await?;
+    let shifted = |at: TopicPartition| {
+        let current = committed.get(&at).map(|committed| committed.offset.0).filter(|&offset| offset >= 0);
+        match current {
+            Some(current) => Ok((at, current.saturating_add(by))),
+            None => Err(Trouble::Usage(format!(
+                "Cannot shift offset for partition {at} since there is no current committed offset"
+            ))),
+        }
+    };
+    let wanted = partitions.into_iter().map(shifted).collect::<Result<Plan, Trouble>>()?;
+    in_range(admin, wanted).await
+}
+
+/// The offsets, but within what the logs have.
+async fn in_range(admin: &Admin, wanted: Plan) -> Result<Plan, Trouble> {
+    let partitions: Vec<TopicPartition> = wanted.keys().cloned().collect();
+    let first = at_time(admin, &partitions, EARLIEST).await?;
+    let end = at_time(admin, &partitions, LATEST).await?;
+    let within = |(at, offset): (TopicPartition, i64)| {
+        let (first, end) = (*first.get(&at)?, *end.get(&at)?);
+        // Between the two questions the log may have begun later than it ended.
+        Some((at, offset.min(end).max(first)))
+    };
+    Ok(wanted.into_iter().filter_map(within).collect())
 }
 
 #[cfg(test)]
@@ -129,7 +222,7 @@ mod tests {
     use crate::tools::options;
 
     #[test]
-    fn exactly_one_scenario_is_given() {
+    fn an_option_says_where_to_go_on() {
         let read = |line: &str| {
             let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             scenario(&options::parse(&TOOL, &words).unwrap())
@@ -138,7 +231,9 @@ mod tests {
         assert_eq!(read("--to-offset 5").unwrap(), Scenario::Offset(5));
         assert_eq!(read("--shift-by -5").unwrap(), Scenario::ShiftBy(-5));
         assert_eq!(read("--to-current").unwrap(), Scenario::Current);
-        for line in ["", "--to-earliest --to-latest"] {
+        assert_eq!(read("--to-datetime 1970-01-01T00:00:01.0").unwrap(), Scenario::Time(Timestamp(1000)));
+        for line in ["", "--to-datetime now", "--by-duration 1h", "--from-file no-such-file", "--to-offset x"]
+        {
             assert!(read(line).is_err(), "{line}");
         }
     }

@@ -1,6 +1,5 @@
 //! What `kafka-consumer-groups` prints (`ConsumerGroupCommand`).
 
-use crate::tools::java_map::partitions_in_hash_order;
 use ottla_client::admin::groups::MemberDescription;
 use ottla_types::TopicPartition;
 use std::collections::BTreeMap;
@@ -96,7 +95,7 @@ const INTO_STRING: &str = "a String takes everything";
 
 /// The table of members of one group.
 pub(super) fn members(group: &str, members: &[MemberDescription], verbose: bool) -> String {
-    let group_width = width(15, [group].into_iter());
+    let group_width = width(15, members.iter().map(|_| group));
     let consumer_width = width(15, members.iter().map(|member| member.member_id.as_str()));
     let instances: Vec<&str> = members.iter().filter_map(|m| m.group_instance_id.as_deref()).collect();
     let instance_width = width(17, instances.iter().copied());
@@ -151,19 +150,27 @@ fn assignment(share: &[TopicPartition]) -> String {
     topics.collect::<Vec<_>>().join(";")
 }
 
-/// The state of one group.
-pub(super) fn state(row: &StateRow) -> String {
+/// The state of one group. A classic group has none of the epochs that `verbose` adds.
+pub(super) fn state(row: &StateRow, verbose: bool) -> String {
     let group_width = width(15, [row.group.as_str()].into_iter());
     let coordinator_width = width(25, [row.coordinator.as_str()].into_iter());
-    let line = |group: &str, coordinator: &str, assignor: &str, state: &str, members: &str| {
+    let line = |group: &str,
+                coordinator: &str,
+                assignor: &str,
+                state: &str,
+                epochs: [&str; 2],
+                members: &str| {
+        let epochs = if verbose { format!("{:<15} {:<25} ", epochs[0], epochs[1]) } else { String::new() };
         format!(
-            "\n{group:<group_width$} {coordinator:<coordinator_width$} {assignor:<20} {state:<20} {members}"
+            "\n{group:<group_width$} {coordinator:<coordinator_width$} {assignor:<20} {state:<20} {epochs}{members}"
         )
     };
-    let header = line("GROUP", "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE", "#MEMBERS");
+    // In two parts: as one word it would look like the id of an invariant.
+    let epochs = [concat!("GROUP", "-EPOCH"), "TARGET-ASSIGNMENT-EPOCH"];
+    let header = line("GROUP", "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE", epochs, "#MEMBERS");
     let assignor = if row.assignor.is_empty() { MISSING } else { &row.assignor };
     let members = row.members.to_string();
-    header + &line(&row.group, &row.coordinator, assignor, &row.state, &members) + "\n"
+    header + &line(&row.group, &row.coordinator, assignor, &row.state, [MISSING; 2], &members) + "\n"
 }
 
 /// Groups with their types and states, as far as those are wanted.
@@ -187,16 +194,35 @@ pub(super) fn list(rows: &[(String, String, String)], with_type: bool, with_stat
     text
 }
 
-/// Offsets that are or would be set.
-pub(super) fn reset(group: &str, offsets: &BTreeMap<TopicPartition, i64>) -> String {
-    let group_width = width(15, [group].into_iter());
-    let topic_width = width(15, offsets.keys().map(|at| at.topic.as_str()));
+/// Offsets that are or would be set, of every group.
+pub(super) fn reset(groups: &[(String, Vec<(TopicPartition, i64)>)]) -> String {
+    if groups.is_empty() {
+        return "\n".to_owned();
+    }
+    let group_width =
+        width(15, groups.iter().filter(|(_, plan)| !plan.is_empty()).map(|(id, _)| id.as_str()));
+    let all = || groups.iter().flat_map(|(id, plan)| plan.iter().map(move |(at, offset)| (id, at, offset)));
+    let topic_width = width(15, all().map(|(_, at, _)| at.topic.as_str()));
     let line = |group: &str, topic: &str, partition: &str, offset: &str| {
         format!("\n{group:<group_width$} {topic:<topic_width$} {partition:<10} {offset}")
     };
     let mut text = line("GROUP", "TOPIC", "PARTITION", "NEW-OFFSET");
-    for (at, offset) in partitions_in_hash_order(offsets.iter().collect(), |(at, _)| *at) {
+    for (group, at, offset) in all() {
         text += &line(group, &at.topic, &at.partition.to_string(), &offset.to_string());
+    }
+    text.push('\n');
+    text
+}
+
+/// What came of each partition whose offset was to be deleted.
+pub(super) fn deleted_offsets(rows: &[(String, Option<i32>, String)]) -> String {
+    let topic_width = width(15, rows.iter().map(|(topic, ..)| topic.as_str()));
+    let line = |topic: &str, partition: &str, status: &str| {
+        format!("\n{topic:<topic_width$} {partition:<10} {status:<15}")
+    };
+    let mut text = line("TOPIC", "PARTITION", "STATUS");
+    for (topic, partition, status) in rows {
+        text += &line(topic, &or_missing(*partition), status);
     }
     text.push('\n');
     text
@@ -260,7 +286,7 @@ mod tests {
         };
 
         assert_eq!(
-            state(&row),
+            state(&row, false),
             "\nGROUP           COORDINATOR (ID)          ASSIGNMENT-STRATEGY  STATE                #MEMBERS\
              \ng               h:9092  (1)               range                Stable               1\n"
         );
@@ -268,14 +294,13 @@ mod tests {
 
     #[test]
     fn new_offsets_are_printed_as_kafka_does() {
-        let offsets = [(0, 0), (1, 1), (2, 0)].map(|(p, offset)| (TopicPartition::new("t", p), offset));
+        let offsets = [(2, 0), (1, 1)].map(|(p, offset)| (TopicPartition::new("t", p), offset));
 
         assert_eq!(
-            reset("g1", &offsets.into()),
+            reset(&[("g1".to_owned(), offsets.into()), ("busy".to_owned(), Vec::new())]),
             "\nGROUP           TOPIC           PARTITION  NEW-OFFSET\
              \ng1              t               2          0\
-             \ng1              t               1          1\
-             \ng1              t               0          0\n"
+             \ng1              t               1          1\n"
         );
     }
 }

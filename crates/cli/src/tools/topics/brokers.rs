@@ -1,18 +1,18 @@
 //! `kafka-topics --bootstrap-server`: asks brokers.
 
 use super::describe::Context;
-use super::{assignment, check_found, failure, filter, select};
+use super::{assignment, check_found, failure, filter, number, select, topic_id};
 use crate::output;
-use crate::tools::java_map::in_hash_order;
+use crate::tools::java_map::in_sized_hash_order;
 use crate::tools::options::Parsed;
 use crate::tools::{Failure, connect};
 use ottla_client::Admin;
-use ottla_client::admin::topics::NewTopic;
+use ottla_client::admin::topics::{NewTopic, PARTITIONS_PER_ANSWER_MAX};
 use ottla_protocol::ErrorCode;
 use ottla_types::Uuid;
 
 fn admin(parsed: &Parsed) -> Result<Admin, Failure> {
-    connect::admin(parsed, "kafka-topics")
+    Ok(connect::admin(parsed, "kafka-topics")?)
 }
 
 fn failed(error: ottla_client::ClientError) -> Failure {
@@ -54,7 +54,7 @@ pub(super) async fn alter(parsed: &Parsed) -> Result<(), Failure> {
     let admin = admin(parsed)?;
     let names = selected(parsed, &admin).await?;
     check_found(parsed, &names)?;
-    let count: i32 = parsed.number("partitions")?.unwrap_or_default();
+    let count = number(parsed, "partitions")?.unwrap_or_default();
     let all = parsed.value("replica-assignment").map(assignment).transpose()?;
     for topic in admin.describe_topics(&names).await.map_err(failed)? {
         // Those of the partitions that are there already come first, and are left out.
@@ -66,7 +66,7 @@ pub(super) async fn alter(parsed: &Parsed) -> Result<(), Failure> {
 
 pub(super) async fn describe(parsed: &Parsed) -> Result<(), Failure> {
     let admin = admin(parsed)?;
-    let names = match parsed.value("topic-id") {
+    let names = match topic_id(parsed) {
         Some(id) => named(&admin, id, parsed.has("if-exists")).await?,
         None => {
             let names = selected(parsed, &admin).await?;
@@ -77,14 +77,15 @@ pub(super) async fn describe(parsed: &Parsed) -> Result<(), Failure> {
     if names.is_empty() {
         return Ok(());
     }
-    let topics = admin.describe_topics(&names).await.map_err(failed)?;
+    let limit = number(parsed, "partition-size-limit-per-response")?.unwrap_or(PARTITIONS_PER_ANSWER_MAX);
+    let topics = admin.describe_topics_by(limit, &names).await.map_err(failed)?;
     let described: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
     let configs = admin.describe_topic_configs(&described).await.map_err(failed)?;
     let live = admin.describe_cluster().await.map_err(failed)?.brokers;
     let reassignments = admin.list_reassignments().await.map_err(failed)?;
     let context = Context { filter: filter(parsed), live: &live, reassignments: &reassignments };
     let mut out = String::new();
-    for topic in in_hash_order(topics, |topic| &topic.name) {
+    for topic in in_sized_hash_order(topics, |topic| &topic.name) {
         let configs = configs.get(&topic.name).map(Vec::as_slice).unwrap_or_default();
         super::describe::describe(&mut out, &topic, configs, context);
     }

@@ -3,10 +3,10 @@
 //! What topics there are is read from the metadata log itself, as an observer.
 
 use super::describe::Context;
-use super::{check_found, failure, filter, select};
+use super::{check_found, failure, filter, select, topic_id};
 use crate::observer::read_image;
 use crate::output;
-use crate::tools::java_map::in_hash_order;
+use crate::tools::java_map::in_sized_hash_order;
 use crate::tools::options::Parsed;
 use crate::tools::{Failure, connect};
 use ottla_client::admin::configs::ConfigEntry;
@@ -136,14 +136,21 @@ pub(super) async fn delete(parsed: &Parsed) -> Result<(), Failure> {
 
 pub(super) async fn describe(parsed: &Parsed) -> Result<(), Failure> {
     let image = with_quorum(parsed, read_image).await?;
-    let mut names = selected(parsed, &image)?;
-    if let Some(id) = parsed.value("topic-id") {
-        names.retain(|name| image.topics.by_name(name).is_some_and(|topic| topic.id.to_string() == id));
-        if names.is_empty() && !parsed.has("if-exists") {
-            return Err(failure(&format!("TopicId '{id}' does not exist as expected")));
+    let names = match topic_id(parsed) {
+        Some(id) => {
+            let wanted = image.topics.iter().filter(|topic| topic.id.to_string() == id);
+            let names: Vec<String> = wanted.map(|topic| topic.name.clone()).collect();
+            if names.is_empty() && !parsed.has("if-exists") {
+                return Err(failure(&format!("TopicId '{id}' does not exist as expected")));
+            }
+            names
         }
-    }
-    check_found(parsed, &names)?;
+        None => {
+            let names = selected(parsed, &image)?;
+            check_found(parsed, &names)?;
+            names
+        }
+    };
     output::text(&described(parsed, &image, names));
     Ok(())
 }
@@ -152,7 +159,7 @@ fn described(parsed: &Parsed, image: &MetadataImage, names: Vec<String>) -> Stri
     let live: BTreeSet<_> = image.cluster.unfenced().map(|broker| broker.id).collect();
     let context = Context { filter: filter(parsed), live: &live, reassignments: &reassignments(image) };
     let mut out = String::new();
-    for name in in_hash_order(names, |name| name) {
+    for name in in_sized_hash_order(names, |name| name) {
         if let Some(topic) = image.topics.by_name(&name) {
             super::describe::describe(&mut out, &description(topic), &configs(image, &name), context);
         }

@@ -6,17 +6,19 @@ mod brokers;
 mod controllers;
 mod describe;
 
-use super::options::{Parsed, Tool, exclude, flag, refused, require, value};
+use super::options::{Parsed, Tool, exclude, flag, only_with, require, value};
 use super::{Failure, connect};
 use crate::output;
 use describe::Filter;
 use ottla_client::admin::topics::NewTopic;
-use ottla_types::NodeId;
+use ottla_types::{NodeId, Uuid};
 use regex::Regex;
+use std::collections::BTreeMap;
 
 pub(super) const TOOL: Tool = Tool {
     name: "kafka-topics",
     purpose: "This tool helps to create, delete, describe, or change a topic.",
+    short_purpose: Some("Create, delete, describe, or change a topic."),
     commands: &[],
     options: &[
         flag("alter", "Gives a topic more partitions."),
@@ -26,13 +28,13 @@ pub(super) const TOOL: Tool = Tool {
         value("config", "name=value", "A setting of the topic to be created; may be given more than once."),
         flag("create", "Creates a topic."),
         flag("delete", "Deletes topics."),
-        refused("delete-config", "Kafka ignores it since 4.0; use kafka-configs"),
+        value("delete-config", "name", "Does nothing since Kafka 4.0, and says so."),
         flag("describe", "Describes topics."),
         flag("exclude-internal", "Leaves out Kafka's own topics."),
         flag("if-exists", "Fails not if there is no such topic."),
         flag("if-not-exists", "Fails not if the topic is there already."),
         flag("list", "Lists topics."),
-        refused("partition-size-limit-per-response", "leave it out: one answer describes all partitions"),
+        value("partition-size-limit-per-response", "count", "How many partitions one answer may describe."),
         value("partitions", "count", "How many partitions the topic has, or is to have."),
         value("replica-assignment", "ids", "The brokers of each partition: 1:2,2:3 are two partitions."),
         value("replication-factor", "count", "How many replicas each partition has."),
@@ -56,6 +58,19 @@ enum Action {
     Delete,
 }
 
+impl Action {
+    /// The option that asks for it.
+    fn name(self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Alter => "alter",
+            Action::Describe => "describe",
+            Action::List => "list",
+            Action::Delete => "delete",
+        }
+    }
+}
+
 pub(super) fn run(parsed: &Parsed) -> Result<(), Failure> {
     let action = action(parsed)?;
     check(parsed, action)?;
@@ -63,9 +78,6 @@ pub(super) fn run(parsed: &Parsed) -> Result<(), Failure> {
     match action {
         Action::Create => {
             let topic = new_topic(parsed)?;
-            if topic.name.contains(['.', '_']) {
-                output::line(COLLISION_WARNING);
-            }
             connect::block_on(async {
                 if quorum {
                     controllers::create(parsed, &topic).await
@@ -88,16 +100,10 @@ const COLLISION_WARNING: &str = "WARNING: Due to limitations in metric names, to
      underscore ('_') could collide. To avoid issues it is best to use either, but not both.";
 
 fn action(parsed: &Parsed) -> Result<Action, Failure> {
-    let actions = [
-        ("create", Action::Create),
-        ("list", Action::List),
-        ("alter", Action::Alter),
-        ("describe", Action::Describe),
-        ("delete", Action::Delete),
-    ];
-    let mut given = actions.into_iter().filter(|(name, _)| parsed.has(name));
+    let actions = [Action::Create, Action::List, Action::Alter, Action::Describe, Action::Delete];
+    let mut given = actions.into_iter().filter(|action| parsed.has(action.name()));
     match (given.next(), given.next()) {
-        (Some((_, action)), None) => Ok(action),
+        (Some(action), None) => Ok(action),
         _ => Err(Failure::Usage(
             "Command must include exactly one action: --list, --describe, --create, --alter or --delete"
                 .to_owned(),
@@ -105,9 +111,15 @@ fn action(parsed: &Parsed) -> Result<Action, Failure> {
     }
 }
 
-/// Which options go together (`TopicCommandOptions.checkArgs`).
+/// Which options go together (`TopicCommandOptions.checkArgs`, in its order).
 fn check(parsed: &Parsed, action: Action) -> Result<(), Failure> {
     let has = |name| parsed.has(name);
+    if has("delete-config") {
+        output::error_line(
+            "delete-config option is no longer supported and deprecated since version 4.0. \
+             The config will be fully removed in future releases.",
+        );
+    }
     match (has("bootstrap-server"), has("zookeeper")) {
         (true, false) => {}
         (false, true) if action == Action::Alter => {
@@ -120,9 +132,18 @@ fn check(parsed: &Parsed, action: Action) -> Result<(), Failure> {
         }
         (false, false) => return Err(Failure::Refused("--bootstrap-server must be specified".to_owned())),
     }
-    if action == Action::Describe && has("topic") && has("topic-id") {
-        let message = "Only one of topic or topic-id must be specified.";
-        return Err(Failure::Refused(message.to_owned()));
+    if action == Action::Describe && has("if-exists") {
+        match (has("topic"), has("topic-id")) {
+            (false, false) => {
+                let message = "--topic or --topic-id is required to describe a topic";
+                return Err(Failure::Usage(message.to_owned()));
+            }
+            (true, true) => output::line(
+                "Only topic id will be used when both --topic and --topic-id are specified and topicId is not \
+                 Uuid.ZERO_UUID",
+            ),
+            _ => {}
+        }
     }
     if matches!(action, Action::Create | Action::Alter | Action::Delete) {
         require(parsed, &["topic"])?;
@@ -130,43 +151,42 @@ fn check(parsed: &Parsed, action: Action) -> Result<(), Failure> {
     if action == Action::Alter {
         if has("config") {
             return Err(Failure::Usage(
-                "Option \"[config]\" can't be used with option \"[alter]\"".to_owned(),
+                "Option combination \"[[config], [bootstrap-server]]\" can't be used with option \"[alter]\" \
+                 (To alter topic configurations, the kafka-configs tool can be used.)"
+                    .to_owned(),
             ));
         }
         require(parsed, &["partitions"])?;
     }
-    exclude(parsed, "replica-assignment", &["partitions", "replication-factor"])?;
-    if action == Action::List {
-        exclude(parsed, "list", &["partitions", "replication-factor", "replica-assignment", "config"])?;
+    let action = action.name();
+    only_with(parsed, "config", action, &["alter", "create"])?;
+    only_with(parsed, "partitions", action, &["alter", "create"])?;
+    only_with(parsed, "replication-factor", action, &["create"])?;
+    only_with(parsed, "replica-assignment", action, &["alter", "create"])?;
+    if action == "create" {
+        exclude(parsed, "replica-assignment", &["partitions", "replication-factor"])?;
     }
-    let only = |name: &str, allowed: &[Action]| {
-        if parsed.has(name) && !allowed.contains(&action) {
-            let action = format!("{action:?}").to_lowercase();
-            let message = format!("Option \"[{name}]\" can't be used with option \"[{action}]\"");
-            return Err(Failure::Usage(message));
-        }
-        Ok(())
-    };
-    for filter in [
-        "under-replicated-partitions",
-        "unavailable-partitions",
-        "under-min-isr-partitions",
-        "at-min-isr-partitions",
-        "topics-with-overrides",
-        "topic-id",
-    ] {
-        only(filter, &[Action::Describe])?;
+    for filter in REPLICATION_FILTERS {
+        only_with(parsed, filter, action, &["describe"])?;
+        exclude(parsed, filter, &["topics-with-overrides"])?;
     }
-    only("if-exists", &[Action::Alter, Action::Delete, Action::Describe])?;
-    only("if-not-exists", &[Action::Create])?;
-    only("exclude-internal", &[Action::List, Action::Describe])?;
-    let filters = ["under-min-isr-partitions", "at-min-isr-partitions", "unavailable-partitions"];
-    for (index, name) in filters.iter().enumerate() {
-        exclude(parsed, name, &filters[index + 1..])?;
-        exclude(parsed, name, &["under-replicated-partitions", "topics-with-overrides"])?;
-    }
-    exclude(parsed, "under-replicated-partitions", &["topics-with-overrides"])
+    only_with(parsed, "topics-with-overrides", action, &["describe"])?;
+    only_with(parsed, "if-exists", action, &["alter", "delete", "describe"])?;
+    only_with(parsed, "if-not-exists", action, &["create"])?;
+    only_with(parsed, "exclude-internal", action, &["list", "describe"])?;
+    // Kafka ignores these elsewhere.
+    only_with(parsed, "partition-size-limit-per-response", action, &["describe"])?;
+    only_with(parsed, "topic-id", action, &["describe"])
 }
+
+/// The options by which only partitions are described whose replication is of interest; in the order in which Kafka
+/// looks for what they do not go with.
+const REPLICATION_FILTERS: &[&str] = &[
+    "under-replicated-partitions",
+    "under-min-isr-partitions",
+    "at-min-isr-partitions",
+    "unavailable-partitions",
+];
 
 fn filter(parsed: &Parsed) -> Filter {
     Filter {
@@ -178,42 +198,63 @@ fn filter(parsed: &Parsed) -> Filter {
     }
 }
 
+/// The topic that the command line describes. What a cluster would refuse in the same words is refused here.
 fn new_topic(parsed: &Parsed) -> Result<NewTopic, Failure> {
     let name = parsed.value("topic").unwrap_or_default().to_owned();
-    ottla_types::validate_topic_name(&name).map_err(|error| failure(&error.to_string()))?;
-    let mut configs = Vec::new();
+    let mut configs = BTreeMap::new();
     for config in parsed.values("config") {
         let Some((name, value)) = config.split_once('=') else {
             let message = "requirement failed: Invalid topic config: all configs to be added must be in the \
                            format \"key=val\".";
             return Err(failure(message));
         };
-        configs.push((name.trim().to_owned(), value.trim().to_owned()));
+        configs.insert(name.trim().to_owned(), value.trim().to_owned());
     }
-    let partitions = parsed.number("partitions")?;
-    if partitions.is_some_and(|count: i32| count < 1) {
-        return Err(failure("The partitions must be greater than 0"));
-    }
-    let replication_factor = parsed.number("replication-factor")?;
-    if replication_factor.is_some_and(|count: i16| count < 1) {
-        let message = format!("The replication factor must be between 1 and {} inclusive", i16::MAX);
-        return Err(failure(&message));
-    }
+    let partitions = number(parsed, "partitions")?;
+    let replication_factor = number(parsed, "replication-factor")?;
     let assignment = match parsed.value("replica-assignment") {
         None => Vec::new(),
         Some(text) => assignment(text)?,
     };
-    Ok(NewTopic { name, partitions, replication_factor, assignment, configs })
+    if name.contains(['.', '_']) {
+        output::line(COLLISION_WARNING);
+    }
+    let replication_factor = match replication_factor.map(i16::try_from) {
+        None => None,
+        Some(Ok(factor)) if factor >= 1 => Some(factor),
+        Some(_) => {
+            let message = format!("The replication factor must be between 1 and {} inclusive", i16::MAX);
+            return Err(failure(&message));
+        }
+    };
+    if partitions.is_some_and(|count| count < 1) {
+        return Err(failure("The partitions must be greater than 0"));
+    }
+    if name.is_empty() {
+        return Err(failure("The given topic name '' cannot be represented in a request."));
+    }
+    ottla_types::validate_topic_name(&name).map_err(|error| failure(&error.to_string()))?;
+    Ok(NewTopic { name, partitions, replication_factor, assignment, configs: configs.into_iter().collect() })
+}
+
+/// The id of the topic to describe. Zero is none, as for Kafka.
+fn topic_id(parsed: &Parsed) -> Option<&str> {
+    parsed.value("topic-id").filter(|id| id.parse() != Ok(Uuid::ZERO))
+}
+
+/// The option's value, as a number.
+fn number(parsed: &Parsed, name: &str) -> Result<Option<i32>, Failure> {
+    parsed.number(name).map_err(|error| failure(&error.0))
 }
 
 /// The brokers of each partition, as `1:2,2:3` says.
 fn assignment(text: &str) -> Result<Vec<Vec<NodeId>>, Failure> {
-    let mut all = Vec::new();
-    for partition in text.split(',') {
+    let mut all: Vec<Vec<NodeId>> = Vec::new();
+    // As Java's `split`: what is empty at the end is left out.
+    for partition in text.trim_end_matches(',').split(',') {
         let mut brokers = Vec::new();
-        for id in partition.split(':') {
-            let broker =
-                NodeId(id.trim().parse().map_err(|_| failure(&format!("For input string: \"{id}\"")))?);
+        for id in partition.split(':').map(str::trim) {
+            let broker = NodeId(id.parse().map_err(|_| failure(&format!("For input string: \"{id}\"")))?);
             if brokers.contains(&broker) {
                 return Err(failure(&format!(
                     "Partition replica lists may not contain duplicate entries: {id}"
@@ -221,13 +262,15 @@ fn assignment(text: &str) -> Result<Vec<Vec<NodeId>>, Failure> {
             }
             brokers.push(broker);
         }
+        if all.first().is_some_and(|first| first.len() != brokers.len()) {
+            let ids: Vec<String> = brokers.iter().map(NodeId::to_string).collect();
+            return Err(failure(&format!(
+                "Partition {} has different replication factor: [{}]",
+                all.len(),
+                ids.join(", ")
+            )));
+        }
         all.push(brokers);
-    }
-    if all.iter().any(|brokers| brokers.len() != all[0].len()) {
-        return Err(failure(&format!(
-            "Partition {} has different replication factor: {text}",
-            all.len() - 1
-        )));
     }
     Ok(all)
 }
@@ -327,7 +370,8 @@ mod tests {
     #[test]
     fn an_assignment_is_as_long_for_every_partition() {
         assert_eq!(assignment("1:2,2:3").unwrap().len(), 2);
-        for text in ["1:2,3", "1:1", "a", ""] {
+        assert_eq!(assignment("1:2,").unwrap().len(), 1);
+        for text in ["1:2,3", "1:1", "a", "", "1:2,,2:1"] {
             assert!(assignment(text).is_err(), "{text}");
         }
     }

@@ -1,0 +1,205 @@
+//! What Kafka's tools say, as a story in a file: command lines, and under each what it wrote.
+//!
+//! ```text
+//! # A remark.
+//! @ produce t 0 10
+//! $ kafka-topics --bootstrap-server $BOOTSTRAP --list
+//! > t
+//! ```
+//!
+//! A line beginning with `$` is a command line, with `@` something that happens beside ([`Act`]); `>` is what the tool
+//! wrote to standard output, `!` to standard error, and `=` its exit status when that is not 0. Ids, addresses and
+//! what depends on chance stand in the file as [`same_by_nature`] writes them.
+
+use crate::jars::{self, Said};
+use crate::kcat;
+use regex::{Captures, Regex};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Who plays.
+pub enum Tools {
+    /// Kafka's own tools.
+    Kafka(jars::Tools),
+    /// Ours.
+    Ottla,
+}
+
+impl Tools {
+    /// Runs a tool, by its script's name, in this directory.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    pub fn run(&mut self, directory: &Path, words: &[String]) -> Said {
+        match self {
+            Tools::Kafka(tools) => tools.run(words),
+            Tools::Ottla => {
+                let mut command = Command::new(crate::cluster::binary());
+                let output = command.args(words).current_dir(directory).output().expect("it is built");
+                Said {
+                    status: output.status.code().expect("nobody kills it"),
+                    out: String::from_utf8(output.stdout).expect("tools print text"),
+                    err: String::from_utf8(output.stderr).expect("tools print text"),
+                }
+            }
+        }
+    }
+}
+
+/// What happens beside the tools.
+enum Act {
+    /// `produce TOPIC PARTITION COUNT`: so many records are written.
+    Produce { topic: String, partition: String, count: usize },
+    /// `join GROUP TOPIC [ARGUMENTS]`: a member joins a group that has none, and has its share.
+    Join { group: String, topic: String, arguments: Vec<String> },
+    /// `leave`: it has gone.
+    Leave,
+    /// `write FILE LINE…`: a file has these lines.
+    Write { file: String, lines: Vec<String> },
+}
+
+impl Act {
+    fn parse(text: &str) -> Act {
+        let mut words = text.split_whitespace().map(str::to_owned);
+        let act = words.next().unwrap_or_default();
+        let mut word = || words.next().unwrap_or_else(|| panic!("`@ {text}` lacks a word"));
+        match act.as_str() {
+            "produce" => Act::Produce {
+                topic: word(),
+                partition: word(),
+                count: word().parse().unwrap_or_else(|_| panic!("`@ {text}` needs a number")),
+            },
+            "join" => Act::Join { group: word(), topic: word(), arguments: words.collect() },
+            "leave" => Act::Leave,
+            "write" => Act::Write { file: word(), lines: words.collect() },
+            other => panic!("there is no act {other}"),
+        }
+    }
+}
+
+/// Plays the story again: its command lines, with what these tools say of the cluster now.
+///
+/// # Panics
+/// When a line has no meaning, or a tool cannot be run.
+pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -> String {
+    let mut told = String::new();
+    let mut member = None;
+    for line in story.lines() {
+        let is_answer = matches!(line.get(..1), Some(">" | "!" | "="));
+        if !is_answer {
+            writeln!(told, "{line}").expect("a String takes everything");
+        }
+        if let Some(text) = line.strip_prefix("$ ") {
+            let line = text.replace("$BOOTSTRAP", bootstrap);
+            let mut said = tools.run(directory, &words(&line));
+            if text.starts_with("kafka-consumer-groups") && text.contains("--list") {
+                said.out = sorted(&said.out);
+            }
+            write_said(&mut told, &said);
+        } else if let Some(text) = line.strip_prefix("@ ") {
+            match Act::parse(text) {
+                Act::Produce { topic, partition, count } => {
+                    let lines: String = (0..count).map(|n| format!("record {n}\n")).collect();
+                    kcat::at(bootstrap, &["-P", "-t", &topic, "-p", &partition, "-X", "acks=all"], &lines);
+                }
+                Act::Join { group, topic, arguments } => {
+                    let mut all = vec!["-X", "enable.auto.commit=false", "-X", "broker.address.family=v4"];
+                    all.extend(arguments.iter().map(String::as_str));
+                    let joined = kcat::Member::start_at(bootstrap, &group, &topic, &all);
+                    crate::eventually("it has its share", crate::cluster::PATIENCE, || {
+                        (!joined.assigned().is_empty()).then_some(())
+                    });
+                    member = Some(joined);
+                }
+                Act::Leave => member.take().expect("somebody has joined").interrupt(),
+                Act::Write { file, lines } => {
+                    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+                    fs::write(directory.join(file), text).expect("the directory is ours");
+                }
+            }
+        }
+    }
+    told
+}
+
+/// The lines in order: which group comes first depends on where chance has put it.
+fn sorted(text: &str) -> String {
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    lines.sort_unstable();
+    lines.concat()
+}
+
+/// The words of a command line; quotes keep them together.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+fn write_said(told: &mut String, said: &Said) {
+    let mut section = |mark: char, text: &str| {
+        for line in text.split_inclusive('\n') {
+            match line.strip_suffix('\n') {
+                Some("") => writeln!(told, "{mark}"),
+                Some(line) => writeln!(told, "{mark} {line}"),
+                None => writeln!(told, "{mark} {line}\n{mark}(no end of line)"),
+            }
+            .expect("a String takes everything");
+        }
+    };
+    section('>', &same_by_nature(&said.out));
+    // Stack traces end with an empty line, or with none.
+    let err = same_by_nature(&said.err);
+    if !err.is_empty() {
+        section('!', &format!("{}\n", err.trim_end_matches('\n')));
+    }
+    if said.status != 0 {
+        writeln!(told, "= {}", said.status).expect("a String takes everything");
+    }
+}
+
+/// The text without what differs by nature: ids, where nodes are and which of them chance chose; in which order Java
+/// lists a set, which differs from one JVM to the next; the stack traces of
+/// Java; what our client warns of, where Kafka's keeps a log; the table of options, whose words are Kafka's own.
+pub fn same_by_nature(text: &str) -> String {
+    let rules = [
+        (r"(?m)^Option +Description *\n(?s:.*)", ""),
+        (r#"(?m)^Exception in thread "main" [\w.$]+: "#, ""),
+        (
+            r"(?m)^(\tat | at \[Source|\t\.\.\. |Caused by: |(java|org|joptsimple|com)\.[\w.$]+(Exception|Error)\b).*\n",
+            "",
+        ),
+        (r"(?m)^ WARN .*\n", ""),
+        (r"(TopicId: )\S{22}", "${1}AAAAAAAAAAAAAAAAAAAAAA"),
+        (
+            r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
+            "00000000-0000-0000-0000-000000000000",
+        ),
+        // As long as it was: it stands in a column.
+        (r"\b(localhost|127\.0\.0\.1):\d{5}  \(\d\)", "localhost:00000  (0)"),
+        (r"(localhost|127\.0\.0\.1)(/127\.0\.0\.1)?:\d{5}", "localhost:00000"),
+    ];
+    let expression = |pattern| Regex::new(pattern).expect("it is tried by every test");
+    let text = rules.iter().fold(text.to_owned(), |text, (pattern, replacement)| {
+        expression(pattern).replace_all(&text, *replacement).into_owned()
+    });
+    let set = expression(r#"(?:(?:options|scenarios|are): |combination ")[^"\n]*"#);
+    let in_order = |found: &Captures<'_>| {
+        let (head, names) = found[0].split_at(found[0].find([':', '"']).map_or(0, |at| at + 1));
+        let name = expression(r"[\w-]+");
+        let mut sorted: Vec<&str> = name.find_iter(names).map(|name| name.as_str()).collect();
+        sorted.sort_unstable();
+        let mut sorted = sorted.into_iter();
+        let names = name.replace_all(names, |_: &Captures<'_>| sorted.next().unwrap_or_default().to_owned());
+        format!("{head}{names}")
+    };
+    set.replace_all(&text, in_order).into_owned()
+}
