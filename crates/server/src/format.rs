@@ -5,7 +5,7 @@ use crate::directory::BOOTSTRAP_CHECKPOINT;
 use ottla_controller::bootstrap;
 use ottla_metadata::{MetadataVersion, checkpoint};
 use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_storage::{Disk, MetaProperties, StorageError};
+use ottla_storage::{Disk, META_PROPERTIES, MetaProperties, StorageError};
 use ottla_types::{LeaderEpoch, NodeId, Random, Timestamp, Uuid};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -16,24 +16,24 @@ pub enum FormatError {
     /// It would be overwritten.
     #[error("Log directory {} is already formatted. Use --ignore-formatted to ignore this directory and format the others.", .0.display())]
     AlreadyFormatted(PathBuf),
-    /// It belongs to another cluster. Kafka's words.
-    #[error("Invalid cluster.id in: {}. Expected {expected}, but read {found}", .path.display())]
+    /// It belongs to another cluster.
+    #[error("Invalid cluster.id in: {path}. Expected {expected}, but read {found}", path = .path.display())]
     OtherCluster {
-        /// The directory's `meta.properties`.
+        /// Its `meta.properties`.
         path: PathBuf,
-        /// The cluster to format for.
+        /// The cluster's id.
         expected: String,
-        /// Whose it is.
+        /// The id that is in the file.
         found: String,
     },
     /// It belongs to another node.
-    #[error("{} belongs to node {found}, but node.id is {expected}; name this node's own directory in log.dirs", .path.display())]
+    #[error("Stored node id {found} doesn't match previous node id {expected} in {path}. If you moved your data, make sure your configured node id matches. If you intend to create a new node, you should remove all data in your data directories.", path = .path.display())]
     OtherNode {
-        /// The directory.
+        /// Its `meta.properties`.
         path: PathBuf,
-        /// The node to format for.
+        /// The node's id.
         expected: NodeId,
-        /// Whose it is.
+        /// The id that is in the file.
         found: NodeId,
     },
     /// The level cannot be written.
@@ -61,11 +61,11 @@ pub enum Formatted {
     Ignore,
 }
 
-/// Formats every log directory of `config`; returns what there is to say of it: a line for
-/// the first records, and one for each directory.
+/// Formats every log directory of `config`; returns what there is to say of it: a line for the first records, and one
+/// for each directory.
 ///
 /// # Errors
-/// When one is formatted already and that is not allowed, or the disk refuses.
+/// When one belongs to another cluster or node, or is formatted already and that is not allowed, or the disk refuses.
 pub fn format(
     disk: &dyn Disk,
     config: &NodeConfig,
@@ -81,19 +81,18 @@ pub fn format(
     if !dirs.contains(&config.metadata_log_dir) {
         dirs.push(config.metadata_log_dir.clone());
     }
-    let mut fresh = Vec::new();
+    let (mut fresh, mut taken) = (Vec::new(), Vec::new());
     for dir in &dirs {
-        let known = MetaProperties::read(disk, dir)?;
-        if let Some(meta) = &known {
-            check_owner(meta, dir, config.node_id, cluster_id)?;
-        }
-        match known {
-            Some(_) if formatted == Formatted::Refuse => {
-                return Err(FormatError::AlreadyFormatted(dir.clone()));
+        match MetaProperties::read(disk, dir)? {
+            Some(meta) => {
+                check_owner(&meta, dir.join(META_PROPERTIES), config, cluster_id)?;
+                taken.push(dir.clone());
             }
-            Some(_) => {}
             None => fresh.push(dir.clone()),
         }
+    }
+    if let (Some(dir), Formatted::Refuse) = (taken.into_iter().next(), formatted) {
+        return Err(FormatError::AlreadyFormatted(dir));
     }
     if fresh.is_empty() {
         return Ok(vec!["All of the log directories are already formatted.".to_owned()]);
@@ -107,22 +106,19 @@ pub fn format(
     Ok(lines)
 }
 
-/// Refuses what belongs to somebody else, also where it would be left as it is: the node could not use it.
+/// Fails when a directory that is formatted already belongs to somebody else.
 fn check_owner(
     meta: &MetaProperties,
-    dir: &Path,
-    node_id: NodeId,
+    path: PathBuf,
+    config: &NodeConfig,
     cluster_id: &str,
 ) -> Result<(), FormatError> {
     if meta.cluster_id != cluster_id {
-        return Err(FormatError::OtherCluster {
-            path: dir.join("meta.properties"),
-            expected: cluster_id.to_owned(),
-            found: meta.cluster_id.clone(),
-        });
+        let (expected, found) = (cluster_id.to_owned(), meta.cluster_id.clone());
+        return Err(FormatError::OtherCluster { path, expected, found });
     }
-    if meta.node_id != node_id {
-        return Err(FormatError::OtherNode { path: dir.to_owned(), expected: node_id, found: meta.node_id });
+    if meta.node_id != config.node_id {
+        return Err(FormatError::OtherNode { path, expected: config.node_id, found: meta.node_id });
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ pub use log::flush::FlushTarget;
 pub use log::read::{AtLeast, FoundByTime, ReadResult};
 pub use log::recovery::{Recovery, RecoveryReport};
 pub use log_directory::{LogDirectory, PartitionDir};
-pub use meta_properties::MetaProperties;
+pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use producer_state::{ProducerBatch, ProducerState};
 pub use segment::DISK_RESERVE_BYTES;
 pub use sim_disk::SimDisk;
