@@ -87,24 +87,29 @@ impl Quorum {
         let mut backoff = Backoff::new(self.client.config());
         loop {
             let mut last = ClientError::Closed;
+            let mut all_refuse = true;
             for voter in self.voters.clone() {
                 match self.ask_voter(&voter, request).await {
-                    Ok(answer) => match judge(answer) {
-                        Ok(answer) => {
-                            self.prefer(&voter);
-                            return Ok(answer);
+                    Ok(answer) => {
+                        all_refuse = false;
+                        match judge(answer) {
+                            Ok(answer) => {
+                                self.prefer(&voter);
+                                return Ok(answer);
+                            }
+                            Err(error) if !moved(&error) && !error.is_retriable() => return Err(error),
+                            Err(error) => last = error,
                         }
-                        Err(error) if !moved(&error) && !error.is_retriable() => return Err(error),
-                        Err(error) => last = error,
-                    },
+                    }
                     Err(error @ CallError::Unsupported { .. }) => return Err(error.into()),
-                    Err(source) => last = ClientError::Unreachable { address: voter.to_string(), source },
+                    Err(source) => {
+                        all_refuse &= matches!(source, CallError::Refused(_));
+                        last = ClientError::Unreachable { address: voter.to_string(), source };
+                    }
                 }
             }
             // Nobody listens at any of them: waiting does not help a person who mistyped an address.
-            if matches!(&last, ClientError::Unreachable { source: CallError::Refused(_), .. })
-                && self.voters.len() == self.client.config().bootstrap.len()
-            {
+            if all_refuse && self.voters.len() == self.client.config().bootstrap.len() {
                 return Err(last);
             }
             if Instant::now() + backoff.clone().next() >= deadline {

@@ -138,7 +138,9 @@ fn a_failover_of_the_past_is_explained() {
 
     laptop.says(&["kill", &victim.to_string()]);
 
-    let fenced = eventually("it is fenced", PATIENCE, || laptop.event("fenced", victim));
+    // The journal is written a moment after the decision.
+    let explained = || laptop.event("fenced", victim).filter(|fenced| !fenced["reason"].is_null());
+    let fenced = eventually("it is fenced, and why is written down", PATIENCE, explained);
     let reason = &fenced["reason"];
     assert_eq!(reason["rule"], "gone", "{fenced}");
     assert!(reason["cause"].as_str().is_some_and(|cause| cause.ends_with(" refused twice")), "{fenced}");
@@ -154,7 +156,8 @@ fn a_failover_of_the_past_is_explained() {
     assert!(!leaders.is_empty(), "it led a partition: {fenced}");
     for leader in leaders {
         assert!(leader["leader"].is_u64() && leader["leader"] != victim, "{leader}");
-        assert_eq!((&leader["topic"], &leader["epoch"]), (&"t".into(), &1.into()), "{leader}");
+        assert_eq!(leader["topic"], "t", "{leader}");
+        assert!(leader["epoch"].as_u64() >= Some(1), "{leader}");
     }
 
     // The same in words, and now also that it came back.

@@ -169,6 +169,7 @@ async fn drive(
     let mut input = BytesMut::new();
     let mut answers: VecDeque<Answer> = VecDeque::new();
     let mut refused: Option<Refused> = None;
+    // `Some(None)` when none could be had: it is not asked for again.
     let mut second = None;
     // Set again only when it has come: a timer for each request would cost more than the request.
     let mut heard_at = Instant::now();
@@ -177,8 +178,10 @@ async fn drive(
         let stopping = *stop.borrow() || refused.is_some();
         if !stopping {
             refused = start_requests(&mut input, info, service, limits, &mut answers);
-            if second.is_none() && info.closes_early.load(Ordering::Relaxed) {
-                second = stream.tcp().and_then(|socket| descriptors::second(socket, Range::Connections));
+            if info.closes_early.load(Ordering::Relaxed) {
+                second.get_or_insert_with(|| {
+                    stream.tcp().and_then(|socket| descriptors::second(socket, Range::Connections))
+                });
             }
         }
         if let Err(error) = send_ready(stream, &mut answers).await {

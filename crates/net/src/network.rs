@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -52,6 +53,15 @@ pub trait Bound: Send {
 
     /// The address it is bound to.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// Makes a connection on which nothing was said vanish when it is dropped: an ordinary end would keep its port for a
+/// minute on this side.
+pub fn abandon(stream: &dyn Stream) {
+    if let Some(socket) = stream.tcp() {
+        // If it cannot be had, the port is kept for a minute.
+        let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+    }
 }
 
 /// The real network.

@@ -324,8 +324,9 @@ impl Node {
                 tokio::join!(released, leave_clients(&parts.broker, parts.listeners));
                 let left = begun.elapsed();
                 parts.broker.groups.stop();
-                parts.broker.replicas.stop_leading();
+                // First, for one of them may lead again what was cut off.
                 drop(parts.tasks);
+                parts.broker.replicas.stop_leading();
                 drop(parts.lifecycle);
                 let epoch = *parts.broker.epoch.borrow();
                 if let Err(error) = parts.broker.replicas.close(epoch) {

@@ -160,6 +160,12 @@ impl Samples {
 
 const FOLLOWED: &str = "partitions that it followed";
 
+fn victim(cluster: &Cluster, kind: Kind) -> Victim {
+    eventually("there is a node to hit that leads something", PATIENCE, || {
+        fault::choose(cluster, TOPIC, GROUP, kind)
+    })
+}
+
 fn kill(
     cluster: &mut Cluster,
     kind: Kind,
@@ -167,7 +173,7 @@ fn kill(
     mut group: Option<&mut Driver>,
     samples: &mut Samples,
 ) -> String {
-    let Victim { node, led, followed } = fault::choose(cluster, TOPIC, GROUP, kind);
+    let Victim { node, led, followed } = victim(cluster, kind);
     let rebalances = group.as_ref().map(|group| group.history().rebalances);
     let fault = now();
     cluster.node(node).kill();
@@ -194,7 +200,7 @@ fn kill(
 }
 
 fn stop(cluster: &mut Cluster, producer: &mut Driver, samples: &mut Samples) -> String {
-    let Victim { node, led, .. } = fault::choose(cluster, TOPIC, GROUP, Kind::Stop);
+    let Victim { node, led, .. } = victim(cluster, Kind::Stop);
     let begun = now();
     cluster.node(node).stop();
     let ended = now();

@@ -1,7 +1,7 @@
 //! Whatever comes in, by the network or by a file: it gets Kafka's error, or a message that says what to do; no node
 //! dies of it, and nothing is lost.
 //!
-//! Error codes are what Apache Kafka 4.4.0 answered to the same bytes.
+//! Error codes are what Apache Kafka 4.4.0 answered to the same bytes; the few that are not say so.
 
 mod client;
 mod configuration;

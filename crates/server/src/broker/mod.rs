@@ -17,6 +17,7 @@ use crate::groups::GroupCoordinators;
 use crate::replicas::ReplicaManager;
 use arc_swap::ArcSwap;
 use controller_channel::{ControllerChannel, ControllerUnreachable, TopLevelError};
+use dialing::Dials;
 use ottla_metadata::MetadataImage;
 use ottla_net::{Clock, ConnectionInfo};
 use ottla_protocol::Request;
@@ -60,6 +61,7 @@ pub struct Broker {
     pub fetch_sessions: Sessions,
     /// The connections with the other brokers.
     pub peers: PeerConnections,
+    dials: Dials,
     /// This broker's registration.
     pub epoch: watch::Receiver<BrokerEpoch>,
     image: ArcSwap<MetadataImage>,
@@ -95,6 +97,7 @@ impl Broker {
             producer_ids,
             groups,
             peers: PeerConnections::default(),
+            dials: Dials::default(),
             epoch,
             image: ArcSwap::default(),
             fenced_at: Mutex::default(),
@@ -120,6 +123,8 @@ impl Broker {
             }
         }
         drop(fenced_at);
+        let epoch = |image: &MetadataImage, id| image.cluster.broker(id).map(|broker| broker.epoch);
+        self.peers.retain(|id| epoch(&image, id).is_some() && epoch(&image, id) == epoch(&before, id));
         self.image.store(image);
         self.image_changed.send_replace(());
     }

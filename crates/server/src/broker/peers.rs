@@ -76,6 +76,21 @@ impl PeerConnections {
         }
     }
 
+    /// A peer accepts connections: whatever it had, it is there.
+    pub fn accepted(&self, peer: NodeId) {
+        let mut open = self.open.lock();
+        if open.get(&peer).is_some_and(BTreeSet::is_empty) {
+            open.remove(&peer);
+            drop(open);
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Forgets what is known of all but these peers: of those that have left, and of those that were registered anew.
+    pub fn retain(&self, is_the_same: impl Fn(NodeId) -> bool) {
+        self.open.lock().retain(|&peer, _| is_the_same(peer));
+    }
+
     /// Returns whether a peer had connections and has none left.
     pub fn is_lost(&self, peer: NodeId) -> bool {
         self.open.lock().get(&peer).is_some_and(BTreeSet::is_empty)
@@ -136,5 +151,23 @@ mod tests {
 
         peers.inbound(peer, ConnectionId(8));
         assert!(!peers.is_lost(peer));
+    }
+
+    /// A peer with which this broker shares no partition fetches nothing here, and is fetched from by nobody.
+    #[test]
+    fn a_peer_without_connections_that_refused_is_found_again() {
+        let peers = PeerConnections::default();
+        let peer = NodeId(2);
+
+        peers.refused(peer);
+        assert!(peers.is_lost(peer));
+        peers.accepted(peer);
+        assert!(!peers.is_lost(peer));
+
+        peers.refused(peer);
+        peers.retain(|_| true);
+        assert!(peers.is_lost(peer));
+        peers.retain(|_| false);
+        assert!(!peers.is_lost(peer), "its next incarnation");
     }
 }

@@ -164,20 +164,35 @@ impl OttlaBrokers {
 
 /// When brokers came back. Standbys watch too, for they may be asked next.
 #[derive(Debug, Default)]
-struct Returns(BTreeMap<NodeId, (BrokerEpoch, Option<Monotonic>)>);
+struct Returns(BTreeMap<NodeId, Membership>);
+
+#[derive(Debug)]
+struct Membership {
+    epoch: BrokerEpoch,
+    /// It was a member, and is one no more.
+    is_away: bool,
+    was_member: bool,
+    returned_at: Option<Monotonic>,
+}
 
 impl Returns {
-    /// This incarnation of a broker is registered. The first that is seen of it does not count as a return.
-    fn registered(&mut self, broker: NodeId, epoch: BrokerEpoch, now: Monotonic) {
-        let known = self.0.entry(broker).or_insert((epoch, None));
-        if known.0 != epoch {
-            *known = (epoch, Some(now));
+    /// This incarnation of a broker is registered, and fenced or not. The first that is seen of it does not count as a
+    /// return.
+    fn registered(&mut self, broker: NodeId, epoch: BrokerEpoch, fenced: bool, now: Monotonic) {
+        let first = Membership { epoch, is_away: false, was_member: false, returned_at: None };
+        let known = self.0.entry(broker).or_insert(first);
+        if known.epoch != epoch || (known.is_away && !fenced) {
+            known.returned_at = Some(now);
         }
+        known.epoch = epoch;
+        known.was_member |= !fenced;
+        known.is_away = known.was_member && fenced;
     }
 
     fn since(&self, now: Monotonic) -> BTreeSet<NodeId> {
         let is_new = |at: Monotonic| now - at < SETTLED_AFTER;
-        self.0.iter().filter(|(_, (_, at))| at.is_some_and(is_new)).map(|(&broker, _)| broker).collect()
+        let returned = self.0.iter().filter(|(_, known)| known.returned_at.is_some_and(is_new));
+        returned.map(|(&broker, _)| broker).collect()
     }
 }
 
@@ -294,7 +309,7 @@ impl Driver {
         let mut returns = self.detection.returns.lock();
         returns.0.retain(|id, _| image.cluster.brokers.contains_key(id));
         let mut registration = |broker: &ottla_metadata::BrokerRegistration| {
-            returns.registered(broker.id, broker.epoch, now);
+            returns.registered(broker.id, broker.epoch, broker.fenced, now);
             let mut registration = Registration::from_image(broker);
             registration.is_ottla = ours.incarnations.get(&broker.id) == Some(&broker.epoch);
             if let Some(controller) = image.cluster.controllers.get(&broker.id) {
@@ -420,14 +435,30 @@ mod tests {
     fn a_broker_that_came_back_is_a_newcomer_for_ten_seconds() {
         let mut returns = Returns::default();
         let at = |seconds: u64| Monotonic(seconds * 1_000_000);
-        returns.registered(NodeId(1), BrokerEpoch(5), at(1));
-        returns.registered(NodeId(2), BrokerEpoch(6), at(1));
+        returns.registered(NodeId(1), BrokerEpoch(5), false, at(1));
+        returns.registered(NodeId(2), BrokerEpoch(6), true, at(1));
+        returns.registered(NodeId(2), BrokerEpoch(6), false, at(1));
         assert!(returns.since(at(1)).is_empty(), "nobody was away");
 
-        returns.registered(NodeId(1), BrokerEpoch(9), at(2));
-        returns.registered(NodeId(1), BrokerEpoch(9), at(3));
+        returns.registered(NodeId(1), BrokerEpoch(9), true, at(2));
+        returns.registered(NodeId(1), BrokerEpoch(9), true, at(3));
 
         assert_eq!(returns.since(at(11)), BTreeSet::from([NodeId(1)]));
         assert!(returns.since(at(12)).is_empty());
+    }
+
+    #[test]
+    fn a_broker_that_was_fenced_though_it_lived_is_a_newcomer_too() {
+        let mut returns = Returns::default();
+        let at = |seconds: u64| Monotonic(seconds * 1_000_000);
+        let mut registered = |fenced, seconds| {
+            returns.registered(NodeId(1), BrokerEpoch(5), fenced, at(seconds));
+            returns.since(at(seconds))
+        };
+
+        assert!(registered(false, 1).is_empty());
+        assert!(registered(true, 2).is_empty());
+        assert_eq!(registered(false, 3), BTreeSet::from([NodeId(1)]));
+        assert!(registered(false, 13).is_empty());
     }
 }

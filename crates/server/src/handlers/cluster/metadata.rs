@@ -5,6 +5,8 @@
 //! - v0: no topics means all; v1+: null means all.
 //! - v4+ a topic that is not there is created when client and `auto.create.topics.enable` allow it; the
 //!   answer waits for it a moment.
+//! - When a client asks anew, the leaders are dialled first, which takes at most 20 ms; while one that refuses is not
+//!   replaced, the answer waits for up to 300 ms.
 //! - v10 topic ids in the answer, v12 in the question.
 //! - A broker is listed for one second more after it was fenced, though it leads nothing: librdkafka 2.16 takes
 //!   a broker that vanishes from the list apart together with the partitions it is moving away from it, and
