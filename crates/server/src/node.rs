@@ -6,7 +6,7 @@ use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
 use crate::broker::{Broker, applier, cut_off};
 use crate::config::{ListenerConfig, NodeConfig};
 use crate::directory::{DirectoryError, NodeDirectory};
-use crate::io_pool::IoPool;
+use crate::io_pool::{IoPool, Threads};
 use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
 use crate::quorum::failure_detection::{Driver, FailureDetection};
 use crate::quorum::peers::Peers;
@@ -101,6 +101,8 @@ pub struct Environment {
     pub network: Arc<dyn Network>,
     /// Where files are.
     pub disk: Arc<dyn Disk>,
+    /// Where what blocks on the disk is done.
+    pub threads: Threads,
     /// The clocks.
     pub clock: Clock,
     /// Decides every matter of chance.
@@ -145,7 +147,7 @@ impl Node {
             NodeDirectory::open(environment.disk.clone(), &config.metadata_log_dir, config.node_id)?;
         let mut random = Random::new(environment.seed);
         let bound = bind_all(&config, &*environment.network)?;
-        let io = IoPool::new("io", 2).map_err(StartError::Threads)?;
+        let io = environment.threads.pool("io", 2).map_err(StartError::Threads)?;
         let published = watch::Sender::new(Arc::<MetadataImage>::default());
         let image = published.subscribe();
         let (committed_sender, committed) = mpsc::channel(1024);
@@ -196,8 +198,9 @@ impl Node {
             let node_image = image.clone();
             let registration =
                 crate::quorum::registration::run(config.clone(), channel.clone(), image, random.uuid());
-            let journal = Journal::open(environment.disk.clone(), directory.directory.path())
-                .map_err(StartError::Threads)?;
+            let journal =
+                Journal::open(&environment.threads, environment.disk.clone(), directory.directory.path())
+                    .map_err(StartError::Threads)?;
             let driver = Driver {
                 detection: detection.clone(),
                 node_id: config.node_id,
@@ -256,9 +259,11 @@ impl Node {
         let mut applied = parts.applied.clone();
         wait_for(&mut applied, |applied| applied.0 > epoch.0).await;
         let service: Arc<dyn Service> = Arc::new(BrokerService::new(parts.broker.clone()));
-        let _data = self.environment.data.enter();
-        for (name, port) in parts.bound.drain(..) {
-            parts.listeners.push(listen(&self.config, &name, port, service.clone())?);
+        {
+            let _data = self.environment.data.enter();
+            for (name, port) in parts.bound.drain(..) {
+                parts.listeners.push(listen(&self.config, &name, port, service.clone())?);
+            }
         }
         parts.listening.send_replace(true);
         let active = wait_for(&mut standing, |standing| *standing == Standing::Active).await;
