@@ -17,6 +17,9 @@ struct Arguments {
     /// Prints everything that happens.
     #[arg(long)]
     trace: bool,
+    /// Does not look for the least that goes wrong in a run that fails.
+    #[arg(long)]
+    whole: bool,
 }
 
 fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
@@ -40,12 +43,17 @@ fn main() -> ExitCode {
     let filter = if arguments.trace { "debug" } else { "off" };
     let (begun, mut failed, mut acknowledged) = (Instant::now(), 0, 0);
     for seed in seeds.clone() {
-        let report = node::run(&Options { seed, filter: filter.to_owned(), plan: None });
+        let options = Options { seed, filter: filter.to_owned(), plan: None };
+        let mut report = node::run(&options);
         acknowledged += report.acknowledged;
+        let has_failed = !report.failures.is_empty();
+        if has_failed && !arguments.whole {
+            report = node::minimise(&options, report);
+        }
         if arguments.trace {
             print!("{}", report.story);
         }
-        if report.failures.is_empty() {
+        if !has_failed {
             continue;
         }
         failed += 1;

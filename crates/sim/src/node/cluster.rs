@@ -68,7 +68,7 @@ impl Cluster {
             let network = SimNetwork { wire: wire.clone(), host: HostId(node), names: names.clone() };
             let program = program(config, disk.clone(), network, random.next_u64());
             let mut host = Host::new(name(node), program);
-            host.start();
+            host.start(random.next_u64());
             nodes.push(SimNode { host, disk, has_power: true });
         }
         let clients = Host::new(CLIENTS.to_owned(), Box::new(|| Box::pin(std::future::pending())));
@@ -83,7 +83,7 @@ impl Cluster {
     /// Runs a program on the clients' host.
     pub fn run_clients(&mut self, program: Program) {
         self.clients = Host::new(CLIENTS.to_owned(), program);
-        self.clients.start();
+        self.clients.start(self.random.next_u64());
     }
 
     /// The names of the nodes' hosts.
@@ -152,7 +152,8 @@ impl Cluster {
                 self.wire.mend(other, id);
             }
         }
-        self.nodes[node].host.start();
+        let seed = self.random.next_u64();
+        self.nodes[node].host.start(seed);
     }
 
     /// Stops a node's process, as SIGSTOP does.

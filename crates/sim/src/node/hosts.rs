@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, RngSeed, Runtime};
 use tokio::task::JoinHandle;
 
 /// How long each host runs before the next one does. Messages take at least as long.
@@ -49,14 +49,18 @@ impl Host {
         Host { name, program, process: None }
     }
 
-    /// Starts the process.
+    /// Starts the process. The seed decides what its runtime leaves to chance.
     ///
     /// # Panics
     /// When it runs already.
-    pub fn start(&mut self) {
+    pub fn start(&mut self, seed: u64) {
         assert!(self.process.is_none(), "{} runs already", self.name);
-        let runtime =
-            Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .rng_seed(RngSeed::from_bytes(&seed.to_be_bytes()))
+            .build()
+            .expect("a runtime");
         // Timers are exact to the millisecond: begin at one.
         runtime.block_on(async { tokio::time::sleep(TICK).await });
         let main = runtime.spawn((self.program)());

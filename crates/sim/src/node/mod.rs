@@ -88,6 +88,23 @@ pub fn run(options: &Options) -> Report {
     report
 }
 
+/// Leaves out of a plan that fails what it fails without, one fault after the other; returns the run that is left.
+pub fn minimise(options: &Options, failed: Report) -> Report {
+    let mut least = failed;
+    let mut at = 0;
+    while at < least.plan.len() {
+        let mut plan = least.plan.clone();
+        plan.remove(at);
+        let report = run(&Options { plan: Some(plan), ..options.clone() });
+        if report.failures.is_empty() {
+            at += 1;
+        } else {
+            least = report;
+        }
+    }
+    least
+}
+
 fn simulate(options: &Options) -> Report {
     let mut random = Random::new(options.seed);
     let mut report = Report {
