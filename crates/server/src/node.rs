@@ -6,6 +6,7 @@ use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
 use crate::broker::{Broker, applier, cut_off};
 use crate::config::{ListenerConfig, NodeConfig};
 use crate::directory::{DirectoryError, NodeDirectory};
+use crate::groups::standby;
 use crate::io_pool::{IoPool, Threads};
 use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
 use crate::quorum::failure_detection::{Driver, FailureDetection};
@@ -541,6 +542,7 @@ fn start_broker(
         task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answers)),
         task::spawn_on(data, "in-sync sets", asking),
         task::spawn_on(data, "fetchers", fetcher::run(broker.clone(), environment.network.clone())),
+        task::spawn_on(data, "standby coordinators", standby::run(broker.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
         task::spawn_on(data, "housekeeping", housekeeping(broker.clone(), io)),
     ];
