@@ -49,6 +49,8 @@ pub struct Cleanable {
     /// Where it ends for now, exclusive: nothing from the active segment on, nothing that is not committed, nothing
     /// younger than `min.compaction.lag.ms`.
     pub end: Offset,
+    /// Where the log ended then. All of that is to be durable before the pass begins.
+    pub log_end: Offset,
     /// The bytes of the segments before.
     pub clean_bytes: u64,
     /// The bytes of the segments that hold it.
@@ -279,6 +281,27 @@ impl Cleaning {
         self.map = Some(map);
         let end = self.end;
         self.sources.retain(|source| source.base_offset < end);
+        self.find_last_batches()
+    }
+
+    /// Finds each remembered producer's last batch below the end of the pass. A later one may yet be lost with what is not
+    /// durable, or be cut; then this one says again what the producer did last.
+    fn find_last_batches(&mut self) -> Result<(), CleanError> {
+        let mut last = BTreeMap::new();
+        for source in &self.sources {
+            for found in source.headers() {
+                let header = found?.header;
+                let is_data = header.producer_id.is_some() && !header.is_control();
+                if is_data && header.next_offset() <= self.end {
+                    last.insert(header.producer_id, LastOfProducer::Data(header.last_offset()));
+                }
+            }
+        }
+        for (producer_id, remembered) in &mut self.last_of_producers {
+            if let (LastOfProducer::Data(_), Some(found)) = (*remembered, last.get(producer_id)) {
+                *remembered = *found;
+            }
+        }
         Ok(())
     }
 

@@ -316,7 +316,8 @@ impl Segment {
             }
         }
         self.sync()?;
-        Ok(end)
+        // Within a gap that compaction left, the log ends where its last batch does: a start finds no other end.
+        self.next_offset()
     }
 
     /// The first batch whose last offset is `offset` or later.

@@ -6,6 +6,7 @@ use crate::error::{IoContext, StorageError};
 use crate::file_names::{self, CLEANED, SEGMENT_SUFFIXES, SWAP};
 use crate::segment::Segment;
 use ottla_types::{Now, Offset, ProducerId, Timestamp};
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ impl Log {
         let mut cleanable = Cleanable {
             first_dirty,
             end: end.max(first_dirty),
+            log_end: self.log_end,
             clean_bytes: 0,
             dirty_bytes: 0,
             dirty_since: None,
@@ -66,11 +68,16 @@ impl Log {
         Ok(cleanable)
     }
 
-    /// Begins a pass over what [`Log::cleanable`] found.
+    /// Begins a pass over what [`Log::cleanable`] found. The caller has flushed the log in between: a record must not
+    /// go because of a later one, or because of a marker, that a power loss may take. Without that the pass is empty.
     ///
     /// # Errors
     /// [`StorageError`].
     pub fn begin_cleaning(&self, cleanable: &Cleanable, now: Timestamp) -> Result<Cleaning, StorageError> {
+        let mut cleanable = *cleanable;
+        if self.durable_end < cleanable.log_end {
+            cleanable.end = cleanable.first_dirty;
+        }
         let below = self.segments.range(..cleanable.end).map(|(_, segment)| segment);
         let source = |segment: &Segment| Source {
             base_offset: segment.base_offset,
@@ -82,16 +89,19 @@ impl Log {
             time_index_bytes: segment.time_index_bytes(),
         };
         let first = *self.segments.first_key_value().expect("a log has a segment").0;
+        let sources: VecDeque<Source> = below.map(source).collect();
+        let upper = sources.back().map_or(first, |last| last.end);
         let snapshot = Snapshot {
             disk: Arc::clone(&self.disk),
             dir: self.dir.clone(),
             config: self.config,
             truncations: self.truncations,
-            sources: below.map(source).collect(),
-            aborted: self.aborted_transactions(first, cleanable.end)?,
+            sources,
+            // What is beyond the pass in the last segment moves with it.
+            aborted: self.aborted_transactions(first, upper)?,
             last_of_producers: self.last_of_producers().collect(),
         };
-        Ok(Cleaning::new(snapshot, cleanable, now))
+        Ok(Cleaning::new(snapshot, &cleanable, now))
     }
 
     fn last_of_producers(&self) -> impl Iterator<Item = (ProducerId, Last)> {

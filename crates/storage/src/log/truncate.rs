@@ -74,7 +74,7 @@ impl Log {
             let (_, segment) = self.segments.pop_last().expect("a log has a segment");
             self.delete_files(segment, now)?;
         }
-        self.log_end = self.active_mut().truncate_to(offset)?;
+        self.log_end = self.active_mut().truncate_to(offset)?.max(self.log_start);
         self.durable_end = self.durable_end.min(self.log_end);
         self.first_dirty = self.first_dirty.min(self.log_end);
         let end = self.log_end;
