@@ -14,7 +14,7 @@ use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
 use crate::quorum::{Committed, Journal, QuorumHandle, QuorumLog, Snapshots, Start, balancing};
 use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
-use crate::replicas::{ReplicaManager, fetcher, isr_channel};
+use crate::replicas::{ReplicaManager, cleaner, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
 use crate::request::router::BrokerService;
 use ottla_controller::Settings;
@@ -531,7 +531,7 @@ fn start_broker(
     let (control, data) = (&environment.control, &environment.data);
     let asking =
         isr_channel::run(replicas.clone(), channel, config.node_id, broker.epoch.clone(), isr_changes);
-    let tasks = vec![
+    let mut tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
         task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answers)),
         task::spawn_on(data, "in-sync sets", asking),
@@ -539,6 +539,7 @@ fn start_broker(
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
         task::spawn_on(data, "housekeeping", housekeeping(broker.clone(), io)),
     ];
+    tasks.extend(cleaner::start(&broker, data, seed.wrapping_add(2)).map_err(StartError::Threads)?);
     Ok(BrokerParts {
         broker,
         lifecycle: task::spawn_on(control, "lifecycle", lifecycle.run()),

@@ -75,6 +75,9 @@ impl Log {
     /// [`StorageError`].
     pub fn begin_cleaning(&self, cleanable: &Cleanable, now: Timestamp) -> Result<Cleaning, StorageError> {
         let mut cleanable = *cleanable;
+        // It may have been cut meanwhile.
+        cleanable.first_dirty = cleanable.first_dirty.min(self.first_dirty_offset());
+        cleanable.end = cleanable.end.min(self.active().base_offset).max(cleanable.first_dirty);
         if self.durable_end < cleanable.log_end {
             cleanable.end = cleanable.first_dirty;
         }
