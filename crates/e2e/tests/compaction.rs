@@ -104,12 +104,25 @@ fn the_last_record_of_each_key_stays_and_the_log_shrinks() {
         let theirs = jars::run("DumpLogSegments", &arguments);
         let ours = Command::new(binary()).arg("kafka-dump-log").args(arguments).output().expect("it runs");
         let said = String::from_utf8_lossy(&theirs.stdout);
-        assert!(theirs.status.success() && theirs.stderr.is_empty(), "{said}");
+        assert!(theirs.status.success(), "{said}");
+        // That offsets are missing is all there is to remark; of any compacted log.
+        let complaints = String::from_utf8_lossy(&theirs.stderr);
+        assert_eq!(complaints, String::from_utf8_lossy(&ours.stderr));
+        assert!(
+            complaints.lines().all(|line| line.contains("Non-consecutive") || line.contains("followed by"))
+        );
         assert!(!said.contains("isvalid: false") && said.contains("round 9 record 999"), "{said}");
-        assert!(theirs.stdout == ours.stdout, "{}", String::from_utf8_lossy(&ours.stdout));
+        let ours = String::from_utf8_lossy(&ours.stdout);
+        for (theirs, ours) in said.lines().zip(ours.lines()) {
+            assert_eq!(theirs, ours, "on the left what Kafka's tool says");
+        }
+        assert_eq!(said.lines().count(), ours.lines().count());
     }
     for node in 1..=3 {
-        cluster.node(node).start();
+        cluster.node(node).spawn();
+    }
+    for node in cluster.nodes() {
+        node.wait_until_serving();
     }
     assert_eq!(consumed(&cluster).1, expected);
 }
@@ -117,7 +130,7 @@ fn the_last_record_of_each_key_stays_and_the_log_shrinks() {
 #[test]
 fn the_topic_of_committed_offsets_is_compacted_and_loads_again() {
     let settings = "log.cleaner.backoff.ms=50\nlog.cleaner.min.cleanable.ratio=0.01\nlog.roll.ms=20\n\
-                    offsets.topic.num.partitions=1\nlog.retention.check.interval.ms=200";
+                    offsets.topic.num.partitions=1\ngroup.initial.rebalance.delay.ms=0\nlog.retention.check.interval.ms=200";
     let mut cluster = Cluster::start(1, settings);
     let read = |cluster: &Cluster, group: &str| {
         let from = ["-G", group, "-e", "-X", "auto.offset.reset=earliest", "t"];
