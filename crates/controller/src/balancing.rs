@@ -77,14 +77,7 @@ mod tests {
         for record in &records {
             image.replay(record, &mut MetadataDelta::default()).unwrap();
         }
-        let settings = Settings {
-            cluster_id: "c".to_owned(),
-            num_partitions: 1,
-            default_replication_factor: 1,
-            min_insync_replicas: 1,
-            delete_topic_enable: true,
-        };
-        Controller::new(settings, image, 7)
+        Controller::new(Settings::for_tests(), image, 7)
     }
 
     fn moves(controller: &Controller) -> Vec<(i32, i32)> {
