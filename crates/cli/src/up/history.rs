@@ -192,12 +192,9 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::up::records::{leads, partition, registration_change as change, topic};
     use ottla_metadata::{MetadataVersion, frames};
-    use ottla_protocol::records::metadata::{
-        broker_registration_change_record::BrokerRegistrationChangeRecord,
-        partition_change_record::PartitionChangeRecord, partition_record::PartitionRecord,
-        register_broker_record::RegisterBrokerRecord, topic_record::TopicRecord,
-    };
+    use ottla_protocol::records::metadata::RegisterBrokerRecord;
     use ottla_records::BatchBuilder;
 
     /// A log in which every decision is a batch.
@@ -231,42 +228,10 @@ mod tests {
         MetadataRecord::RegisterBroker(record)
     }
 
-    fn change(epoch: i64, fenced: i8, in_controlled_shutdown: i8) -> MetadataRecord {
-        MetadataRecord::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
-            broker_id: 2,
-            broker_epoch: epoch,
-            fenced,
-            in_controlled_shutdown,
-            ..Default::default()
-        })
-    }
-
-    fn leads(partition_id: i32, leader: i32) -> MetadataRecord {
-        MetadataRecord::PartitionChange(PartitionChangeRecord {
-            partition_id,
-            topic_id: Uuid::from_u128(7),
-            leader,
-            ..Default::default()
-        })
-    }
-
     /// A broker that leads partition 1 of `t`, but not 0.
     fn log() -> Log {
         let mut log = Log::default();
-        let topic_id = Uuid::from_u128(7);
-        let partition = |partition_id, leader| {
-            MetadataRecord::Partition(PartitionRecord {
-                partition_id,
-                topic_id,
-                replicas: vec![1, 2, 3],
-                isr: vec![1, 2, 3],
-                leader,
-                leader_epoch: 5,
-                ..Default::default()
-            })
-        };
-        let topic = MetadataRecord::Topic(TopicRecord { name: "t".to_owned(), topic_id });
-        log.decide(&[register(41), topic, partition(0, 3), partition(1, 2)]);
+        log.decide(&[register(41), topic(), partition(0, 3, 5), partition(1, 2, 5)]);
         log.decide(&[change(41, -1, 0)]);
         log
     }
