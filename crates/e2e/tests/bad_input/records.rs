@@ -99,9 +99,9 @@ fn a_batch_that_lies_is_refused_and_leaves_nothing_behind() {
         ("a record of negative length", made(FIRST_RECORD, &[1]), InvalidRecord),
         ("a record too long", made(FIRST_RECORD, &[100]), InvalidRecord),
         // Kafka says UNKNOWN_SERVER_ERROR of these.
-        ("compression type 5", made(ATTRIBUTES, &5_i16.to_be_bytes()), CorruptMessage),
-        ("no gzip", made(ATTRIBUTES, &1_i16.to_be_bytes()), CorruptMessage),
-        ("no zstd", made(ATTRIBUTES, &4_i16.to_be_bytes()), CorruptMessage),
+        ("compression type 5", made(ATTRIBUTES, &5_i16.to_be_bytes()), InvalidRecord),
+        ("no gzip", made(ATTRIBUTES, &1_i16.to_be_bytes()), InvalidRecord),
+        ("no zstd", made(ATTRIBUTES, &4_i16.to_be_bytes()), InvalidRecord),
         ("a control batch", build(BatchBuilder::new().control()), InvalidRecord),
         ("base offset 9", build(BatchBuilder::new().base_offset(Offset(9))), InvalidRecord),
         ("base offset -1", build(BatchBuilder::new().base_offset(Offset(-1))), InvalidRecord),
