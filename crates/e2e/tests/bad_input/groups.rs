@@ -1,8 +1,7 @@
 //! Group ids, and what else Kafka refuses of a group's member.
 
-use crate::client::Client;
 use crate::{one_node, still_serves};
-use ottla_e2e::{Cluster, kcat};
+use ottla_e2e::{Client, Cluster, kcat};
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::leave_group_request::MemberIdentity;
 use ottla_protocol::messages::offset_commit_request::{

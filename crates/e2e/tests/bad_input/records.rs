@@ -1,8 +1,7 @@
 //! Batches of records that are none, or lie.
 
-use crate::client::Client;
 use crate::{one_node, still_serves};
-use ottla_e2e::Cluster;
+use ottla_e2e::{Client, Cluster};
 use ottla_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_protocol::{ErrorCode, Records};
 use ottla_records::batch::crc32c;

@@ -40,6 +40,10 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::DescribeTopicPartitions,
 ];
 
+/// What members ask of their group's coordinator again and again.
+const OF_MEMBERS: [ApiKey; 5] =
+    [ApiKey::JoinGroup, ApiKey::SyncGroup, ApiKey::Heartbeat, ApiKey::OffsetCommit, ApiKey::OffsetFetch];
+
 /// Serves a broker's clients and its fellow brokers.
 pub struct BrokerService {
     broker: Arc<Broker>,
@@ -68,10 +72,9 @@ impl Service for BrokerService {
             version,
             client_id: header.client_id.clone().unwrap_or_default(),
         };
-        if matches!(key, ApiKey::Produce | ApiKey::Fetch | ApiKey::Metadata | ApiKey::FindCoordinator) {
-            // A member of a group has another connection to its coordinator. When that one breaks, it must know
-            // already that this one is of no use.
-            connection.close_early();
+        if OF_MEMBERS.contains(&key) {
+            // When the coordinator dies, a member must know first that its other connection to it is of no use.
+            connection.close_late();
         }
         let broker = &self.broker;
         match key {
