@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Err(error) = ottla_net::descriptors::raise_limit() {
         tracing::warn!(%error, "the number of open files cannot be raised");
     }
+    let _held_to_the_end = ottla_net::descriptors::Pause::before_coordinators();
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, DATA_THREADS_MAX);
     let data = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

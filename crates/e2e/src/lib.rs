@@ -4,6 +4,7 @@
 //! which commands are typed. Nothing here waits a fixed time:
 //! [`eventually`] looks until what is expected is there, or too long has passed.
 
+pub mod client;
 pub mod cluster;
 pub mod failover;
 pub mod jars;
@@ -13,6 +14,7 @@ pub mod patience;
 pub mod terminal;
 pub mod transcript;
 
+pub use client::Client;
 pub use cluster::{Cluster, Node};
 pub use machine::Machine;
 pub use patience::eventually;

@@ -1,11 +1,10 @@
 //! Fetch sessions (KIP-227), as a client sees them that speaks the protocol by hand.
 
-use ottla_e2e::{Cluster, kcat};
+use ottla_e2e::client::encode;
+use ottla_e2e::{Client, Cluster, kcat};
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
 use ottla_protocol::messages::fetch_response::FetchResponse;
-use ottla_protocol::{Decoder, ErrorCode, Message, Request, ResponseHeader, Segment, frame};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 /// With names instead of ids.
 const VERSION: i16 = 12;
@@ -13,38 +12,12 @@ const VERSION: i16 = 12;
 /// One record of kcat's in a batch of its own is smaller than this, and larger than one byte.
 const BYTES_MAX: i32 = 1 << 20;
 
-struct Client {
-    stream: TcpStream,
+fn connect(cluster: &Cluster) -> Client {
+    Client::connect(cluster.nodes()[0].port)
 }
 
-impl Client {
-    fn connect(cluster: &Cluster) -> Client {
-        Client {
-            stream: TcpStream::connect(("127.0.0.1", cluster.nodes()[0].port)).expect("the node listens"),
-        }
-    }
-
-    fn send(&mut self, request: &FetchRequest) {
-        for segment in frame::request(7, Some("e2e"), VERSION, request).expect("the version exists") {
-            let Segment::Bytes(bytes) = segment else { panic!("a request holds no file") };
-            self.stream.write_all(&bytes).expect("the node reads");
-        }
-    }
-
-    fn receive(&mut self) -> FetchResponse {
-        let mut length = [0; 4];
-        self.stream.read_exact(&mut length).expect("the node answers");
-        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-        self.stream.read_exact(&mut answer).expect("the answer is whole");
-        let mut input = Decoder::new(bytes::Bytes::from(answer));
-        ResponseHeader::decode(&mut input, FetchRequest::KEY, VERSION).expect("an answer has a header");
-        FetchResponse::decode(&mut input, VERSION).expect("an answer to a fetch")
-    }
-
-    fn fetch(&mut self, request: &FetchRequest) -> FetchResponse {
-        self.send(request);
-        self.receive()
-    }
+fn fetch(client: &mut Client, request: &FetchRequest) -> FetchResponse {
+    client.call(VERSION, request).expect("an answer")
 }
 
 /// Asks of the topic's partitions, from these offsets on, and does not wait.
@@ -102,61 +75,62 @@ fn two_partitions() -> Cluster {
 #[test]
 fn a_session_is_answered_with_what_is_new() {
     let cluster = two_partitions();
-    let mut client = Client::connect(&cluster);
-    let full = client.fetch(&request((0, 0), &[(0, 0), (1, 0)]));
+    let mut client = connect(&cluster);
+    let full = fetch(&mut client, &request((0, 0), &[(0, 0), (1, 0)]));
     assert_eq!(answered(&full), [(0, true), (1, true)]);
     let id = full.session_id;
     assert!(id > 0);
 
-    let caught_up = client.fetch(&request((id, 1), &[(0, 1), (1, 1)]));
+    let caught_up = fetch(&mut client, &request((id, 1), &[(0, 1), (1, 1)]));
     assert!(answered(&caught_up).is_empty());
     assert_eq!(caught_up.session_id, id);
 
     produce(&cluster, "1");
-    assert_eq!(answered(&client.fetch(&request((id, 2), &[]))), [(1, true)]);
+    assert_eq!(answered(&fetch(&mut client, &request((id, 2), &[]))), [(1, true)]);
     // Nothing says that the answer arrived.
-    assert_eq!(answered(&client.fetch(&request((id, 3), &[]))), [(1, true)]);
+    assert_eq!(answered(&fetch(&mut client, &request((id, 3), &[]))), [(1, true)]);
 
-    let forgotten = client.fetch(&forgetting(1, request((id, 4), &[])));
+    let forgotten = fetch(&mut client, &forgetting(1, request((id, 4), &[])));
     assert!(answered(&forgotten).is_empty());
     produce(&cluster, "1");
-    assert!(answered(&client.fetch(&request((id, 5), &[]))).is_empty());
+    assert!(answered(&fetch(&mut client, &request((id, 5), &[]))).is_empty());
 
-    let out_of_turn = client.fetch(&request((id, 9), &[])).error_code;
+    let out_of_turn = fetch(&mut client, &request((id, 9), &[])).error_code;
     assert_eq!(out_of_turn, ErrorCode::InvalidFetchSessionEpoch.code());
-    let unknown = client.fetch(&request((id ^ 1, 6), &[])).error_code;
+    let unknown = fetch(&mut client, &request((id ^ 1, 6), &[])).error_code;
     assert_eq!(unknown, ErrorCode::FetchSessionIdNotFound.code());
 
     // A request for no session ends the one that it names.
-    assert_eq!(client.fetch(&request((id, -1), &[(0, 0)])).session_id, 0);
-    let ended = client.fetch(&request((id, 6), &[])).error_code;
+    assert_eq!(fetch(&mut client, &request((id, -1), &[(0, 0)])).session_id, 0);
+    let ended = fetch(&mut client, &request((id, 6), &[])).error_code;
     assert_eq!(ended, ErrorCode::FetchSessionIdNotFound.code());
 }
 
 #[test]
 fn a_waiting_session_is_woken_by_a_partition_that_the_request_does_not_name() {
     let cluster = two_partitions();
-    let mut client = Client::connect(&cluster);
-    let id = client.fetch(&request((0, 0), &[(0, 1), (1, 1)])).session_id;
-    assert!(answered(&client.fetch(&request((id, 1), &[]))).is_empty());
+    let mut client = connect(&cluster);
+    let id = fetch(&mut client, &request((0, 0), &[(0, 1), (1, 1)])).session_id;
+    assert!(answered(&fetch(&mut client, &request((id, 1), &[]))).is_empty());
 
-    client.send(&FetchRequest { max_wait_ms: 60_000, ..request((id, 2), &[]) });
+    let patient = FetchRequest { max_wait_ms: 60_000, ..request((id, 2), &[]) };
+    client.send(&encode(VERSION, &patient));
     produce(&cluster, "1");
 
-    assert_eq!(answered(&client.receive()), [(1, true)]);
+    assert_eq!(answered(&client.answer::<FetchRequest>(VERSION).expect("an answer")), [(1, true)]);
 }
 
 #[test]
 fn what_an_answer_has_no_room_for_comes_first_in_the_next() {
     let cluster = two_partitions();
-    let mut client = Client::connect(&cluster);
+    let mut client = connect(&cluster);
     let little = |request| FetchRequest { max_bytes: 1, ..request };
 
-    let first = client.fetch(&little(request((0, 0), &[(0, 0), (1, 0)])));
+    let first = fetch(&mut client, &little(request((0, 0), &[(0, 0), (1, 0)])));
     assert_eq!(answered(&first), [(0, true), (1, false)]);
 
-    let second = client.fetch(&little(request((first.session_id, 1), &[])));
+    let second = fetch(&mut client, &little(request((first.session_id, 1), &[])));
     assert_eq!(answered(&second), [(1, true)]);
-    let third = client.fetch(&little(request((first.session_id, 2), &[(1, 1)])));
+    let third = fetch(&mut client, &little(request((first.session_id, 2), &[(1, 1)])));
     assert_eq!(answered(&third), [(0, true)]);
 }

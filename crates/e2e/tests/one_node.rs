@@ -1,7 +1,8 @@
 //! A cluster of one: everything that is acknowledged is there again after `kill -9`, and after a planned stop.
 
 use ottla_e2e::cluster::PATIENCE;
-use ottla_e2e::{Cluster, kcat};
+use ottla_e2e::{Client, Cluster, kcat};
+use ottla_protocol::messages::{HeartbeatRequest, MetadataRequest};
 use std::io::Read;
 use std::net::TcpStream;
 
@@ -50,4 +51,26 @@ fn a_connection_on_which_nothing_comes_is_closed() {
 
     assert_eq!(read, 0);
     kcat::produce(&cluster, "t", "whoever speaks is served\n");
+}
+
+#[test]
+fn of_a_killed_nodes_connections_its_groups_close_last() {
+    let mut cluster = Cluster::start(1, "");
+    let port = cluster.nodes()[0].port;
+    // Opened before and after: it is not the order of opening that decides.
+    let mut others: Vec<Client> = vec![Client::connect(port)];
+    let mut member = Client::connect(port);
+    others.push(Client::connect(port));
+    for other in &mut others {
+        other.call(9, &MetadataRequest::default()).expect("an answer");
+    }
+    member.call(4, &HeartbeatRequest::default()).expect("an answer");
+    let watch = std::thread::spawn(move || {
+        assert!(member.rest().is_empty(), "the node ends without a word");
+        others.iter_mut().map(Client::is_closed).collect::<Vec<bool>>()
+    });
+
+    cluster.node(1).kill();
+
+    assert_eq!(watch.join().expect("it was watched"), [true, true]);
 }

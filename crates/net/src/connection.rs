@@ -31,13 +31,13 @@ pub struct ConnectionInfo {
     /// The name of the listener it came in by.
     pub listener: Arc<str>,
     received: watch::Sender<u64>,
-    closes_early: AtomicBool,
+    closes_late: AtomicBool,
 }
 
 impl ConnectionInfo {
     fn new(id: ConnectionId, peer: SocketAddr, listener: Arc<str>) -> ConnectionInfo {
-        let (received, closes_early) = (watch::Sender::new(0), AtomicBool::new(false));
-        ConnectionInfo { id, peer, listener, received, closes_early }
+        let (received, closes_late) = (watch::Sender::new(0), AtomicBool::new(false));
+        ConnectionInfo { id, peer, listener, received, closes_late }
     }
 
     /// How many requests have arrived, the one being started included.
@@ -45,10 +45,10 @@ impl ConnectionInfo {
         *self.received.borrow()
     }
 
-    /// Asks that, should this process be killed, the connection closes before those for which this was not asked
+    /// Asks that, should this process be killed, the connection closes after those for which this was not asked
     /// ([`crate::descriptors`]).
-    pub fn close_early(&self) {
-        self.closes_early.store(true, Ordering::Relaxed);
+    pub fn close_late(&self) {
+        self.closes_late.store(true, Ordering::Relaxed);
     }
 
     /// Waits until a request arrives behind the one numbered `number` (see [`ConnectionInfo::received`]).
@@ -169,8 +169,7 @@ async fn drive(
     let mut input = BytesMut::new();
     let mut answers: VecDeque<Answer> = VecDeque::new();
     let mut refused: Option<Refused> = None;
-    // `Some(None)` when none could be had: it is not asked for again.
-    let mut second = None;
+    let mut closes_early = stream.tcp().and_then(|socket| descriptors::second(socket, Range::Connections));
     // Set again only when it has come: a timer for each request would cost more than the request.
     let mut heard_at = Instant::now();
     let mut idle = pin!(tokio::time::sleep_until(heard_at + limits.idle_max));
@@ -178,10 +177,8 @@ async fn drive(
         let stopping = *stop.borrow() || refused.is_some();
         if !stopping {
             refused = start_requests(&mut input, info, service, limits, &mut answers);
-            if info.closes_early.load(Ordering::Relaxed) {
-                second.get_or_insert_with(|| {
-                    stream.tcp().and_then(|socket| descriptors::second(socket, Range::Connections))
-                });
+            if info.closes_late.load(Ordering::Relaxed) {
+                drop(closes_early.take());
             }
         }
         if let Err(error) = send_ready(stream, &mut answers).await {

@@ -4,13 +4,15 @@
 //! what has several numbers goes with the highest. What a client sees first decides what it does next:
 //! - **Listeners go first.** While one is still open, a client that has just lost its connection is accepted by a
 //!   process that is no more, and reset a moment later: to librdkafka that is a second failure, with a longer back-off.
+//! - **Then connections**, ours to other nodes among them: they are how the cluster finds out.
 //! - **Connections to a group's coordinator go last.** When a member loses its coordinator it asks a broker that it
 //!   believes alive who is the next. If its other connection to the dead one looks open still, it may ask there;
-//!   librdkafka then waits until it has dialled the dead broker again, or half a second.
+//!   librdkafka then waits until it has dialled the dead broker again, or half a second. Microseconds are too few for
+//!   the client's threads to notice, so a [`Pause`] comes before them.
 //!
-//! So listeners are moved to high numbers, and connections that carry records or metadata get a second, high
-//! descriptor. Where open files are few, or the range is full, or closing goes in another order, nothing is lost but
-//! this.
+//! So listeners and connections that we make are moved to high numbers, and those that are accepted get a second, high
+//! descriptor until a member of a group speaks on them. Where open files are few, or the range is full, or closing goes
+//! in another order, nothing is lost but this.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
@@ -23,7 +25,9 @@ const TABLE: RawFd = 16 * 1024;
 /// Where a descriptor's number lies: above those that the system gives by itself, unless thousands are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Range {
-    /// Second descriptors of connections.
+    /// What takes its time to be closed.
+    Pause,
+    /// Connections but those to a group's coordinator.
     Connections,
     /// Above these.
     Listeners,
@@ -32,6 +36,7 @@ pub(crate) enum Range {
 impl Range {
     const fn numbers(self) -> std::ops::Range<RawFd> {
         match self {
+            Range::Pause => TABLE / 2 - 1..TABLE / 2,
             Range::Connections => TABLE / 2..TABLE / 8 * 7,
             Range::Listeners => TABLE / 8 * 7..TABLE,
         }
@@ -46,6 +51,39 @@ pub(crate) fn second(descriptor: impl AsFd, range: Range) -> Option<OwnedFd> {
     let numbers = range.numbers();
     let second = rustix::io::fcntl_dupfd_cloexec(descriptor, numbers.start).ok()?;
     numbers.contains(&second.as_raw_fd()).then_some(second)
+}
+
+/// The same file under a number in a range; as it was when there is none ([`second`]).
+pub(crate) fn moved(descriptor: OwnedFd, range: Range) -> OwnedFd {
+    second(&descriptor, range).unwrap_or(descriptor)
+}
+
+/// An open file that a dying process needs 10 to 20 ms to close, between its other connections and those to a group's
+/// coordinator. Held by a process that coordinates groups, for as long as it lives.
+#[derive(Debug)]
+pub struct Pause(#[expect(dead_code, reason = "only its closing matters")] OwnedFd);
+
+impl Pause {
+    /// A pause; `None` where there is no such file, or no more of them may be had (`fs.inotify.max_user_instances`).
+    pub fn before_coordinators() -> Option<Pause> {
+        let file = slow_to_close().ok()?;
+        second(file, Range::Pause).map(Pause)
+    }
+}
+
+/// Watches are let go only when no processor can be looking at them any more, and the kernel waits for that.
+#[cfg(target_os = "linux")]
+fn slow_to_close() -> io::Result<OwnedFd> {
+    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    let file = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    // Of an event that cannot happen: nobody reads them.
+    add_watch(&file, "/", WatchFlags::DELETE_SELF)?;
+    Ok(file)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn slow_to_close() -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Raises the number of files that this process may have open as far as it may itself: shells give 1,024, made for
@@ -66,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listeners_are_above_connections_and_these_above_what_the_system_gives() {
+    fn coordinators_are_below_the_pause_and_this_below_connections_and_these_below_listeners() {
         let file = std::fs::File::open("/dev/null").unwrap();
         let limit = raise_limit().unwrap();
         let connection = second(&file, Range::Connections);
@@ -75,8 +113,10 @@ mod tests {
             return;
         }
         let (connection, listener) = (connection.unwrap(), second(&file, Range::Listeners).unwrap());
+        let pause = second(slow_to_close().unwrap(), Range::Pause).unwrap();
 
-        assert!(file.as_raw_fd() < connection.as_raw_fd());
+        assert!(file.as_raw_fd() < pause.as_raw_fd());
+        assert!(pause.as_raw_fd() < connection.as_raw_fd());
         assert!(connection.as_raw_fd() < listener.as_raw_fd());
     }
 }

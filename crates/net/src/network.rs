@@ -74,7 +74,8 @@ const BACKLOG: i32 = 1024;
 impl Network for Tcp {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
         Box::pin(async move {
-            let stream = TcpStream::connect((host, port)).await?;
+            let stream = TcpStream::connect((host, port)).await?.into_std()?;
+            let stream = TcpStream::from_std(descriptors::moved(stream.into(), Range::Connections).into())?;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
@@ -99,7 +100,7 @@ struct TcpBound(socket2::Socket);
 
 impl Bound for TcpBound {
     fn listen(self: Box<Self>) -> io::Result<Box<dyn Acceptor>> {
-        let socket = descriptors::second(&self.0, Range::Listeners).map_or(self.0, socket2::Socket::from);
+        let socket = socket2::Socket::from(descriptors::moved(self.0.into(), Range::Listeners));
         socket.listen(BACKLOG)?;
         Ok(Box::new(TcpAcceptor(TcpListener::from_std(socket.into())?)))
     }

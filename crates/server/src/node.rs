@@ -151,7 +151,7 @@ impl Node {
         let (committed_sender, committed) = mpsc::channel(1024);
 
         let committed_sender = config.roles.broker.then_some(committed_sender);
-        let snapshots = Snapshots::new(environment.disk.clone(), &metadata_dir(&directory));
+        let snapshots = snapshots(&environment, &directory);
         let on_quorum = environment.quorum.enter();
         let (quorum, quorum_task) = start_quorum(
             &config,
@@ -390,6 +390,11 @@ fn metadata_dir(directory: &NodeDirectory) -> PathBuf {
     directory.directory.partition_path(&TopicPartition::new(METADATA_TOPIC, 0))
 }
 
+/// The snapshots of the metadata log, which lie beside it.
+fn snapshots(environment: &Environment, directory: &NodeDirectory) -> Snapshots {
+    Snapshots::new(environment.disk.clone(), &metadata_dir(directory))
+}
+
 fn start_quorum(
     config: &Arc<NodeConfig>,
     environment: &Environment,
@@ -413,7 +418,7 @@ fn start_quorum(
     if report.truncated_bytes > 0 {
         tracing::warn!(bytes = report.truncated_bytes, "cut off a torn end of the metadata log");
     }
-    let snapshots = Snapshots::new(disk.clone(), &dir);
+    let snapshots = snapshots(environment, directory);
     let (snapshot, image) = snapshots.load_latest(&mut log, now)?;
     let state_file = StateFile::new(disk, &dir);
     let state = state_file.load().map_err(StartError::QuorumState)?;

@@ -3,7 +3,6 @@
 //!
 //! Error codes are what Apache Kafka 4.4.0 answered to the same bytes; the few that are not say so.
 
-mod client;
 mod configuration;
 mod directories;
 mod disk;

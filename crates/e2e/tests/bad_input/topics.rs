@@ -1,8 +1,7 @@
 //! Topic names, and what else Kafka refuses of a topic.
 
-use crate::client::Client;
 use crate::{one_node, still_serves};
-use ottla_e2e::{Cluster, cluster};
+use ottla_e2e::{Client, Cluster, cluster};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,

@@ -1,7 +1,7 @@
 //! Bytes that are no request, or none that is known.
 
-use crate::client::Client;
 use crate::{one_node, still_serves};
+use ottla_e2e::Client;
 use ottla_types::Random;
 use std::fs;
 
