@@ -46,8 +46,8 @@ pub(crate) use writer::discard;
 pub struct Cleanable {
     /// Where the part starts that no pass has seen.
     pub first_dirty: Offset,
-    /// Where it ends for now, exclusive: nothing from the active segment on, nothing that is not committed, nothing
-    /// younger than `min.compaction.lag.ms`.
+    /// Where it ends for now, exclusive: nothing from the active segment on, no segment with something that
+    /// is not committed, none with something younger than `min.compaction.lag.ms`.
     pub end: Offset,
     /// Where the log ended then. All of that is to be durable before the pass begins.
     pub log_end: Offset,

@@ -42,6 +42,8 @@ impl Log {
                 end = end.min(segment.base_offset);
             }
         }
+        // Whole segments only: else a transaction that stays open would be come up to again and again.
+        let end = self.segment_floor(end).map_or(first_dirty, |segment| segment.base_offset);
         let mut cleanable = Cleanable {
             first_dirty,
             end: end.max(first_dirty),
