@@ -39,7 +39,12 @@ impl MetadataTail {
     }
 
     /// Adds what was fetched, and takes out what of all that is committed.
-    fn take_committed(&mut self, fetched: &Bytes) -> Bytes {
+    ///
+    /// # Errors
+    /// When nothing is, and what was fetched has no batch that can be read: asked for again it would come at once,
+    /// again and again.
+    fn take_committed(&mut self, fetched: &Bytes) -> Result<Bytes, ClientError> {
+        let before = self.fetched.offset;
         if !fetched.is_empty() {
             let mut all = BytesMut::from(self.waiting.as_ref());
             all.extend_from_slice(fetched);
@@ -55,7 +60,10 @@ impl MetadataTail {
         self.waiting.truncate(whole);
         let committed = committed_part(self.waiting.clone(), self.committed);
         self.waiting = self.waiting.split_off(committed.len());
-        committed
+        if committed.is_empty() && !fetched.is_empty() && self.fetched.offset <= before {
+            return Err(ClientError::Incomplete("Fetch"));
+        }
+        Ok(committed)
     }
 }
 
@@ -69,7 +77,8 @@ impl Quorum {
     /// of what it has replayed. Returns whether there was anything.
     ///
     /// # Errors
-    /// As [`Quorum::ask`].
+    /// As [`Quorum::ask`]; when what was fetched cannot be read; and what `each` says. Whoever goes on all the same
+    /// had better wait a moment.
     pub async fn follow_metadata(
         &mut self,
         tail: &mut MetadataTail,
@@ -93,9 +102,10 @@ impl Quorum {
             tail.position = each(self.piece(partition, leader_epoch, tail.committed).await?)?;
             tail.forget_waiting();
         } else {
-            let committed = tail.take_committed(&records(partition)?);
+            let committed = tail.take_committed(&records(partition)?)?;
             if !committed.is_empty() {
-                tail.position = each(MetadataBytes::Log(committed))?;
+                // What was not replayed is fetched again.
+                tail.position = each(MetadataBytes::Log(committed)).inspect_err(|_| tail.forget_waiting())?;
             }
         }
         Ok(tail.position.offset > before)
@@ -121,23 +131,44 @@ mod tests {
         let mut tail = MetadataTail::after(start);
 
         let torn = [batch(5), batch(6), batch(7)[..20].to_vec()].concat();
-        assert!(tail.take_committed(&torn.into()).is_empty());
+        assert!(tail.take_committed(&torn.into()).unwrap().is_empty());
         assert_eq!(tail.fetched, end(7));
 
         tail.committed = Offset(6);
-        assert_eq!(tail.take_committed(&Bytes::new()), batch(5));
+        assert_eq!(tail.take_committed(&Bytes::new()).unwrap(), batch(5));
         assert_eq!(tail.fetched, end(7));
 
         tail.committed = Offset(8);
-        assert_eq!(tail.take_committed(&batch(7).into()), [batch(6), batch(7)].concat());
+        assert_eq!(tail.take_committed(&batch(7).into()).unwrap(), [batch(6), batch(7)].concat());
         assert!(tail.waiting.is_empty());
+    }
+
+    /// Else it would be fetched again without a pause.
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        let start = OffsetAndEpoch { offset: Offset(5), epoch: LeaderEpoch(2) };
+        let mut unknown = batch(6);
+        unknown[16] = 3;
+        for unreadable in [unknown, batch(6)[..20].to_vec()] {
+            let mut tail = MetadataTail::after(start);
+            tail.take_committed(&batch(5).into()).unwrap();
+
+            tail.committed = Offset(6);
+            assert_eq!(
+                tail.take_committed(&unreadable.clone().into()).unwrap(),
+                batch(5),
+                "what is before is told"
+            );
+            assert!(tail.take_committed(&unreadable.into()).is_err());
+            assert!(tail.take_committed(&Bytes::new()).unwrap().is_empty(), "nothing new is no error");
+        }
     }
 
     #[test]
     fn after_an_election_it_goes_on_from_what_was_committed() {
         let start = OffsetAndEpoch { offset: Offset(5), epoch: LeaderEpoch(2) };
         let mut tail = MetadataTail::after(start);
-        tail.take_committed(&batch(5).into());
+        tail.take_committed(&batch(5).into()).unwrap();
 
         tail.forget_waiting();
 

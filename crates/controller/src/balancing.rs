@@ -6,10 +6,10 @@
 //! `ReplicationControlManager.maybeBalancePartitionLeaders`.)
 
 use crate::Controller;
-use crate::elections::{self, Preference};
+use crate::elections;
 use ottla_metadata::PartitionRegistration;
 use ottla_protocol::records::metadata::{MetadataRecord, PartitionChangeRecord};
-use ottla_types::{NodeId, TopicIdPartition};
+use ottla_types::TopicIdPartition;
 
 /// The most elections of one decision, as in Kafka.
 pub const ELECTIONS_MAX: usize = 1000;
@@ -30,15 +30,9 @@ impl Controller {
         at: TopicIdPartition,
         partition: &PartitionRegistration,
     ) -> Option<PartitionChangeRecord> {
-        let preferred = *partition.replicas.first()?;
-        if partition.leader == Some(preferred) || !self.is_settled(preferred) {
-            return None;
-        }
-        let acceptable = |node: NodeId| {
-            node == preferred && elections::is_acceptable(&self.image.cluster, partition, node)
-        };
-        elections::elect(partition, &partition.isr, Preference::Preferred, acceptable)?;
-        elections::reelect(at, partition, Preference::Preferred, acceptable)
+        elections::prefer(at, partition, |node| {
+            self.is_settled(node) && elections::is_acceptable(&self.image.cluster, partition, node)
+        })
     }
 }
 
@@ -48,7 +42,7 @@ mod tests {
     use crate::Settings;
     use ottla_metadata::{MetadataDelta, MetadataImage};
     use ottla_protocol::records::metadata::{PartitionRecord, RegisterBrokerRecord, TopicRecord};
-    use ottla_types::Uuid;
+    use ottla_types::{NodeId, Uuid};
     use std::collections::BTreeSet;
 
     const TOPIC: Uuid = Uuid::from_u128(7);
@@ -83,14 +77,7 @@ mod tests {
         for record in &records {
             image.replay(record, &mut MetadataDelta::default()).unwrap();
         }
-        let settings = Settings {
-            cluster_id: "c".to_owned(),
-            num_partitions: 1,
-            default_replication_factor: 1,
-            min_insync_replicas: 1,
-            delete_topic_enable: true,
-        };
-        Controller::new(settings, image, 7)
+        Controller::new(Settings::for_tests(), image, 7)
     }
 
     fn moves(controller: &Controller) -> Vec<(i32, i32)> {

@@ -1,7 +1,7 @@
 //! Brokers come, prove that they live, and go.
 
 use crate::controller::Controller;
-use crate::elections::{self, Preference};
+use crate::elections;
 use ottla_metadata::cluster::BrokerRegistration;
 use ottla_metadata::{METADATA_VERSION, MetadataVersion};
 use ottla_protocol::ErrorCode;
@@ -312,10 +312,8 @@ impl Controller {
                 continue;
             }
             let acceptable = |node| elections::is_acceptable(&cluster, partition, node);
-            records.extend(
-                elections::reelect(at, partition, Preference::Current, acceptable)
-                    .map(MetadataRecord::PartitionChange),
-            );
+            records
+                .extend(elections::reelect(at, partition, acceptable).map(MetadataRecord::PartitionChange));
         }
         records
     }

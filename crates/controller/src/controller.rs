@@ -21,6 +21,20 @@ pub struct Settings {
     pub delete_topic_enable: bool,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// One of everything.
+    pub(crate) fn for_tests() -> Settings {
+        Settings {
+            cluster_id: "c".to_owned(),
+            num_partitions: 1,
+            default_replication_factor: 1,
+            min_insync_replicas: 1,
+            delete_topic_enable: true,
+        }
+    }
+}
+
 /// The most partitions one request may create, as in Kafka.
 pub const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
 

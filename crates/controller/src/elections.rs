@@ -7,15 +7,6 @@ use ottla_metadata::{ClusterImage, PartitionRegistration};
 use ottla_protocol::records::metadata::PartitionChangeRecord;
 use ottla_types::{NodeId, TopicIdPartition, Uuid};
 
-/// Which replica is looked at first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preference {
-    /// The one that leads already: no needless move.
-    Current,
-    /// The first of the assignment, whatever leads.
-    Preferred,
-}
-
 /// Returns whether `node` may lead the partition or join its in-sync set: registered, unfenced, not
 /// leaving, and its replica's directory works.
 pub fn is_acceptable(cluster: &ClusterImage, partition: &PartitionRegistration, node: NodeId) -> bool {
@@ -28,19 +19,14 @@ pub fn is_acceptable(cluster: &ClusterImage, partition: &PartitionRegistration, 
             || broker.directories.contains(&directory))
 }
 
-/// Chooses a leader among `isr`, in the order of the assignment.
-pub fn elect(
+/// Chooses a leader among `isr`: who leads already, so that there is no needless move, else in the order of the
+/// assignment.
+fn elect(
     partition: &PartitionRegistration,
     isr: &[NodeId],
-    preference: Preference,
     acceptable: impl Fn(NodeId) -> bool,
 ) -> Option<NodeId> {
     let may_lead = |node: &NodeId| isr.contains(node) && acceptable(*node);
-    if preference == Preference::Preferred
-        && let Some(first) = partition.replicas.first().filter(|node| may_lead(node))
-    {
-        return Some(*first);
-    }
     partition.leader.filter(may_lead).or_else(|| partition.replicas.iter().copied().find(may_lead))
 }
 
@@ -69,8 +55,8 @@ pub fn without(
     let may_lead = |node: NodeId| node != leaving && acceptable(node);
     let stays = partition.leader.filter(|&leader| isr.contains(&leader) && may_lead(leader));
     let leader = stays
-        .or_else(|| elect(partition, &isr, Preference::Current, |node| may_lead(node) && settled(node)))
-        .or_else(|| elect(partition, &isr, Preference::Current, may_lead));
+        .or_else(|| elect(partition, &isr, |node| may_lead(node) && settled(node)))
+        .or_else(|| elect(partition, &isr, may_lead));
     change(at, partition, isr, leader)
 }
 
@@ -78,11 +64,22 @@ pub fn without(
 pub fn reelect(
     at: TopicIdPartition,
     partition: &PartitionRegistration,
-    preference: Preference,
     acceptable: impl Fn(NodeId) -> bool,
 ) -> Option<PartitionChangeRecord> {
-    let leader = elect(partition, &partition.isr, preference, acceptable);
+    let leader = elect(partition, &partition.isr, acceptable);
     change(at, partition, partition.isr.clone(), leader)
+}
+
+/// The change that gives the lead to the first replica of the assignment, whoever has it; `None` when that one leads
+/// already, or may not lead.
+pub fn prefer(
+    at: TopicIdPartition,
+    partition: &PartitionRegistration,
+    acceptable: impl Fn(NodeId) -> bool,
+) -> Option<PartitionChangeRecord> {
+    let preferred = *partition.replicas.first()?;
+    let may_lead = partition.isr.contains(&preferred) && acceptable(preferred);
+    may_lead.then(|| change(at, partition, partition.isr.clone(), Some(preferred))).flatten()
 }
 
 /// The record that moves a partition to this in-sync set and leader; `None` when it is there already.
@@ -109,7 +106,6 @@ fn change(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_metadata::partition::nodes;
     use ottla_protocol::records::metadata::PartitionRecord;
 
     const AT: TopicIdPartition = TopicIdPartition { topic_id: Uuid::ZERO, partition: 0 };
@@ -158,17 +154,33 @@ mod tests {
         assert_eq!((change.leader, change.isr), (-1, None));
 
         let waiting = partition(&[2], -1);
-        assert_eq!(reelect(AT, &waiting, Preference::Current, |node| node != NodeId(2)), None);
-        let change = reelect(AT, &waiting, Preference::Current, |_| true).unwrap();
+        assert_eq!(reelect(AT, &waiting, |node| node != NodeId(2)), None);
+        let change = reelect(AT, &waiting, |_| true).unwrap();
         assert_eq!(change.leader, 2);
     }
 
     #[test]
     fn the_preferred_leader_is_the_first_replica_if_it_is_in_sync() {
-        let acceptable = |_| true;
-        let current = partition(&[1, 2, 3], 3);
-        assert_eq!(elect(&current, &nodes(&[1, 2, 3]), Preference::Preferred, acceptable), Some(NodeId(1)));
-        assert_eq!(elect(&current, &nodes(&[2, 3]), Preference::Preferred, acceptable), Some(NodeId(3)));
-        assert_eq!(elect(&current, &nodes(&[1, 2, 3]), Preference::Current, acceptable), Some(NodeId(3)));
+        let preferred = |isr: &[i32], leader, acceptable: fn(NodeId) -> bool| {
+            prefer(AT, &partition(isr, leader), acceptable).map(|change| (change.leader, change.isr))
+        };
+
+        assert_eq!(preferred(&[2, 3, 1], 3, |_| true), Some((1, None)));
+        assert_eq!(preferred(&[1], -1, |_| true), Some((1, None)), "nobody leads");
+        assert_eq!(preferred(&[1, 2, 3], 1, |_| true), None, "it leads");
+        assert_eq!(preferred(&[2, 3], 3, |_| true), None, "it is not in sync");
+        assert_eq!(preferred(&[1, 2, 3], 3, |node| node != NodeId(1)), None, "it may not lead");
+    }
+
+    #[test]
+    fn who_leads_goes_on_if_it_may() {
+        let elected = |isr: &[i32], leader, acceptable: fn(NodeId) -> bool| {
+            let partition = partition(isr, leader);
+            elect(&partition, &partition.isr, acceptable).map(|node| node.0)
+        };
+
+        assert_eq!(elected(&[1, 2, 3], 3, |_| true), Some(3));
+        assert_eq!(elected(&[3, 2], 3, |node| node != NodeId(3)), Some(2));
+        assert_eq!(elected(&[1], 1, |_| false), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Leaders ask for changes of their in-sync sets; administrators ask for elections.
 
 use crate::controller::Controller;
-use crate::elections::{self, Preference};
+use crate::elections;
 use ottla_metadata::partition::{NO_LEADER_CHANGE, ids, nodes};
 use ottla_metadata::{LeaderRecoveryState, PartitionRegistration};
 use ottla_protocol::ErrorCode;
@@ -200,20 +200,15 @@ impl Controller {
         else {
             return answer(ErrorCode::UnknownTopicOrPartition);
         };
-        let preferred = partition.replicas.first().copied();
-        if partition.leader == preferred {
+        if partition.leader == partition.replicas.first().copied() {
             return answer(ErrorCode::ElectionNotNeeded);
         }
-        let acceptable = |node| elections::is_acceptable(&self.image.cluster, partition, node);
-        let elected = elections::elect(partition, &partition.isr, Preference::Preferred, acceptable);
-        if elected != preferred {
-            return answer(ErrorCode::PreferredLeaderNotAvailable);
-        }
         let at = TopicIdPartition::new(topic_id, number);
-        records.extend(
-            elections::reelect(at, partition, Preference::Preferred, acceptable)
-                .map(MetadataRecord::PartitionChange),
-        );
+        let acceptable = |node| elections::is_acceptable(&self.image.cluster, partition, node);
+        let Some(change) = elections::prefer(at, partition, acceptable) else {
+            return answer(ErrorCode::PreferredLeaderNotAvailable);
+        };
+        records.push(MetadataRecord::PartitionChange(change));
         answer(ErrorCode::None)
     }
 }

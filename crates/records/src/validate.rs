@@ -55,6 +55,7 @@ pub struct RecordError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBatch {
     /// `CORRUPT_MESSAGE`, or `INVALID_RECORD` where no byte needs to have changed on its way: the bytes are not a batch.
+    /// `MESSAGE_TOO_LARGE` when it becomes too large by decompression.
     #[error(transparent)]
     Corrupt(#[from] CorruptBatch),
     /// `MESSAGE_TOO_LARGE`.

@@ -15,7 +15,7 @@ use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
 use crate::quorum::{Committed, Journal, QuorumHandle, QuorumLog, Snapshots, Start, balancing};
 use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
-use crate::replicas::{ReplicaManager, fetcher, isr_channel};
+use crate::replicas::{ReplicaManager, cleaner, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
 use crate::request::router::BrokerService;
 use ottla_controller::Settings;
@@ -154,7 +154,7 @@ impl Node {
         let (committed_sender, committed) = mpsc::channel(1024);
 
         let committed_sender = config.roles.broker.then_some(committed_sender);
-        let snapshots = Snapshots::new(environment.disk.clone(), &metadata_dir(&directory));
+        let snapshots = snapshots(&environment, &directory);
         let on_quorum = environment.quorum.enter();
         let (quorum, quorum_task) = start_quorum(
             &config,
@@ -396,6 +396,11 @@ fn metadata_dir(directory: &NodeDirectory) -> PathBuf {
     directory.directory.partition_path(&TopicPartition::new(METADATA_TOPIC, 0))
 }
 
+/// The snapshots of the metadata log, which lie beside it.
+fn snapshots(environment: &Environment, directory: &NodeDirectory) -> Snapshots {
+    Snapshots::new(environment.disk.clone(), &metadata_dir(directory))
+}
+
 fn start_quorum(
     config: &Arc<NodeConfig>,
     environment: &Environment,
@@ -419,7 +424,7 @@ fn start_quorum(
     if report.truncated_bytes > 0 {
         tracing::warn!(bytes = report.truncated_bytes, "cut off a torn end of the metadata log");
     }
-    let snapshots = Snapshots::new(disk.clone(), &dir);
+    let snapshots = snapshots(environment, directory);
     let (snapshot, image) = snapshots.load_latest(&mut log, now)?;
     let state_file = StateFile::new(disk, &dir);
     let state = state_file.load().map_err(StartError::QuorumState)?;
@@ -537,7 +542,7 @@ fn start_broker(
     let (control, data) = (&environment.control, &environment.data);
     let asking =
         isr_channel::run(replicas.clone(), channel, config.node_id, broker.epoch.clone(), isr_changes);
-    let tasks = vec![
+    let mut tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
         task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answers)),
         task::spawn_on(data, "in-sync sets", asking),
@@ -546,6 +551,7 @@ fn start_broker(
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
         task::spawn_on(data, "housekeeping", housekeeping(broker.clone(), io)),
     ];
+    tasks.extend(cleaner::start(&broker, data, seed.wrapping_add(2)).map_err(StartError::Threads)?);
     Ok(BrokerParts {
         broker,
         lifecycle: task::spawn_on(control, "lifecycle", lifecycle.run()),

@@ -49,6 +49,8 @@ struct State {
     locks: BTreeSet<PathBuf>,
     /// How many operations of a kind still succeed before one fails, and how.
     faults: BTreeMap<FaultOn, (u64, ErrorKind)>,
+    /// How many operations of any kind still succeed before the machine stops.
+    until_stop: Option<u64>,
     operations: u64,
 }
 
@@ -102,6 +104,7 @@ impl SimDisk {
         files.retain(|id, _| alive.contains(id));
         state.locks.clear();
         state.faults.clear();
+        state.until_stop = None;
         // A file opened before keeps its number, which no longer leads anywhere that is looked at.
         state.next_file += 1 << 32;
     }
@@ -111,9 +114,17 @@ impl SimDisk {
         self.lock().faults.insert(on, (later, error));
     }
 
+    /// Stops the machine after `later` more operations: all that follow fail, until power is lost
+    /// ([`SimDisk::lose_power`]) or the fault ended. A write that is under way is half done.
+    pub fn stop_after(&self, later: u64) {
+        self.lock().until_stop = Some(later);
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
-        self.lock().faults.clear();
+        let mut state = self.lock();
+        state.until_stop = None;
+        state.faults.clear();
     }
 
     /// Ends the process that held the locks.
@@ -212,6 +223,11 @@ impl Contents {
 
 impl State {
     fn operate(&mut self, on: FaultOn) -> io::Result<()> {
+        match &mut self.until_stop {
+            Some(0) => return Err(io::Error::other("the machine has stopped")),
+            Some(later) => *later -= 1,
+            None => {}
+        }
         self.operations += 1;
         match self.faults.get_mut(&on) {
             None => Ok(()),

@@ -89,11 +89,8 @@ fn moved(was: &TopicImage, is: &TopicImage) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_protocol::records::metadata::{
-        MetadataRecord, broker_registration_change_record::BrokerRegistrationChangeRecord,
-        partition_change_record::PartitionChangeRecord, partition_record::PartitionRecord,
-        register_broker_record::RegisterBrokerRecord, topic_record::TopicRecord,
-    };
+    use crate::up::records::{leads, partition, registration_change, topic};
+    use ottla_protocol::records::metadata::{MetadataRecord, RegisterBrokerRecord};
 
     fn replay(image: &mut MetadataImage, records: Vec<MetadataRecord>) -> Vec<String> {
         let before = image.clone();
@@ -106,7 +103,6 @@ mod tests {
 
     #[test]
     fn a_topic_and_a_death_are_told() {
-        let topic_id = Uuid::from_u128(7);
         let mut image = MetadataImage::default();
         let broker =
             RegisterBrokerRecord { broker_id: 2, broker_epoch: 41, fenced: false, ..Default::default() };
@@ -115,34 +111,13 @@ mod tests {
             ["node 2 serves (broker epoch 41)"]
         );
 
-        let partition = |partition_id, leader| {
-            MetadataRecord::Partition(PartitionRecord {
-                partition_id,
-                topic_id,
-                replicas: vec![1, 2, 3],
-                isr: vec![1, 2, 3],
-                leader,
-                leader_epoch: 0,
-                ..Default::default()
-            })
-        };
-        let topic = MetadataRecord::Topic(TopicRecord { name: "t".to_owned(), topic_id });
         assert_eq!(
-            replay(&mut image, vec![topic, partition(0, 2), partition(1, 3), partition(2, 2)]),
+            replay(&mut image, vec![topic(), partition(0, 2, 0), partition(1, 3, 0), partition(2, 2, 0)]),
             ["topic t: 3 partitions x3, leaders 2:2 3:1"]
         );
 
-        let fence = BrokerRegistrationChangeRecord {
-            broker_id: 2,
-            broker_epoch: 41,
-            fenced: 1,
-            ..Default::default()
-        };
-        let change = PartitionChangeRecord { partition_id: 2, topic_id, leader: 1, ..Default::default() };
-        let death =
-            vec![MetadataRecord::BrokerRegistrationChange(fence), MetadataRecord::PartitionChange(change)];
         assert_eq!(
-            replay(&mut image, death),
+            replay(&mut image, vec![registration_change(41, 1, 0), leads(2, 1)]),
             ["node 2 fenced (broker epoch 41): its process ended", "leaders of t moved: -2 -> 1 (epoch 1)"]
         );
     }

@@ -23,7 +23,7 @@ pub(super) struct Event {
     pub(super) broker_epoch: i64,
     /// What happened to it.
     pub(super) what: What,
-    /// Who leads then what it led; `None` where the metadata log has been cut off since.
+    /// Who leads then what it led; `None` of what is [`What::Condemned`].
     pub(super) moved: Option<Vec<Moved>>,
 }
 
@@ -32,9 +32,12 @@ pub(super) struct Event {
 pub(super) enum What {
     /// The controller fenced it, for a reason that a journal tells.
     Fenced(Option<JournalEntry>),
+    /// A controller decided to fence it, and wrote down why; whether that was committed, the metadata log no longer
+    /// tells.
+    Condemned(JournalEntry),
     /// It asked to be stopped in order, and handed over what it led.
     Stops,
-    /// It was let go in order, having handed over.
+    /// It was fenced when it had handed over what it led, and no journal has another reason: as a rule, it was let go.
     Stopped,
     /// Another process took its place before it was fenced.
     Replaced,
@@ -91,7 +94,7 @@ impl History {
         History { journals, image: MetadataImage::default(), events: Vec::new() }
     }
 
-    /// The log begins with a snapshot, before which only the journals know what happened.
+    /// The log begins with a snapshot. Of what was before, only the journals know what was decided.
     fn begin_at(&mut self, start: Offset) {
         let mut known: Vec<&JournalEntry> =
             self.journals.iter().filter(|entry| entry.offset < start.0).collect();
@@ -103,7 +106,7 @@ impl History {
                 offset: Offset(entry.offset),
                 broker: NodeId(entry.broker),
                 broker_epoch: entry.broker_epoch,
-                what: What::Fenced(Some(entry.clone())),
+                what: What::Condemned(entry.clone()),
                 moved: None,
             })
             .collect();
@@ -129,7 +132,9 @@ impl History {
             records.iter().filter_map(|(_, record)| self.leader_before(record)).collect();
         self.image.replay_batches(batch.bytes(), Offset::MAX, &mut MetadataDelta::default())?;
         let Some((offset, (broker, broker_epoch, what))) = happened else { return Ok(()) };
-        let moved = before.into_iter().filter_map(|at| self.moved(at)).collect();
+        let moved: Vec<Moved> = before.into_iter().filter_map(|at| self.moved(at)).collect();
+        // Whoever leads is not let go: it ended before it had handed over.
+        let what = if what == What::Stopped && !moved.is_empty() { What::Fenced(None) } else { what };
         let time = batch.header().max_timestamp;
         self.events.push(Event { time, offset, broker, broker_epoch, what, moved: Some(moved) });
         Ok(())
@@ -192,12 +197,9 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::up::records::{leads, partition, registration_change as change, topic};
     use ottla_metadata::{MetadataVersion, frames};
-    use ottla_protocol::records::metadata::{
-        broker_registration_change_record::BrokerRegistrationChangeRecord,
-        partition_change_record::PartitionChangeRecord, partition_record::PartitionRecord,
-        register_broker_record::RegisterBrokerRecord, topic_record::TopicRecord,
-    };
+    use ottla_protocol::records::metadata::RegisterBrokerRecord;
     use ottla_records::BatchBuilder;
 
     /// A log in which every decision is a batch.
@@ -231,42 +233,10 @@ mod tests {
         MetadataRecord::RegisterBroker(record)
     }
 
-    fn change(epoch: i64, fenced: i8, in_controlled_shutdown: i8) -> MetadataRecord {
-        MetadataRecord::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
-            broker_id: 2,
-            broker_epoch: epoch,
-            fenced,
-            in_controlled_shutdown,
-            ..Default::default()
-        })
-    }
-
-    fn leads(partition_id: i32, leader: i32) -> MetadataRecord {
-        MetadataRecord::PartitionChange(PartitionChangeRecord {
-            partition_id,
-            topic_id: Uuid::from_u128(7),
-            leader,
-            ..Default::default()
-        })
-    }
-
     /// A broker that leads partition 1 of `t`, but not 0.
     fn log() -> Log {
         let mut log = Log::default();
-        let topic_id = Uuid::from_u128(7);
-        let partition = |partition_id, leader| {
-            MetadataRecord::Partition(PartitionRecord {
-                partition_id,
-                topic_id,
-                replicas: vec![1, 2, 3],
-                isr: vec![1, 2, 3],
-                leader,
-                leader_epoch: 5,
-                ..Default::default()
-            })
-        };
-        let topic = MetadataRecord::Topic(TopicRecord { name: "t".to_owned(), topic_id });
-        log.decide(&[register(41), topic, partition(0, 3), partition(1, 2)]);
+        log.decide(&[register(41), topic(), partition(0, 3, 5), partition(1, 2, 5)]);
         log.decide(&[change(41, -1, 0)]);
         log
     }
@@ -350,13 +320,34 @@ mod tests {
     }
 
     #[test]
+    fn who_ends_while_it_stops_has_not_stopped_in_order() {
+        let ends = |fencing: &[MetadataRecord], is_journaled: bool| {
+            let mut log = log();
+            log.decide(&[change(41, 0, 1)]);
+            let at = log.decide(fencing);
+            let journals = if is_journaled { vec![entry(at, 41)] } else { Vec::new() };
+            told(&log, journals).pop().unwrap().what
+        };
+
+        assert!(matches!(ends(&[change(41, 1, 0)], true), What::Fenced(Some(_))));
+        assert_eq!(ends(&[change(41, 1, 0), leads(1, 3)], false), What::Fenced(None), "it led a partition");
+        assert_eq!(
+            ends(&[change(41, 1, 0), leads(0, 3)], false),
+            What::Stopped,
+            "another led it before, too"
+        );
+    }
+
+    #[test]
     fn what_the_log_no_longer_holds_is_told_by_the_journals() {
         let mut history = History::new(vec![entry(90, 41), entry(12, 40), entry(100, 50)]);
 
         history.begin_at(Offset(100));
 
-        let told: Vec<(i64, bool)> =
-            history.events.iter().map(|event| (event.offset.0, event.moved.is_none())).collect();
-        assert_eq!(told, [(12, true), (90, true)]);
+        let told: Vec<(i64, What)> =
+            history.events.iter().map(|event| (event.offset.0, event.what.clone())).collect();
+        // Neither need have been committed.
+        assert_eq!(told, [(12, What::Condemned(entry(12, 40))), (90, What::Condemned(entry(90, 41)))]);
+        assert!(history.events.iter().all(|event| event.moved.is_none()));
     }
 }

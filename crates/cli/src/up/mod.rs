@@ -16,6 +16,8 @@ pub(crate) mod layout;
 mod past;
 pub(crate) mod ports;
 pub(crate) mod process;
+#[cfg(test)]
+mod records;
 mod status;
 pub(crate) mod story;
 pub(crate) mod supervisor;

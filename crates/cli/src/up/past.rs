@@ -43,23 +43,42 @@ fn tell(event: &Event) -> String {
     let mut lines = vec![match &event.what {
         What::Fenced(Some(entry)) => format!("node {broker} fenced (broker epoch {epoch}): {}", entry.cause),
         What::Fenced(None) => format!("node {broker} fenced (broker epoch {epoch}): reason unknown"),
+        What::Condemned(entry) => {
+            format!("node {broker} to be fenced (broker epoch {epoch}): {}", entry.cause)
+        }
         What::Stops => format!("node {broker} stops in order (broker epoch {epoch})"),
-        What::Stopped => format!("node {broker} has stopped in order (broker epoch {epoch})"),
+        What::Stopped => {
+            format!(
+                "node {broker} fenced (broker epoch {epoch}): it had begun to stop in order, and led nothing"
+            )
+        }
         What::Replaced => {
             format!("node {broker} replaced by a new process (broker epoch {epoch}, now {offset})")
         }
         What::Serves => format!("node {broker} serves (broker epoch {epoch})"),
     }];
-    if let What::Fenced(Some(entry)) = &event.what {
+    if let Some(entry) = reason(&event.what) {
         let sign = |before_us: u64, what: &str| format!("{INDENT}{:>10} {what}", before(before_us));
         lines.extend(entry.evidence.iter().map(|seen| sign(seen.before_us, &seen.what)));
-        lines.push(sign(0, &format!("fenced by controller {}, metadata offset {offset}", entry.controller)));
+        let decided = if event.moved.is_some() { "fenced by" } else { "decided by" };
+        lines.push(sign(0, &format!("{decided} controller {}, metadata offset {offset}", entry.controller)));
     }
     match &event.moved {
         Some(moved) => lines.extend(tell_moved(moved)),
-        None => lines.push(format!("{INDENT}who took over is no longer in the metadata log")),
+        None => {
+            lines.push(format!("{INDENT}whether it was, and who took over, is no longer in the metadata log"))
+        }
     }
     format!("{} {}", output::date_and_time(event.time), lines.join("\n"))
+}
+
+/// What a journal says of an event.
+fn reason(what: &What) -> Option<&JournalEntry> {
+    match what {
+        What::Fenced(entry) => entry.as_ref(),
+        What::Condemned(entry) => Some(entry),
+        What::Stops | What::Stopped | What::Replaced | What::Serves => None,
+    }
 }
 
 /// A line for each topic.
@@ -87,14 +106,15 @@ fn before(micros: u64) -> String {
 }
 
 fn to_json(event: &Event) -> Value {
-    let (name, reason) = match &event.what {
-        What::Fenced(entry) => ("fenced", entry.as_ref()),
-        What::Stops => ("stops", None),
-        What::Stopped => ("stopped", None),
-        What::Replaced => ("replaced", None),
-        What::Serves => ("serves", None),
+    let name = match &event.what {
+        What::Fenced(_) => "fenced",
+        What::Condemned(_) => "condemned",
+        What::Stops => "stops",
+        What::Stopped => "stopped",
+        What::Replaced => "replaced",
+        What::Serves => "serves",
     };
-    let reason = reason.map(|entry| {
+    let reason = reason(&event.what).map(|entry| {
         json!({
             "controller": entry.controller,
             "rule": entry.rule,
@@ -162,6 +182,11 @@ mod tests {
         }
     }
 
+    fn condemned() -> Event {
+        let What::Fenced(Some(entry)) = fenced(true).what else { panic!("it has a reason") };
+        Event { what: What::Condemned(entry), moved: None, ..fenced(true) }
+    }
+
     #[test]
     fn a_failover_is_a_story() {
         assert_eq!(
@@ -178,11 +203,14 @@ mod tests {
             "2025-11-22 20:15:02.120 node 2 fenced (broker epoch 41): reason unknown\n\
              \x20       leaders of t moved: -1 -> 3 (epoch 6), -4 has none"
         );
-        let cut_off = Event { what: What::Serves, moved: None, ..fenced(false) };
         assert_eq!(
-            tell(&cut_off),
-            "2025-11-22 20:15:02.120 node 2 serves (broker epoch 41)\n\
-             \x20       who took over is no longer in the metadata log"
+            tell(&condemned()),
+            "2025-11-22 20:15:02.120 node 2 to be fenced (broker epoch 41): gone: its connections closed 6 ms ago, \
+             localhost:9093 refused twice\n\
+             \x20          -6.9 ms a connection closed by its side\n\
+             \x20         -1.250 s localhost:9093 answered\n\
+             \x20           0.0 ms decided by controller 1, metadata offset 1843\n\
+             \x20       whether it was, and who took over, is no longer in the metadata log"
         );
     }
 
@@ -202,5 +230,8 @@ mod tests {
             ])
         );
         assert_eq!(to_json(&fenced(false))["reason"], Value::Null);
+        let condemned = to_json(&condemned());
+        assert_eq!((&condemned["event"], &condemned["leaders"]), (&json!("condemned"), &Value::Null));
+        assert_eq!(condemned["reason"], told["reason"]);
     }
 }

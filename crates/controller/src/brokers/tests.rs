@@ -15,14 +15,7 @@ fn controller() -> Controller {
         image.replay(&MetadataRecord::RegisterBroker(record), &mut MetadataDelta::default()).unwrap();
     }
     image.end.offset = Offset(10);
-    let settings = Settings {
-        cluster_id: "c".to_owned(),
-        num_partitions: 1,
-        default_replication_factor: 1,
-        min_insync_replicas: 1,
-        delete_topic_enable: true,
-    };
-    Controller::new(settings, image, 7)
+    Controller::new(Settings::for_tests(), image, 7)
 }
 
 fn heartbeat(controller: &mut Controller, id: i32, replayed: i64, leaves: bool) -> BrokerHeartbeatResponse {

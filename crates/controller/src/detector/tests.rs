@@ -362,12 +362,14 @@ fn what_others_answer_does_not_help_who_is_silent() {
     for outcome in [other, unnamed, ProbeOutcome::AcceptedThenClosed, ProbeOutcome::Refused] {
         let mut bench = Bench::new(3);
 
+        let mut dials = 0;
         for _ in 0..5 {
-            bench.wait_answering(200, |_| Some(outcome));
+            dials += bench.wait_answering(200, |_| Some(outcome)).len();
             (2..=3).for_each(|id| bench.contact(id));
         }
 
         assert_eq!(bench.rule(), "silent", "{outcome}");
+        assert!(dials <= 16, "{outcome}: {dials} dials");
     }
 }
 

@@ -22,6 +22,9 @@ pub(super) const ANSWER_TIME: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 /// The first and the longest pause between dials that answer, of a broker that does not reconnect.
 const ANSWERED_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// The pause between dials that answer, of a broker that is about to count as silent: such an answer did not say whose
+/// it is, and the next one will not either.
+const UNNAMED_RETRY: Duration = Duration::from_millis(50);
 /// The first and the longest pause between dials to prove an endpoint.
 const PROOF_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// A fenced broker may have died long ago: its endpoints are dialled so often, then when it is unfenced.
@@ -218,6 +221,7 @@ impl Watched {
         match &self.absent {
             Some(absent) if answered => Some(now + doubled(ANSWERED_RETRY, absent.answers.saturating_sub(1))),
             Some(_) => Some(now + retry_after(endpoint.attempts)),
+            None if self.is_asked() && answered => Some(now + UNNAMED_RETRY),
             None if self.is_asked() => Some(now + retry_after(endpoint.attempts)),
             None if endpoint.proven || (self.fenced && endpoint.attempts >= FENCED_PROOFS_MAX) => None,
             None => Some(now + doubled(PROOF_RETRY, endpoint.attempts.saturating_sub(1))),

@@ -16,9 +16,14 @@ use ottla_protocol::{ErrorCode, Request};
 /// A node that coordinates groups.
 fn coordinator() -> Cluster {
     let cluster = one_node();
-    let read = kcat::run(&cluster, &["-G", "readers", "-e", "-X", "auto.offset.reset=earliest", "t"], "");
-    assert_eq!(read, "kept\n");
+    begin_to_coordinate(&cluster);
     cluster
+}
+
+/// Has somebody read as a group, without which there is nowhere to keep groups.
+fn begin_to_coordinate(cluster: &Cluster) {
+    let read = kcat::run(cluster, &["-G", "readers", "-e", "-X", "auto.offset.reset=earliest", "t"], "");
+    assert_eq!(read, "kept\n");
 }
 
 fn call<R: Request>(cluster: &Cluster, version: i16, request: &R) -> R::Response {
@@ -59,25 +64,10 @@ fn commit(cluster: &Cluster, group: &str, topic: &str, generation: i32) -> Error
 
 #[test]
 fn members_of_a_group_without_a_name_are_refused() {
-    let cluster = coordinator();
-
-    for version in [0, 3, 5, 9] {
-        let answer = call(&cluster, version, &join(""));
-        assert_eq!(ErrorCode::from(answer.error_code), ErrorCode::InvalidGroupId, "JoinGroup v{version}");
-    }
-    let member = || "somebody".to_owned();
-    let sync = SyncGroupRequest { generation_id: 1, member_id: member(), ..Default::default() };
-    assert_eq!(call(&cluster, 3, &sync).error_code, ErrorCode::InvalidGroupId.code());
-    let heartbeat = HeartbeatRequest { generation_id: 1, member_id: member(), ..Default::default() };
-    assert_eq!(call(&cluster, 3, &heartbeat).error_code, ErrorCode::InvalidGroupId.code());
-    let leave = LeaveGroupRequest { member_id: member(), ..Default::default() };
-    assert_eq!(call(&cluster, 0, &leave).error_code, ErrorCode::InvalidGroupId.code());
-    let members = vec![MemberIdentity { member_id: member(), ..Default::default() }];
-    let leave = LeaveGroupRequest { members, ..Default::default() };
-    assert_eq!(call(&cluster, 4, &leave).error_code, ErrorCode::InvalidGroupId.code());
-    let topics = vec![OffsetDeleteRequestTopic { name: "t".to_owned(), ..Default::default() }];
-    let delete = OffsetDeleteRequest { topics, ..Default::default() };
-    assert_eq!(call(&cluster, 0, &delete).error_code, ErrorCode::InvalidGroupId.code());
+    let cluster = one_node();
+    refuses_members_without_a_group(&cluster);
+    begin_to_coordinate(&cluster);
+    refuses_members_without_a_group(&cluster);
 
     // Offsets may be kept without a group: that is as old as offsets are.
     assert_eq!(commit(&cluster, "", "t", -1), ErrorCode::None);
@@ -85,6 +75,26 @@ fn members_of_a_group_without_a_name_are_refused() {
     let delete = DeleteGroupsRequest { groups_names: vec![String::new()] };
     assert_eq!(call(&cluster, 2, &delete).results[0].error_code, ErrorCode::None.code());
     still_serves(&cluster);
+}
+
+fn refuses_members_without_a_group(cluster: &Cluster) {
+    for version in [0, 3, 5, 9] {
+        let answer = call(cluster, version, &join(""));
+        assert_eq!(ErrorCode::from(answer.error_code), ErrorCode::InvalidGroupId, "JoinGroup v{version}");
+    }
+    let member = || "somebody".to_owned();
+    let sync = SyncGroupRequest { generation_id: 1, member_id: member(), ..Default::default() };
+    assert_eq!(call(cluster, 3, &sync).error_code, ErrorCode::InvalidGroupId.code());
+    let heartbeat = HeartbeatRequest { generation_id: 1, member_id: member(), ..Default::default() };
+    assert_eq!(call(cluster, 3, &heartbeat).error_code, ErrorCode::InvalidGroupId.code());
+    let leave = LeaveGroupRequest { member_id: member(), ..Default::default() };
+    assert_eq!(call(cluster, 0, &leave).error_code, ErrorCode::InvalidGroupId.code());
+    let members = vec![MemberIdentity { member_id: member(), ..Default::default() }];
+    let leave = LeaveGroupRequest { members, ..Default::default() };
+    assert_eq!(call(cluster, 4, &leave).error_code, ErrorCode::InvalidGroupId.code());
+    let topics = vec![OffsetDeleteRequestTopic { name: "t".to_owned(), ..Default::default() }];
+    let delete = OffsetDeleteRequest { topics, ..Default::default() };
+    assert_eq!(call(cluster, 0, &delete).error_code, ErrorCode::InvalidGroupId.code());
 }
 
 #[test]

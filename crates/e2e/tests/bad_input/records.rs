@@ -4,8 +4,9 @@ use crate::{one_node, still_serves};
 use ottla_e2e::{Client, Cluster};
 use ottla_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_protocol::{ErrorCode, Records};
-use ottla_records::BatchBuilder;
 use ottla_records::batch::crc32c;
+use ottla_records::validate::DECOMPRESSED_BYTES_MAX;
+use ottla_records::{BatchBuilder, Compression};
 use ottla_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 // Where fields are in a batch of format 2.
@@ -70,6 +71,8 @@ fn a_batch_that_lies_is_refused_and_leaves_nothing_behind() {
     late.push(Timestamp(9_000_000_000_000), None, Some(b"in 2255"), &[]);
     let mut large = BatchBuilder::new();
     large.push(Timestamp(1_700_000_000_000), None, Some(&vec![7; 2 << 20]), &[]);
+    let mut bomb = BatchBuilder::new().compression(Compression::Zstd);
+    bomb.push(Timestamp(1_700_000_000_000), None, Some(&vec![0; DECOMPRESSED_BYTES_MAX]), &[]);
     let cases = [
         ("nothing", vec![], InvalidRecord),
         ("format 0", damaged(MAGIC, &[0]), InvalidRecord),
@@ -98,15 +101,17 @@ fn a_batch_that_lies_is_refused_and_leaves_nothing_behind() {
         ("a record of negative length", made(FIRST_RECORD, &[1]), InvalidRecord),
         ("a record too long", made(FIRST_RECORD, &[100]), InvalidRecord),
         // Kafka says UNKNOWN_SERVER_ERROR of these.
-        ("compression type 5", made(ATTRIBUTES, &5_i16.to_be_bytes()), CorruptMessage),
-        ("no gzip", made(ATTRIBUTES, &1_i16.to_be_bytes()), CorruptMessage),
-        ("no zstd", made(ATTRIBUTES, &4_i16.to_be_bytes()), CorruptMessage),
+        ("compression type 5", made(ATTRIBUTES, &5_i16.to_be_bytes()), InvalidRecord),
+        ("no gzip", made(ATTRIBUTES, &1_i16.to_be_bytes()), InvalidRecord),
+        ("no zstd", made(ATTRIBUTES, &4_i16.to_be_bytes()), InvalidRecord),
         ("a control batch", build(BatchBuilder::new().control()), InvalidRecord),
         ("base offset 9", build(BatchBuilder::new().base_offset(Offset(9))), InvalidRecord),
         ("base offset -1", build(BatchBuilder::new().base_offset(Offset(-1))), InvalidRecord),
         ("sequence -1", producer(6, 0, -1), InvalidRecord),
         ("a record from the future", late.build(), ErrorCode::InvalidTimestamp),
         ("two megabytes", large.build(), ErrorCode::MessageTooLarge),
+        // Kafka reads it all.
+        ("a few kilobytes that become 128 megabytes", bomb.build(), ErrorCode::MessageTooLarge),
     ];
     for (what, batch, expected) in cases {
         for version in [9, 12] {

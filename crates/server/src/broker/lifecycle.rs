@@ -125,7 +125,7 @@ impl Lifecycle {
         let request = self.registration();
         let mut warned = false;
         loop {
-            let (why, help) = match self.controller.call(&request).await {
+            let (code, why) = match self.controller.call(&request).await {
                 Ok(response) => match ErrorCode::from(response.error_code) {
                     ErrorCode::None => {
                         let epoch = BrokerEpoch(response.broker_epoch);
@@ -136,17 +136,18 @@ impl Lifecycle {
                     }
                     error => match refusal(error) {
                         Some(refused) => return Err(refused),
-                        None => (error.name().to_owned(), self.help(error)),
+                        None => (error, error.name().to_owned()),
                     },
                 },
-                Err(error) => (error.to_string(), self.help(ErrorCode::None)),
+                Err(error) => (ErrorCode::None, error.to_string()),
             };
+            let help = self.help(code);
             if Instant::now() >= deadline {
                 return Err(LifecycleError::TimedOut { patience, why, help });
             }
             // That of a process that just died goes away; a person wants to know of the others.
-            let duplicate = ErrorCode::DuplicateBrokerRegistration.name();
-            if why == duplicate && !std::mem::replace(&mut warned, true) {
+            let is_duplicate = code == ErrorCode::DuplicateBrokerRegistration;
+            if is_duplicate && !std::mem::replace(&mut warned, true) {
                 tracing::warn!(why, help, "not registered yet");
             }
             tracing::debug!(why, "not registered yet");

@@ -4,8 +4,9 @@
 //! controller has drawn its conclusions, this broker does not name such a peer to clients as a leader: one
 //! stale answer costs a client up to a second.
 
+use ottla_metadata::ClusterImage;
 use ottla_net::ConnectionId;
-use ottla_types::NodeId;
+use ottla_types::{BrokerEpoch, NodeId};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::watch;
@@ -33,9 +34,19 @@ impl Default for PeerConnections {
 }
 
 impl PeerConnections {
-    /// A peer has sent a request by this connection.
-    pub fn inbound(&self, peer: NodeId, connection: ConnectionId) {
-        self.opened(peer, Connection::Inbound(connection));
+    /// Somebody has sent a request by this connection and says that it is this incarnation of a peer. Any client can
+    /// say so: what is not registered does not count, or clients could fill the memory with names, and one that is
+    /// mistaken could have a peer taken for lost by closing its connection.
+    pub fn inbound(
+        &self,
+        cluster: &ClusterImage,
+        peer: NodeId,
+        epoch: BrokerEpoch,
+        connection: ConnectionId,
+    ) {
+        if cluster.broker(peer).is_some_and(|registered| registered.epoch == epoch) {
+            self.opened(peer, Connection::Inbound(connection));
+        }
     }
 
     /// A connection of somebody's has ended.
@@ -115,6 +126,31 @@ impl PeerConnections {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ottla_metadata::{MetadataDelta, MetadataImage};
+    use ottla_protocol::records::metadata::{MetadataRecord, RegisterBrokerRecord};
+
+    const EPOCH: BrokerEpoch = BrokerEpoch(41);
+
+    /// Broker 2 is registered.
+    fn cluster() -> ClusterImage {
+        let record = RegisterBrokerRecord { broker_id: 2, broker_epoch: EPOCH.0, ..Default::default() };
+        let mut image = MetadataImage::default();
+        image.replay(&MetadataRecord::RegisterBroker(record), &mut MetadataDelta::default()).unwrap();
+        (*image.cluster).clone()
+    }
+
+    #[test]
+    fn who_only_says_that_it_is_a_peer_is_none() {
+        let peers = PeerConnections::default();
+        let claims = [(NodeId(3), EPOCH), (NodeId(2), BrokerEpoch(40)), (NodeId(2), BrokerEpoch::NONE)];
+        for (peer, epoch) in claims {
+            peers.inbound(&cluster(), peer, epoch, ConnectionId(7));
+            assert!(peers.open.lock().is_empty(), "{peer} {epoch}");
+
+            peers.inbound_closed(ConnectionId(7));
+            assert!(!peers.is_lost(peer), "{peer} {epoch}");
+        }
+    }
 
     #[test]
     fn a_peer_is_lost_with_the_last_of_its_connections() {
@@ -123,14 +159,14 @@ mod tests {
         assert!(!peers.is_lost(peer), "never heard of");
 
         peers.outbound(peer);
-        peers.inbound(peer, ConnectionId(7));
+        peers.inbound(&cluster(), peer, EPOCH, ConnectionId(7));
         peers.inbound_closed(ConnectionId(7));
         assert!(!peers.is_lost(peer));
 
         peers.outbound_closed(peer);
         assert!(peers.is_lost(peer));
 
-        peers.inbound(peer, ConnectionId(8));
+        peers.inbound(&cluster(), peer, EPOCH, ConnectionId(8));
         assert!(!peers.is_lost(peer));
     }
 
@@ -149,7 +185,7 @@ mod tests {
         peers.refused(peer);
         assert!(!changes.has_changed().unwrap(), "no news");
 
-        peers.inbound(peer, ConnectionId(8));
+        peers.inbound(&cluster(), peer, EPOCH, ConnectionId(8));
         assert!(!peers.is_lost(peer));
     }
 

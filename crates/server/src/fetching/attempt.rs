@@ -4,6 +4,7 @@ use super::interest::{Asked, Interest, Key, Told};
 use super::ready::Slot;
 use crate::broker::Broker;
 use crate::handlers::records::errors;
+use crate::handlers::records::leader_hint::{LeaderEndpoint, LeaderHint};
 use crate::replicas::Replica;
 use crate::request::RequestContext;
 use ottla_metadata::MetadataImage;
@@ -288,24 +289,17 @@ impl Look<'_> {
         data: &mut PartitionData,
         endpoints: &mut Vec<NodeEndpoint>,
     ) {
-        let moved = [ErrorCode::NotLeaderOrFollower.code(), ErrorCode::FencedLeaderEpoch.code()];
-        if self.context.version < HINT_VERSION_MIN || !moved.contains(&data.error_code) {
+        if self.context.version < HINT_VERSION_MIN {
             return;
         }
-        let Some(registration) = image.topics.partition(at) else { return };
-        data.current_leader = LeaderIdAndEpoch {
-            leader_id: registration.leader.unwrap_or(NodeId::NONE).0,
-            leader_epoch: registration.leader_epoch.0,
+        let Some(hint) = LeaderHint::with(data.error_code, image, at, self.context.listener()) else {
+            return;
         };
-        let Some(leader) = registration.leader.and_then(|id| image.cluster.broker(id)) else { return };
-        let Some(endpoint) = leader.endpoint(self.context.listener()) else { return };
-        if endpoints.iter().all(|known| known.node_id != leader.id.0) {
-            endpoints.push(NodeEndpoint {
-                node_id: leader.id.0,
-                host: endpoint.host.clone(),
-                port: i32::from(endpoint.port),
-                rack: leader.rack.clone(),
-            });
+        data.current_leader = LeaderIdAndEpoch { leader_id: hint.leader_id, leader_epoch: hint.leader_epoch };
+        if let Some(LeaderEndpoint { node_id, host, port, rack }) = hint.endpoint
+            && endpoints.iter().all(|known| known.node_id != node_id)
+        {
+            endpoints.push(NodeEndpoint { node_id, host, port, rack });
         }
     }
 }

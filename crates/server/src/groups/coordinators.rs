@@ -151,6 +151,23 @@ impl GroupCoordinators {
         shard.handle(event).await
     }
 
+    /// As [`GroupCoordinators::handle`], for requests that only a group with a name has: offsets alone can be kept without
+    /// one.
+    ///
+    /// # Errors
+    /// INVALID_GROUP_ID when there is no name, whoever coordinates what; else as [`GroupCoordinators::handle`].
+    pub async fn handle_named(
+        &self,
+        image: &MetadataImage,
+        group_id: &str,
+        event: impl FnOnce(&mut GroupCoordinator, ReplyToken, Now) -> GroupDecision + Send,
+    ) -> Result<GroupReply, ErrorCode> {
+        if group_id.is_empty() {
+            return Err(ErrorCode::InvalidGroupId);
+        }
+        self.handle(image, group_id, event).await
+    }
+
     /// Every shard that decides.
     pub fn all(&self) -> Vec<Arc<Shard>> {
         self.shards.lock().values().map(|(shard, _)| shard.clone()).collect()

@@ -1,8 +1,9 @@
-//! What a handler says.
+//! What a frame asks, and what a handler says.
 
+use bytes::Bytes;
 use ottla_net::Started;
 use ottla_net::network::BoxFuture;
-use ottla_protocol::{Decoder, Message, Request, RequestHeader, Segment, frame};
+use ottla_protocol::{ApiKey, Decoder, Message, Request, RequestHeader, Segment, frame};
 use std::future::Future;
 
 /// A handler's answer.
@@ -22,6 +23,23 @@ impl<T> Answer<T> {
     pub fn later(future: impl Future<Output = T> + Send + 'static) -> Answer<T> {
         Answer::Later(Box::pin(future))
     }
+}
+
+/// Reads what a frame begins with: which API it asks, in which version. What follows is left in the decoder.
+///
+/// The version of ApiVersions is not looked at: in whichever a client asks, it is answered.
+///
+/// # Errors
+/// Why the connection must be closed: there is no other answer to what is no request, or in no version.
+pub(crate) fn open(frame: Bytes) -> Result<(RequestHeader, Decoder), String> {
+    let mut input = Decoder::new(frame);
+    let header =
+        RequestHeader::decode(&mut input).map_err(|error| format!("malformed request header: {error}"))?;
+    let (key, version) = (header.api_key, header.api_version);
+    if key != ApiKey::ApiVersions && !key.is_valid(version) {
+        return Err(format!("{} has no version {version}", key.name()));
+    }
+    Ok((header, input))
 }
 
 /// Decodes a request, hands it to `handler`, and frames the answer.

@@ -1,6 +1,6 @@
 //! Requests on a controller's listeners find their handlers.
 
-use super::answer::{Answer, serve};
+use super::answer::{Answer, open, serve};
 use crate::handlers::cluster::api_versions;
 use crate::handlers::quorum::{cluster, raft, snapshot};
 use crate::io_pool::IoPool;
@@ -91,12 +91,11 @@ const NOT_CONTROLLER: i16 = ErrorCode::NotController.code();
 
 impl Service for ControllerService {
     fn start(&self, connection: &Arc<ConnectionInfo>, frame: Bytes) -> Started {
-        let mut input = Decoder::new(frame);
-        let header = match RequestHeader::decode(&mut input) {
-            Ok(header) => header,
-            Err(error) => return Started::Close(format!("malformed request header: {error}")),
+        let (header, input) = match open(frame) {
+            Ok(opened) => opened,
+            Err(why) => return Started::Close(why),
         };
-        let (key, version) = (header.api_key, header.api_version);
+        let key = header.api_key;
         if key == ApiKey::ApiVersions {
             let image = self.image.borrow().clone();
             return api_versions::answer(
@@ -108,9 +107,6 @@ impl Service for ControllerService {
                 self.node_id,
                 |software| self.detection.introduced(connection.id, software),
             );
-        }
-        if !key.is_valid(version) {
-            return Started::Close(format!("{} has no version {version}", key.name()));
         }
         match key {
             ApiKey::Vote => raft::vote(&self.quorum, &self.wire, &header, input),

@@ -1,12 +1,12 @@
 //! Requests on a broker's listeners find their handlers.
 
-use super::answer::serve;
+use super::answer::{open, serve};
 use super::context::RequestContext;
 use crate::broker::Broker;
 use crate::handlers::{cluster, groups, records, topics};
 use bytes::Bytes;
 use ottla_net::{Closed, ConnectionInfo, Service, Started};
-use ottla_protocol::{ApiKey, Decoder, RequestHeader};
+use ottla_protocol::ApiKey;
 use std::sync::Arc;
 
 /// The APIs that brokers serve; nothing else is advertised.
@@ -58,17 +58,13 @@ impl BrokerService {
 
 impl Service for BrokerService {
     fn start(&self, connection: &Arc<ConnectionInfo>, frame: Bytes) -> Started {
-        let mut input = Decoder::new(frame);
-        let header = match RequestHeader::decode(&mut input) {
-            Ok(header) => header,
-            Err(error) => return Started::Close(format!("malformed request header: {error}")),
+        let (header, input) = match open(frame) {
+            Ok(opened) => opened,
+            Err(why) => return Started::Close(why),
         };
         let (key, version) = (header.api_key, header.api_version);
         if key == ApiKey::ApiVersions {
             return cluster::api_versions::start(&self.broker, &header, input);
-        }
-        if !key.is_valid(version) {
-            return Started::Close(format!("{} has no version {version}", key.name()));
         }
         let context = RequestContext {
             connection: connection.clone(),

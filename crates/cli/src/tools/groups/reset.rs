@@ -58,6 +58,7 @@ fn scenario(parsed: &Parsed) -> Result<Scenario, Trouble> {
 }
 
 pub(super) async fn reset_offsets(parsed: &Parsed, admin: &Admin) -> Result<(), Trouble> {
+    let mut scenario = None;
     let mut planned: BTreeMap<String, Plan> = BTreeMap::new();
     for id in in_hash_order(selected(parsed, admin).await?, |id| id) {
         let state = admin.describe_group(&id).await;
@@ -81,7 +82,13 @@ pub(super) async fn reset_offsets(parsed: &Parsed, admin: &Admin) -> Result<(), 
             planned.insert(id, Plan::new());
             continue;
         }
-        let plan = plan(parsed, admin, &id).await?;
+        let partitions = partitions(parsed, admin, &id).await?;
+        // Kafka's tool complains of the scope, and of groups that are not inactive, before it looks at the scenario.
+        let scenario = match &scenario {
+            Some(known) => known,
+            None => scenario.insert(self::scenario(parsed)?),
+        };
+        let plan = plan(scenario, admin, &id, partitions).await?;
         if parsed.has("execute") && !plan.is_empty() {
             let offsets = plan.iter().map(|(at, &offset)| (at.clone(), Offset(offset))).collect();
             admin.alter_offsets(&id, &offsets).await?;
@@ -111,29 +118,38 @@ fn show(parsed: &Parsed, planned: BTreeMap<String, Plan>) {
     output::line(lines.collect::<String>());
 }
 
-/// The offsets at which the group is to go on, of the partitions that the command line selects.
-async fn plan(parsed: &Parsed, admin: &Admin, group: &str) -> Result<Plan, Trouble> {
-    let partitions = if parsed.has("all-topics") {
-        admin.committed_offsets(group).await?.into_keys().collect()
+/// The partitions that the command line selects; none where a file does.
+async fn partitions(parsed: &Parsed, admin: &Admin, group: &str) -> Result<Vec<TopicPartition>, Trouble> {
+    if parsed.has("all-topics") {
+        Ok(admin.committed_offsets(group).await?.into_keys().collect())
     } else if parsed.has("topic") {
-        scope::partitions(&scope::scopes(parsed)?, admin).await?
+        scope::partitions(&scope::scopes(parsed)?, admin).await
     } else if parsed.has("from-file") {
-        Vec::new()
+        Ok(Vec::new())
     } else {
         let message = "One of the reset scopes should be defined: --all-topics, --topic.";
-        return Err(Trouble::Usage(message.to_owned()));
-    };
-    match scenario(parsed)? {
+        Err(Trouble::Usage(message.to_owned()))
+    }
+}
+
+/// The offsets at which the group is to go on.
+async fn plan(
+    scenario: &Scenario,
+    admin: &Admin,
+    group: &str,
+    partitions: Vec<TopicPartition>,
+) -> Result<Plan, Trouble> {
+    match scenario {
         Scenario::Offset(offset) => {
-            in_range(admin, partitions.into_iter().map(|at| (at, offset)).collect()).await
+            in_range(admin, partitions.into_iter().map(|at| (at, *offset)).collect()).await
         }
         Scenario::Earliest => at_time(admin, &partitions, EARLIEST).await,
         Scenario::Latest => at_time(admin, &partitions, LATEST).await,
-        Scenario::Time(time) => since(admin, partitions, time).await,
+        Scenario::Time(time) => since(admin, partitions, *time).await,
         Scenario::Current => current(admin, group, partitions).await,
-        Scenario::ShiftBy(by) => shifted(admin, group, partitions, by).await,
-        Scenario::File(mut plans) => match plans.remove(group) {
-            Some(plan) => in_range(admin, plan).await,
+        Scenario::ShiftBy(by) => shifted(admin, group, partitions, *by).await,
+        Scenario::File(plans) => match plans.get(group) {
+            Some(plan) => in_range(admin, plan.clone()).await,
             None => {
                 complain(format_args!("No reset plan for group {group} found"));
                 Ok(Plan::new())
@@ -167,14 +183,21 @@ async fn since(admin: &Admin, partitions: Vec<TopicPartition>, time: Timestamp) 
     Ok(plan)
 }
 
+/// Where the group is; partitions in which it never was have no entry.
+async fn committed(admin: &Admin, group: &str) -> Result<Plan, Trouble> {
+    let committed = admin.committed_offsets(group).await?;
+    let offsets = committed.into_iter().map(|(at, committed)| (at, committed.offset.0));
+    Ok(offsets.filter(|&(_, offset)| offset >= 0).collect())
+}
+
 /// Where the group is; where it never was, the end.
 async fn current(admin: &Admin, group: &str, partitions: Vec<TopicPartition>) -> Result<Plan, Trouble> {
-    let committed = admin.committed_offsets(group).await?;
+    let committed = committed(admin, group).await?;
     let mut plan = Plan::new();
     let mut new = Vec::new();
     for at in partitions {
-        match committed.get(&at).map(|committed| committed.offset.0).filter(|&offset| offset >= 0) {
-            Some(offset) => _ = plan.insert(at, offset),
+        match committed.get(&at) {
+            Some(&offset) => _ = plan.insert(at, offset),
             None => new.push(at),
         }
     }
@@ -188,15 +211,12 @@ async fn shifted(
     partitions: Vec<TopicPartition>,
     by: i64,
 ) -> Result<Plan, Trouble> {
-    let committed = admin.committed_offsets(group).await?;
-    let shifted = |at: TopicPartition| {
-        let current = committed.get(&at).map(|committed| committed.offset.0).filter(|&offset| offset >= 0);
-        match current {
-            Some(current) => Ok((at, current.saturating_add(by))),
-            None => Err(Trouble::Usage(format!(
-                "Cannot shift offset for partition {at} since there is no current committed offset"
-            ))),
-        }
+    let committed = committed(admin, group).await?;
+    let shifted = |at: TopicPartition| match committed.get(&at) {
+        Some(current) => Ok((at, current.saturating_add(by))),
+        None => Err(Trouble::Usage(format!(
+            "Cannot shift offset for partition {at} since there is no current committed offset"
+        ))),
     };
     let wanted = partitions.into_iter().map(shifted).collect::<Result<Plan, Trouble>>()?;
     in_range(admin, wanted).await

@@ -89,8 +89,12 @@ pub fn handle(
             broker
                 .wait_for_image(|image| asked.iter().all(|asked| is_known(image, asked)), NEW_PATIENCE)
                 .await;
-            let names_lost =
-                |image: &MetadataImage| !leaders(image, all, &asked).iter().all(|&id| broker.is_nameable(id));
+            let names_lost = |image: &MetadataImage| {
+                let lost = |id: NodeId| !broker.is_nameable(id);
+                // To look at every partition is dear, and nobody is lost nearly always.
+                image.cluster.unfenced().any(|known| lost(known.id))
+                    && leaders(image, all, &asked).into_iter().any(lost)
+            };
             broker.wait_for_fencing(names_lost, FENCING_PATIENCE).await;
             respond(&broker, &context, &broker.image(), all, &asked, &[])
         });

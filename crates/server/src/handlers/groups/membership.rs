@@ -42,7 +42,7 @@ pub fn join_group(
     Answer::later(async move {
         let refused = JoinGroupResponse { member_id: request.member_id.clone(), ..Default::default() };
         let image = broker.image();
-        let handled = broker.groups.handle(&image, &request.group_id, |machine, token, now| {
+        let handled = broker.groups.handle_named(&image, &request.group_id, |machine, token, now| {
             machine.handle_join_group(&request, &group_context(&context, token), now)
         });
         let reply = match handled.await {
@@ -68,7 +68,7 @@ pub fn sync_group(
     let broker = broker.clone();
     Answer::later(async move {
         let image = broker.image();
-        let handled = broker.groups.handle(&image, &request.group_id, |machine, token, now| {
+        let handled = broker.groups.handle_named(&image, &request.group_id, |machine, token, now| {
             machine.handle_sync_group(&request, &group_context(&context, token), now)
         });
         let reply = match handled.await {
@@ -89,7 +89,7 @@ pub fn heartbeat(
     let broker = broker.clone();
     Answer::later(async move {
         let image = broker.image();
-        let handled = broker.groups.handle(&image, &request.group_id, |machine, token, now| {
+        let handled = broker.groups.handle_named(&image, &request.group_id, |machine, token, now| {
             machine.handle_heartbeat(&request, &group_context(&context, token), now)
         });
         let reply = match handled.await {
@@ -110,7 +110,7 @@ pub fn leave_group(
     let broker = broker.clone();
     Answer::later(async move {
         let image = broker.image();
-        let handled = broker.groups.handle(&image, &request.group_id, |machine, token, now| {
+        let handled = broker.groups.handle_named(&image, &request.group_id, |machine, token, now| {
             machine.handle_leave_group(&request, &group_context(&context, token), now)
         });
         let reply = match handled.await {

@@ -231,7 +231,7 @@ pub fn offset_delete(
     let broker = broker.clone();
     Answer::later(async move {
         let image = broker.image();
-        let handled = broker.groups.handle(&image, &request.group_id, |machine, token, _| {
+        let handled = broker.groups.handle_named(&image, &request.group_id, |machine, token, _| {
             machine.handle_offset_delete(&request, &group_context(&context, token))
         });
         let reply = match handled.await {

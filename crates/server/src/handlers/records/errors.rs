@@ -18,13 +18,16 @@ pub fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
 
 /// The code of a batch that is not one. CORRUPT_MESSAGE says that the bytes changed on their way, and clients send them
 /// again; INVALID_RECORD that they were never right, and clients give up. Kafka's broker draws the same line, but for
-/// what does not decompress, where it says UNKNOWN_SERVER_ERROR.
+/// what does not decompress, where it says UNKNOWN_SERVER_ERROR: clients give up too, and do not learn why. Kafka has no
+/// bound for what records grow to; MESSAGE_TOO_LARGE makes Java's producers split the batch.
 fn corrupt_batch(error: &CorruptBatch) -> ErrorCode {
     match error {
         CorruptBatch::Magic(0 | 1)
         | CorruptBatch::Incomplete { .. }
         | CorruptBatch::Offsets { .. }
         | CorruptBatch::RecordsCount(_)
+        | CorruptBatch::Compression(_)
+        | CorruptBatch::Compressed(_)
         | CorruptBatch::Record { .. }
         | CorruptBatch::TrailingRecordBytes(_) => ErrorCode::InvalidRecord,
         // A second batch, as far as one can tell.
@@ -32,10 +35,8 @@ fn corrupt_batch(error: &CorruptBatch) -> ErrorCode {
         CorruptBatch::Magic(_)
         | CorruptBatch::TrailingBytes(_)
         | CorruptBatch::Length(_)
-        | CorruptBatch::Crc { .. }
-        | CorruptBatch::Compression(_)
-        | CorruptBatch::Compressed(_)
-        | CorruptBatch::TooLargeDecompressed(_) => ErrorCode::CorruptMessage,
+        | CorruptBatch::Crc { .. } => ErrorCode::CorruptMessage,
+        CorruptBatch::TooLargeDecompressed(_) => ErrorCode::MessageTooLarge,
     }
 }
 
@@ -72,5 +73,29 @@ pub fn fetch(error: &FetchError) -> ErrorCode {
             ErrorCode::OffsetOutOfRange
         }
         FetchError::Read(ReadError::Storage(_)) | FetchError::Storage(_) => ErrorCode::KafkaStorageError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_records::Compression;
+
+    #[test]
+    fn clients_send_again_only_what_may_have_changed_on_its_way() {
+        let cases = [
+            (CorruptBatch::Crc { base_offset: 0, stored: 1, computed: 2 }, ErrorCode::CorruptMessage),
+            (CorruptBatch::Length(-1), ErrorCode::CorruptMessage),
+            (CorruptBatch::Compression(5), ErrorCode::InvalidRecord),
+            (CorruptBatch::Compressed(Compression::Zstd), ErrorCode::InvalidRecord),
+            (CorruptBatch::Record { index: 0 }, ErrorCode::InvalidRecord),
+            (CorruptBatch::TooLargeDecompressed(1 << 20), ErrorCode::MessageTooLarge),
+        ];
+        for (corrupt, expected) in cases {
+            let code = invalid_batch(&InvalidBatch::Corrupt(corrupt));
+
+            assert_eq!(code, expected, "{corrupt}");
+            assert_eq!(code.is_retriable(), expected == ErrorCode::CorruptMessage, "{corrupt}");
+        }
     }
 }

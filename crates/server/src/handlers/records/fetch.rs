@@ -71,8 +71,8 @@ impl Fetch {
             None if request.isolation_level == 1 => Fetcher::Consumer(Isolation::ReadCommitted),
             None => Fetcher::Consumer(Isolation::ReadUncommitted),
         };
-        if let Fetcher::Follower(node, _) = fetcher {
-            broker.peers.inbound(node, context.connection.id);
+        if let Fetcher::Follower(node, epoch) = fetcher {
+            broker.peers.inbound(&broker.image().cluster, node, epoch, context.connection.id);
         }
         let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
         let broker_max =

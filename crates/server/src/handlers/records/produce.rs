@@ -8,6 +8,7 @@
 //!   here yet, and InitProducerId gives no id for one.
 
 use super::errors;
+use super::leader_hint::{LeaderEndpoint, LeaderHint};
 use crate::broker::{Broker, is_internal_topic};
 use crate::replicas::Replica;
 use crate::request::{Answer, RequestContext};
@@ -22,7 +23,7 @@ use ottla_protocol::{ErrorCode, Records};
 use ottla_records::{Attributes, BatchHeader, Compression, InvalidBatch, Origin, validate};
 use ottla_replication::{AppendError, Effects, Outcome, WaiterId};
 use ottla_storage::AppendError as LogAppendError;
-use ottla_types::{NodeId, TopicIdPartition, Uuid};
+use ottla_types::{TopicIdPartition, Uuid};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -301,24 +302,14 @@ fn add_leader_hints(broker: &Broker, version: i16, listener: &str, response: &mu
         };
         let Some(found) = found else { continue };
         for partition in &mut topic.partition_responses {
-            let moved = [ErrorCode::NotLeaderOrFollower.code(), ErrorCode::FencedLeaderEpoch.code()];
-            if !moved.contains(&partition.error_code) {
-                continue;
-            }
-            let Some(registration) = found.partitions.get(&partition.index) else { continue };
-            partition.current_leader = LeaderIdAndEpoch {
-                leader_id: registration.leader.unwrap_or(NodeId::NONE).0,
-                leader_epoch: registration.leader_epoch.0,
-            };
-            let Some(leader) = registration.leader.and_then(|id| image.cluster.broker(id)) else { continue };
-            let Some(endpoint) = leader.endpoint(listener) else { continue };
-            if response.node_endpoints.iter().all(|known| known.node_id != leader.id.0) {
-                response.node_endpoints.push(NodeEndpoint {
-                    node_id: leader.id.0,
-                    host: endpoint.host.clone(),
-                    port: i32::from(endpoint.port),
-                    rack: leader.rack.clone(),
-                });
+            let at = TopicIdPartition::new(found.id, partition.index);
+            let Some(hint) = LeaderHint::with(partition.error_code, &image, at, listener) else { continue };
+            partition.current_leader =
+                LeaderIdAndEpoch { leader_id: hint.leader_id, leader_epoch: hint.leader_epoch };
+            if let Some(LeaderEndpoint { node_id, host, port, rack }) = hint.endpoint
+                && response.node_endpoints.iter().all(|known| known.node_id != node_id)
+            {
+                response.node_endpoints.push(NodeEndpoint { node_id, host, port, rack });
             }
         }
     }
