@@ -551,7 +551,10 @@ fn start_broker(
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
         task::spawn_on(data, "housekeeping", housekeeping(broker.clone(), io)),
     ];
-    tasks.extend(cleaner::start(&broker, data, seed.wrapping_add(2)).map_err(StartError::Threads)?);
+    tasks.extend(
+        cleaner::start(&broker, &environment.threads, data, seed.wrapping_add(2))
+            .map_err(StartError::Threads)?,
+    );
     Ok(BrokerParts {
         broker,
         lifecycle: task::spawn_on(control, "lifecycle", lifecycle.run()),

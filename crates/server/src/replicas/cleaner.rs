@@ -1,7 +1,7 @@
 //! The threads that compact logs, and when they look for one (`LogCleaner`).
 
 use crate::broker::Broker;
-use crate::io_pool::IoPool;
+use crate::io_pool::{IoPool, Threads};
 use ottla_net::{Task, task};
 use ottla_storage::CleanerOptions;
 use ottla_types::Random;
@@ -18,20 +18,25 @@ const BACKOFF_MIN: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(crate) fn start(broker: &Arc<Broker>, runtime: &Handle, seed: u64) -> io::Result<Vec<Task<()>>> {
+pub(crate) fn start(
+    broker: &Arc<Broker>,
+    threads: &Threads,
+    runtime: &Handle,
+    seed: u64,
+) -> io::Result<Vec<Task<()>>> {
     let properties = &broker.config.properties;
     if !properties.switch("log.cleaner.enable") {
         return Ok(Vec::new());
     }
     let number = |name| usize::try_from(properties.number(name)).unwrap_or(usize::MAX);
-    let threads = number("log.cleaner.threads");
+    let count = number("log.cleaner.threads");
     let options = CleanerOptions {
-        map_bytes_max: number("log.cleaner.dedupe.buffer.size") / threads.max(1),
+        map_bytes_max: number("log.cleaner.dedupe.buffer.size") / count.max(1),
         secret: *Random::new(seed).uuid().as_bytes(),
     };
-    let pool = IoPool::new("cleaner", threads)?;
+    let pool = threads.pool("cleaner", count)?;
     let cleaner = || task::spawn_on(runtime, "cleaner", run(broker.clone(), pool.clone(), options));
-    Ok((0..threads).map(|_| cleaner()).collect())
+    Ok((0..count).map(|_| cleaner()).collect())
 }
 
 async fn run(broker: Arc<Broker>, pool: IoPool, options: CleanerOptions) {
