@@ -525,7 +525,9 @@ fn start_broker(
         cluster_id: directory.meta.cluster_id.clone(),
         incarnation_id,
         directories: vec![directory.id()],
-        previous_epoch: directory.clean_shutdown.unwrap_or(BrokerEpoch::NONE),
+        previous_epoch: directory.complete_since.unwrap_or(BrokerEpoch::NONE),
+        directory: directory.directory.clone(),
+        io: io.clone(),
         bound_ports,
         // Its own connection: heartbeats wait behind nobody's requests, nor for another runtime's threads.
         controller: ControllerChannel::new(environment.network.clone(), config.node_id, quorum),

@@ -52,6 +52,8 @@ struct State {
     /// How many operations of any kind still succeed before the machine stops.
     until_stop: Option<u64>,
     operations: u64,
+    /// How often power was lost.
+    boots: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,7 @@ impl SimDisk {
     /// of no use afterwards, and all locks are free.
     pub fn lose_power(&self, random: &mut Random) {
         let mut state = self.lock();
+        state.boots += 1;
         let unsynced = std::mem::take(&mut state.unsynced);
         for changes in unsynced.into_values() {
             let survive = random.index(changes.len() + 1);
@@ -473,6 +476,10 @@ impl Disk for SimDisk {
     fn space(&self, _dir: &Path) -> io::Result<DiskSpace> {
         let used: u64 = self.lock().files.values().map(|contents| contents.bytes.len() as u64).sum();
         Ok(DiskSpace { total_bytes: 1 << 40, usable_bytes: (1 << 40) - used })
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        Some(self.lock().boots.to_string())
     }
 }
 

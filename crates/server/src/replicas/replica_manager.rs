@@ -192,7 +192,11 @@ impl ReplicaManager {
             return;
         }
         if !self.offline.swap(true, Ordering::AcqRel) {
-            tracing::error!(%error, directory = %self.options.directory.path().display(), "log directory failed");
+            let directory = &self.options.directory;
+            tracing::error!(%error, directory = %directory.path().display(), "log directory failed");
+            if let Err(error) = directory.remove_incarnation() {
+                tracing::debug!(%error, "nor can that be noted");
+            }
             self.failed.notify_waiters();
             self.failed.notify_one();
         }
