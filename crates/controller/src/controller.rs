@@ -3,7 +3,8 @@
 use crate::brokers::Liveness;
 use crate::elections::{Brokers, Election, Eligibility};
 use ottla_metadata::{
-    ConfigResource, ELIGIBLE_LEADER_REPLICAS, MetadataDelta, MetadataImage, PartitionRegistration, ReplayError,
+    ConfigResource, ELIGIBLE_LEADER_REPLICAS, MetadataDelta, MetadataImage, PartitionRegistration,
+    ReplayError,
 };
 use ottla_protocol::records::metadata::{MetadataRecord, NoOpRecord};
 use ottla_types::{NodeId, Offset, Random, TopicIdPartition, Uuid};

@@ -132,11 +132,15 @@ impl<'a> Election<'a> {
         if let Some(leader) = of(&eligible) {
             // The others have as much, as far as anybody knows; they follow, and become members again.
             let others = self.partition.replicas.iter().copied();
-            let eligible = others.filter(|&node| {
-                node != leader && (isr.contains(&node) || eligible.contains(&node))
-            });
+            let eligible =
+                others.filter(|&node| node != leader && (isr.contains(&node) || eligible.contains(&node)));
             let eligible = eligible.collect();
-            return self.change(Outcome { isr: vec![leader], eligible, leader: Some(leader), is_unclean: false });
+            return self.change(Outcome {
+                isr: vec![leader],
+                eligible,
+                leader: Some(leader),
+                is_unclean: false,
+            });
         }
         if let ([], [], &[last]) = (&isr[..], &eligible[..], &self.partition.last_known_elr[..])
             && may_lead(last)
@@ -216,12 +220,10 @@ impl<'a> Election<'a> {
             partition_id: self.at.partition,
             topic_id: self.at.topic_id,
             isr: differs(isr, &was.isr),
-            leader: if leader == was.leader {
-                NO_LEADER_CHANGE
-            } else {
-                leader.unwrap_or(NodeId::NONE).0
-            },
-            leader_recovery_state: if is_unclean && was.leader_recovery_state == LeaderRecoveryState::Recovered {
+            leader: if leader == was.leader { NO_LEADER_CHANGE } else { leader.unwrap_or(NodeId::NONE).0 },
+            leader_recovery_state: if is_unclean
+                && was.leader_recovery_state == LeaderRecoveryState::Recovered
+            {
                 LeaderRecoveryState::Recovering.to_wire()
             } else {
                 NO_RECOVERY_CHANGE
@@ -292,7 +294,10 @@ mod tests {
     }
 
     /// What becomes of a partition.
-    fn after(partition: &PartitionRegistration, change: Option<PartitionChangeRecord>) -> PartitionRegistration {
+    fn after(
+        partition: &PartitionRegistration,
+        change: Option<PartitionChangeRecord>,
+    ) -> PartitionRegistration {
         change.map_or_else(|| partition.clone(), |change| partition.merge(&change))
     }
 
@@ -355,7 +360,11 @@ mod tests {
 
         let one = after(&two, election(&two, TWO).without(NodeId(1)).elect(&down(&[1, 3])));
         assert_eq!((one.leader, &one.isr), (Some(NodeId(2)), &nodes(&[2])));
-        assert_eq!(one.eligible_leader_replicas, nodes(&[1]), "3 left while there were enough: it may lack some");
+        assert_eq!(
+            one.eligible_leader_replicas,
+            nodes(&[1]),
+            "3 left while there were enough: it may lack some"
+        );
 
         let none = after(&one, election(&one, TWO).without(NodeId(2)).elect(&down(&[1, 2, 3])));
         assert_eq!((none.leader, &none.isr), (None, &nodes(&[])));
@@ -394,7 +403,10 @@ mod tests {
 
         assert_eq!(election(&lost, TWO).elect(&down(&[3])), None, "nobody else does");
         let back = after(&lost, election(&lost, TWO).elect(&ALL));
-        assert_eq!((back.leader, &back.isr, &back.last_known_elr), (Some(NodeId(3)), &nodes(&[3]), &nodes(&[])));
+        assert_eq!(
+            (back.leader, &back.isr, &back.last_known_elr),
+            (Some(NodeId(3)), &nodes(&[3]), &nodes(&[]))
+        );
         assert_eq!(back.leader_recovery_state, LeaderRecoveryState::Recovering);
     }
 
@@ -411,7 +423,10 @@ mod tests {
         assert_eq!(led.leader_recovery_state, LeaderRecoveryState::Recovering);
         assert_eq!(led.eligible_leader_replicas, nodes(&[]), "it is another history now");
         let clean = uncleanly(&offline, ALL).unwrap();
-        assert_eq!((clean.leader, clean.leader_recovery_state), (Some(NodeId(1)), LeaderRecoveryState::Recovered));
+        assert_eq!(
+            (clean.leader, clean.leader_recovery_state),
+            (Some(NodeId(1)), LeaderRecoveryState::Recovered)
+        );
         assert_eq!(uncleanly(&offline, down(&[1, 2, 3])), None);
         assert_eq!(uncleanly(&partition(&[2], 2), ALL), None, "it has a leader");
     }

@@ -130,7 +130,8 @@ impl LogDirectory {
         let path = self.path.join(INCARNATION);
         let Some(bytes) = read_if_exists(&*self.disk, &path).at("read", &path)? else { return Ok(None) };
         let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let is_of_this_boot = json["bootId"].as_str().is_some_and(|id| self.disk.boot_id().as_deref() == Some(id));
+        let is_of_this_boot =
+            json["bootId"].as_str().is_some_and(|id| self.disk.boot_id().as_deref() == Some(id));
         Ok(json["brokerEpoch"].as_i64().filter(|_| is_of_this_boot).map(BrokerEpoch))
     }
 

@@ -3,8 +3,8 @@
 use super::controller_channel::ControllerChannel;
 use super::cut_off::Answers;
 use crate::config::NodeConfig;
-use ottla_controller::bootstrap::SUPPORTED_FEATURES;
 use crate::io_pool::IoPool;
+use ottla_controller::bootstrap::SUPPORTED_FEATURES;
 use ottla_net::Clock;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
