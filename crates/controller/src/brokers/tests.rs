@@ -104,6 +104,7 @@ fn a_broker_that_may_have_lost_records_leaves_the_lead_to_one_that_has_not() {
         }),
         MetadataRecord::Topic(TopicRecord { name: "t".to_owned(), topic_id }),
         MetadataRecord::Partition(PartitionRecord {
+            partition_id: 0,
             topic_id,
             replicas: vec![1, 2],
             isr: vec![1, 2],

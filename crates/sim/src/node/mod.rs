@@ -80,6 +80,7 @@ pub fn notice_panics() {
 /// Runs one simulation to its end.
 pub fn run(options: &Options) -> Report {
     PANICS.take();
+    hosts::align_tasks();
     let story = Story::default();
     let subscriber = story.subscriber(&options.filter);
     let mut report = tracing::subscriber::with_default(subscriber, || simulate(options));
