@@ -25,6 +25,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   fuzz [SECONDS [TARGET]]  runs the fuzz targets, 60 seconds each unless told otherwise
   layers             checks which crate may depend on which, and what the pure ones may name
   oracle [N [SEED]]  compares N random messages of each kind with Apache Kafka (needs java and mvn)
+  sim [OPTIONS]      runs simulated clusters by their seeds; --help lists the options
   tidy               checks file lengths, headers and documents";
 
 fn main() -> Result<()> {
@@ -47,6 +48,7 @@ fn main() -> Result<()> {
         ["oracle"] => oracle::compare(None, None),
         ["oracle", rounds] => oracle::compare(Some(rounds), None),
         ["oracle", rounds, seed] => oracle::compare(Some(rounds), Some(seed)),
+        ["sim", options @ ..] => steps::simulate(options),
         ["tidy"] => tidy::check(),
         _ => bail!("{USAGE}"),
     }

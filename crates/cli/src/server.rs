@@ -6,6 +6,7 @@ use crate::{format, output, properties_file};
 use anyhow::{Context, Result};
 use ottla_net::{Clock, Tcp};
 use ottla_server::Node;
+use ottla_server::io_pool::Threads;
 use ottla_server::node::Environment;
 use ottla_storage::RealDisk;
 use std::io::IsTerminal;
@@ -62,6 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             data: data.handle().clone(),
             network: Arc::new(Tcp),
             disk: Arc::new(RealDisk),
+            threads: Threads::System,
             clock: Clock::new(),
             seed: format::seed(),
         };

@@ -45,6 +45,8 @@ fn said(directory: &Path, line: &str) -> String {
             .replace(&directory.display().to_string(), "{DIR}");
         for line in text.lines() {
             let line = without_id(&format!("{mark} {line}"))
+                // What is finalized here is a part of what Kafka finalizes.
+                .replace(ELIGIBLE_LEADER_REPLICAS, "")
                 .replace(" at version 0)],", " at version 0){FEATURES}],");
             writeln!(told, "{}", line.trim_end()).expect(INTO_STRING);
         }
@@ -54,6 +56,9 @@ fn said(directory: &Path, line: &str) -> String {
     }
     told
 }
+
+const ELIGIBLE_LEADER_REPLICAS: &str = ", ApiMessageAndVersion(FeatureLevelRecord(\
+    name='eligible.leader.replicas.version', featureLevel=1) at version 0)";
 
 fn without_id(line: &str) -> String {
     match line.split_once("directory.id=").map(|(before, rest)| (before, rest.split_once(','))) {

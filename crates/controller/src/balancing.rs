@@ -6,7 +6,6 @@
 //! `ReplicationControlManager.maybeBalancePartitionLeaders`.)
 
 use crate::Controller;
-use crate::elections;
 use ottla_metadata::PartitionRegistration;
 use ottla_protocol::records::metadata::{MetadataRecord, PartitionChangeRecord};
 use ottla_types::TopicIdPartition;
@@ -30,9 +29,9 @@ impl Controller {
         at: TopicIdPartition,
         partition: &PartitionRegistration,
     ) -> Option<PartitionChangeRecord> {
-        elections::prefer(at, partition, |node| {
-            self.is_settled(node) && elections::is_acceptable(&self.image.cluster, partition, node)
-        })
+        let preferred = partition.replicas.first()?;
+        let election = self.election(at, partition);
+        (!self.newcomers.contains(preferred)).then(|| election.prefer(&self.candidates(partition))).flatten()
     }
 }
 

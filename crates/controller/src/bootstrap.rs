@@ -1,6 +1,6 @@
 //! The first records of a new cluster.
 
-use ottla_metadata::{METADATA_VERSION, MetadataVersion, VersionRange};
+use ottla_metadata::{ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, VersionRange};
 use ottla_protocol::records::metadata::{FeatureLevelRecord, MetadataRecord};
 
 /// The features that this program supports, with the levels at which it does.
@@ -9,13 +9,18 @@ use ottla_protocol::records::metadata::{FeatureLevelRecord, MetadataRecord};
 /// this node, instead of being served wrongly.
 pub const SUPPORTED_FEATURES: &[(&str, VersionRange)] = &[
     (METADATA_VERSION, VersionRange { min: MetadataVersion::MIN.0, max: MetadataVersion::LATEST.0 }),
+    (ELIGIBLE_LEADER_REPLICAS, VersionRange { min: 0, max: 1 }),
     ("kraft.version", VersionRange { min: 0, max: 0 }),
 ];
 
 /// What `format` writes into `bootstrap.checkpoint`, and the first controller into an empty log.
 pub fn records(level: MetadataVersion) -> Vec<MetadataRecord> {
-    vec![MetadataRecord::FeatureLevel(FeatureLevelRecord {
-        name: METADATA_VERSION.to_owned(),
-        feature_level: level.0,
-    })]
+    let feature = |name: &str, feature_level| {
+        MetadataRecord::FeatureLevel(FeatureLevelRecord { name: name.to_owned(), feature_level })
+    };
+    let mut records = vec![feature(METADATA_VERSION, level.0)];
+    if level.defaults_to_eligible_leader_replicas() {
+        records.push(feature(ELIGIBLE_LEADER_REPLICAS, 1));
+    }
+    records
 }

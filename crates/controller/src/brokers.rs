@@ -1,7 +1,7 @@
 //! Brokers come, prove that they live, and go.
 
 use crate::controller::Controller;
-use crate::elections;
+use crate::elections::{Brokers, Election};
 use ottla_metadata::cluster::BrokerRegistration;
 use ottla_metadata::{METADATA_VERSION, MetadataVersion};
 use ottla_protocol::ErrorCode;
@@ -80,7 +80,10 @@ impl Controller {
             if !replaced {
                 return refuse(ErrorCode::DuplicateBrokerRegistration);
             }
-            if !old.fenced {
+            // An epoch that is not the last one's: it may have lost what it had not synced (KIP-966).
+            if BrokerEpoch(request.previous_broker_epoch) != old.epoch {
+                records = self.change_partitions(id, |election| election.without_lost(id));
+            } else if !old.fenced {
                 records = self.leave_partitions(id);
             }
         }
@@ -222,20 +225,24 @@ impl Controller {
         Decision::write(records, UnregisterBrokerResponse::default())
     }
 
-    /// Elections and in-sync sets without this broker, for every partition it is in.
+    /// Elections and in-sync sets without this broker, for every partition that it is in.
     fn leave_partitions(&self, leaving: NodeId) -> Vec<MetadataRecord> {
+        self.change_partitions(leaving, |election| election.without(leaving))
+    }
+
+    /// Elections for every partition of which a broker has a replica.
+    fn change_partitions(
+        &self,
+        broker: NodeId,
+        change: impl Fn(Election<'_>) -> Election<'_>,
+    ) -> Vec<MetadataRecord> {
         self.partitions()
+            .filter(|(_, partition)| partition.has_replica(broker))
             .filter_map(|(at, partition)| {
-                let acceptable = |node| elections::is_acceptable(&self.image.cluster, partition, node);
-                elections::without(at, partition, leaving, acceptable, |node| self.is_settled(node))
+                change(self.election(at, partition)).elect(&self.candidates(partition))
             })
             .map(MetadataRecord::PartitionChange)
             .collect()
-    }
-
-    /// Whether a broker was not away a moment ago.
-    pub(crate) fn is_settled(&self, node: NodeId) -> bool {
-        !self.newcomers.contains(&node)
     }
 
     /// All partitions of all topics.
@@ -308,12 +315,12 @@ impl Controller {
         let mut cluster = (*self.image.cluster).clone();
         cluster.brokers.insert(broker.id, BrokerRegistration { fenced: false, ..broker.clone() });
         for (at, partition) in self.partitions() {
-            if partition.leader.is_some() || !partition.isr.contains(&broker.id) {
+            if partition.leader.is_some() || !partition.has_replica(broker.id) {
                 continue;
             }
-            let acceptable = |node| elections::is_acceptable(&cluster, partition, node);
-            records
-                .extend(elections::reelect(at, partition, acceptable).map(MetadataRecord::PartitionChange));
+            let candidates = Brokers { cluster: &cluster, ..self.candidates(partition) };
+            let change = self.election(at, partition).elect(&candidates);
+            records.extend(change.map(MetadataRecord::PartitionChange));
         }
         records
     }
@@ -370,9 +377,9 @@ impl Controller {
             if !lost.contains(&partition.directory(broker.id)) {
                 continue;
             }
-            let acceptable = |node| elections::is_acceptable(&self.image.cluster, partition, node);
-            let settled = |node| self.is_settled(node);
-            let change = elections::without(at, partition, broker.id, acceptable, settled);
+            // What was not synced there is gone, or may as well be.
+            let election = self.election(at, partition).without_lost(broker.id);
+            let change = election.elect(&self.candidates(partition));
             records.extend(change.map(MetadataRecord::PartitionChange));
         }
         records

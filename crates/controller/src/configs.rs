@@ -3,7 +3,7 @@
 use crate::controller::Controller;
 use crate::topics::Refusal;
 use ottla_metadata::topic_config::{self, Owner};
-use ottla_metadata::{ConfigResource, ResourceType};
+use ottla_metadata::{ConfigResource, ELIGIBLE_LEADER_REPLICAS, ResourceType};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
@@ -11,7 +11,7 @@ use ottla_protocol::messages::incremental_alter_configs_request::{
 use ottla_protocol::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
 };
-use ottla_protocol::records::metadata::{ConfigRecord, MetadataRecord};
+use ottla_protocol::records::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
 use ottla_types::Decision;
 
 const SET: i8 = 0;
@@ -70,7 +70,7 @@ impl Controller {
             let error = ErrorCode::UnknownTopicOrPartition;
             return Err((error, format!("The topic '{name}' does not exist.")));
         }
-        resource
+        let records = resource
             .configs
             .iter()
             .map(|config| {
@@ -86,7 +86,15 @@ impl Controller {
                     value,
                 }))
             })
-            .collect()
+            .collect::<Result<Vec<MetadataRecord>, Refusal>>();
+        let changes_min_isr = resource.configs.iter().any(|config| config.name == "min.insync.replicas");
+        records.map(|mut records| {
+            // Who is eligible was told by the value before (KIP-966).
+            if changes_min_isr && self.image.features.level(ELIGIBLE_LEADER_REPLICAS) > 0 {
+                records.push(MetadataRecord::ClearElr(ClearElrRecord { topic_name: name.clone() }));
+            }
+            records
+        })
     }
 
     /// The value that a change leads to; `None` removes it.

@@ -1,9 +1,13 @@
 //! The machine itself: its state, and the two ways to move it.
 
 use crate::brokers::Liveness;
-use ottla_metadata::{ConfigResource, MetadataDelta, MetadataImage, ReplayError};
+use crate::elections::{Brokers, Election, Eligibility};
+use ottla_metadata::{
+    ConfigResource, ELIGIBLE_LEADER_REPLICAS, MetadataDelta, MetadataImage, PartitionRegistration,
+    ReplayError,
+};
 use ottla_protocol::records::metadata::{MetadataRecord, NoOpRecord};
-use ottla_types::{NodeId, Offset, Random};
+use ottla_types::{NodeId, Offset, Random, TopicIdPartition, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the node's configuration says to the controller.
@@ -91,6 +95,30 @@ impl Controller {
     /// the controller lives, Ottla's nodes know from what it answers. Each is synced on every controller's disk.
     pub fn handle_idle(&self) -> Vec<MetadataRecord> {
         vec![MetadataRecord::NoOp(NoOpRecord::default())]
+    }
+
+    /// A change of a partition.
+    pub(crate) fn election<'a>(
+        &self,
+        at: TopicIdPartition,
+        partition: &'a PartitionRegistration,
+    ) -> Election<'a> {
+        Election::new(at, partition, self.eligibility(at.topic_id))
+    }
+
+    /// Who may lead a partition.
+    pub(crate) fn candidates<'a>(&'a self, partition: &'a PartitionRegistration) -> Brokers<'a> {
+        Brokers { cluster: &self.image.cluster, newcomers: &self.newcomers, partition }
+    }
+
+    fn eligibility(&self, topic_id: Uuid) -> Eligibility {
+        match self.image.topics.by_id(topic_id) {
+            Some(topic) if self.image.features.level(ELIGIBLE_LEADER_REPLICAS) > 0 => {
+                let min_isr = self.min_insync_replicas(&topic.name);
+                Eligibility::Below(usize::try_from(min_isr).unwrap_or(1))
+            }
+            _ => Eligibility::Off,
+        }
     }
 
     /// `min.insync.replicas` of a topic: its own, else the cluster's, else this node's.

@@ -1,7 +1,6 @@
 //! Leaders ask for changes of their in-sync sets; administrators ask for elections.
 
 use crate::controller::Controller;
-use crate::elections;
 use ottla_metadata::partition::{NO_LEADER_CHANGE, ids, nodes};
 use ottla_metadata::{LeaderRecoveryState, PartitionRegistration};
 use ottla_protocol::ErrorCode;
@@ -67,23 +66,18 @@ impl Controller {
         let at = TopicIdPartition::new(topic_id, asked.partition_index);
         let isr = asked_isr(asked);
         let asked_state = LeaderRecoveryState::from_wire(asked.leader_recovery_state);
-        let mut change = PartitionChangeRecord {
-            partition_id: at.partition,
-            topic_id,
-            leader: NO_LEADER_CHANGE,
-            ..Default::default()
-        };
-        if isr != current.isr {
-            change.isr = Some(ids(&isr));
-        }
+        let mut change = self.election(at, current).with_isr(isr).keep_leader();
         if asked_state != current.leader_recovery_state {
+            let change = change.get_or_insert_with(|| PartitionChangeRecord {
+                partition_id: at.partition,
+                topic_id,
+                leader: NO_LEADER_CHANGE,
+                ..Default::default()
+            });
             change.leader_recovery_state = asked_state.to_wire();
         }
-        let changes = change.isr.is_some() || asked_state != current.leader_recovery_state;
-        let after = if changes { current.merge(&change) } else { current.clone() };
-        if changes {
-            records.push(MetadataRecord::PartitionChange(change));
-        }
+        let after = change.as_ref().map_or_else(|| current.clone(), |change| current.merge(change));
+        records.extend(change.map(MetadataRecord::PartitionChange));
         Ok(alter_partition_response::PartitionData {
             partition_index: asked.partition_index,
             error_code: ErrorCode::None.code(),
@@ -139,26 +133,25 @@ impl Controller {
         Ok(())
     }
 
-    /// Moves leadership to the preferred replicas (KIP-183), or elects where there is no leader.
-    ///
-    /// Unclean election (type 1) is refused: it would lose acknowledged records.
+    /// Elects leaders as an administrator asks (KIP-183, KIP-460): the preferred ones (type 0), or, where there is
+    /// none, any replica that works (type 1), which may lose acknowledged records.
     pub fn handle_elect_leaders(
         &mut self,
         request: &ElectLeadersRequest,
     ) -> Decision<MetadataRecord, ElectLeadersResponse> {
-        if request.election_type != 0 {
+        let Some(kind) = ElectionType::from_wire(request.election_type) else {
             return Decision::reply(ElectLeadersResponse {
                 error_code: ErrorCode::InvalidRequest.code(),
                 ..Default::default()
             });
-        }
+        };
         let mut records = Vec::new();
         let mut results: BTreeMap<String, Vec<PartitionResult>> = BTreeMap::new();
         match &request.topic_partitions {
             Some(topics) => {
                 for topic in topics {
                     for &number in &topic.partitions {
-                        let result = self.elect_preferred(&topic.topic, number, &mut records);
+                        let result = self.elect_leader(kind, &topic.topic, number, &mut records);
                         results.entry(topic.topic.clone()).or_default().push(result);
                     }
                 }
@@ -166,7 +159,7 @@ impl Controller {
             None => {
                 for topic in self.image.topics.iter() {
                     for &number in topic.partitions.keys() {
-                        let result = self.elect_preferred(&topic.name, number, &mut records);
+                        let result = self.elect_leader(kind, &topic.name, number, &mut records);
                         if result.error_code != ErrorCode::ElectionNotNeeded.code() {
                             results.entry(topic.name.clone()).or_default().push(result);
                         }
@@ -181,8 +174,9 @@ impl Controller {
         Decision::write(records, ElectLeadersResponse { replica_election_results, ..Default::default() })
     }
 
-    fn elect_preferred(
+    fn elect_leader(
         &self,
+        kind: ElectionType,
         topic: &str,
         number: i32,
         records: &mut Vec<MetadataRecord>,
@@ -200,16 +194,45 @@ impl Controller {
         else {
             return answer(ErrorCode::UnknownTopicOrPartition);
         };
-        if partition.leader == partition.replicas.first().copied() {
-            return answer(ErrorCode::ElectionNotNeeded);
-        }
-        let at = TopicIdPartition::new(topic_id, number);
-        let acceptable = |node| elections::is_acceptable(&self.image.cluster, partition, node);
-        let Some(change) = elections::prefer(at, partition, acceptable) else {
-            return answer(ErrorCode::PreferredLeaderNotAvailable);
+        let election = self.election(TopicIdPartition::new(topic_id, number), partition);
+        let candidates = self.candidates(partition);
+        let (is_needed, change, failure) = match kind {
+            ElectionType::Preferred => (
+                partition.leader != partition.replicas.first().copied(),
+                election.prefer(&candidates),
+                ErrorCode::PreferredLeaderNotAvailable,
+            ),
+            ElectionType::Unclean => (
+                partition.leader.is_none(),
+                election.elect_uncleanly(&candidates),
+                ErrorCode::EligibleLeadersNotAvailable,
+            ),
         };
-        records.push(MetadataRecord::PartitionChange(change));
-        answer(ErrorCode::None)
+        match change {
+            _ if !is_needed => answer(ErrorCode::ElectionNotNeeded),
+            None => answer(failure),
+            Some(change) => {
+                records.push(MetadataRecord::PartitionChange(change));
+                answer(ErrorCode::None)
+            }
+        }
+    }
+}
+
+/// Which leaders an administrator wants (`ElectionType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ElectionType {
+    Preferred,
+    Unclean,
+}
+
+impl ElectionType {
+    fn from_wire(value: i8) -> Option<ElectionType> {
+        match value {
+            0 => Some(ElectionType::Preferred),
+            1 => Some(ElectionType::Unclean),
+            _ => None,
+        }
     }
 }
 

@@ -6,6 +6,9 @@ use std::fmt;
 /// The name of the feature that versions the metadata records themselves.
 pub const METADATA_VERSION: &str = "metadata.version";
 
+/// The name of the feature that lets replicas lead that left a small in-sync set (KIP-966).
+pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
+
 /// The levels of a feature that a node supports, both inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionRange {
@@ -77,6 +80,11 @@ impl MetadataVersion {
             17..23 => 1,
             _ => 2,
         }
+    }
+
+    /// Returns whether a cluster formatted at this level has eligible leader replicas (4.1-IV0).
+    pub fn defaults_to_eligible_leader_replicas(self) -> bool {
+        self.0 >= 26
     }
 
     /// Returns whether controllers register themselves at this level.

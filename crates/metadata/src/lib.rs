@@ -23,7 +23,9 @@ pub mod topics;
 pub use cluster::{BrokerRegistration, ClusterImage, ControllerRegistration, Endpoint};
 pub use configs::{ConfigResource, ConfigsImage, ResourceType};
 pub use delta::MetadataDelta;
-pub use features::{FeaturesImage, METADATA_VERSION, MetadataVersion, VersionRange};
+pub use features::{
+    ELIGIBLE_LEADER_REPLICAS, FeaturesImage, METADATA_VERSION, MetadataVersion, VersionRange,
+};
 pub use image::{MetadataImage, ReplayError};
 pub use partition::{LeaderRecoveryState, PartitionRegistration};
 pub use replay::Unreadable;

@@ -46,8 +46,6 @@ pub enum Support {
     Enforced,
     /// Only the default is accepted: what another value asks for does not exist here.
     DefaultOnly,
-    /// Only these values are accepted.
-    Only(&'static [&'static str]),
 }
 
 /// One topic configuration.
@@ -83,13 +81,13 @@ const fn def(
     TopicConfigDef { name, kind, default, synonyms, support, documentation }
 }
 
-use Support::{DefaultOnly, Enforced, Only};
+use Support::{DefaultOnly, Enforced};
 
 /// All topic configurations, in the order of their names.
 #[rustfmt::skip]
 pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
     def("cleanup.policy", Kind::ListOf(&["compact", "delete"]), "delete", &["log.cleanup.policy"],
-        Only(&["delete"]), "Whether old segments are deleted."),
+        Enforced, "Whether old segments are deleted, and whether only the latest record of a key is kept."),
     def("compression.gzip.level", Kind::Int(-1, 9), "-1", &["compression.gzip.level"], DefaultOnly,
         "The gzip level used when the broker compresses."),
     def("compression.lz4.level", Kind::Int(1, 17), "9", &["compression.lz4.level"], DefaultOnly,
@@ -98,7 +96,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         "producer", &["compression.type"], DefaultOnly, "The codec batches are stored in; `producer` keeps theirs."),
     def("compression.zstd.level", Kind::Int(-131_072, 22), "3", &["compression.zstd.level"], DefaultOnly,
         "The zstd level used when the broker compresses."),
-    def("delete.retention.ms", Kind::Long(0, LONG), "86400000", &["log.cleaner.delete.retention.ms"], DefaultOnly,
+    def("delete.retention.ms", Kind::Long(0, LONG), "86400000", &["log.cleaner.delete.retention.ms"], Enforced,
         "How long compaction keeps a deletion's marker."),
     def("errors.deadletterqueue.group.enable", Kind::Boolean, "false", &[], DefaultOnly,
         "Whether the topic takes what share groups could not process."),
@@ -118,7 +116,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         "How much of a tiered topic stays on local disks."),
     def("local.retention.ms", Kind::Long(-2, LONG), "-2", &["log.local.retention.ms"], DefaultOnly,
         "How long a tiered topic's segments stay on local disks."),
-    def("max.compaction.lag.ms", Kind::Long(1, LONG), LONG_MAX, &["log.cleaner.max.compaction.lag.ms"], DefaultOnly,
+    def("max.compaction.lag.ms", Kind::Long(1, LONG), LONG_MAX, &["log.cleaner.max.compaction.lag.ms"], Enforced,
         "The longest a record stays uncompacted."),
     def("max.message.bytes", Kind::Int(0, INT), "1048588", &["message.max.bytes"], Enforced,
         "The largest batch, as stored."),
@@ -128,9 +126,9 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Enforced, "How far in the past a producer's timestamp may lie."),
     def("message.timestamp.type", Kind::OneOf(&["CreateTime", "LogAppendTime"]), "CreateTime",
         &["log.message.timestamp.type"], Enforced, "Whose clock a record's timestamp is."),
-    def("min.cleanable.dirty.ratio", Kind::Fraction, "0.5", &["log.cleaner.min.cleanable.ratio"], DefaultOnly,
+    def("min.cleanable.dirty.ratio", Kind::Fraction, "0.5", &["log.cleaner.min.cleanable.ratio"], Enforced,
         "The share of uncompacted bytes from which on a log is compacted."),
-    def("min.compaction.lag.ms", Kind::Long(0, LONG), "0", &["log.cleaner.min.compaction.lag.ms"], DefaultOnly,
+    def("min.compaction.lag.ms", Kind::Long(0, LONG), "0", &["log.cleaner.min.compaction.lag.ms"], Enforced,
         "The shortest a record stays uncompacted."),
     def("min.insync.replicas", Kind::Int(1, INT), "1", &["min.insync.replicas"], Enforced,
         "How many replicas must be in sync for acks=all to be served."),
@@ -222,10 +220,9 @@ pub fn validate(name: &str, value: &str, owner: Owner) -> Result<(), InvalidConf
     let supported = match def.support {
         Enforced => true,
         DefaultOnly => text.eq_ignore_ascii_case(def.default),
-        Only(values) => values.contains(&text),
     };
     if !supported && owner == Owner::User {
-        return invalid(&format!("not supported; only {} is", supported_values(def)));
+        return invalid(&format!("not supported; only `{}` is", def.default));
     }
     Ok(())
 }
@@ -233,13 +230,6 @@ pub fn validate(name: &str, value: &str, owner: Owner) -> Result<(), InvalidConf
 /// The words of a comma-separated list.
 fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty())
-}
-
-fn supported_values(def: &TopicConfigDef) -> String {
-    match def.support {
-        Only(values) => values.join(", "),
-        Enforced | DefaultOnly => format!("`{}`", def.default),
-    }
 }
 
 /// A topic's values, with what the broker and Kafka put where it sets none.
@@ -278,6 +268,14 @@ impl TopicConfig {
     pub fn number(&self, name: &str) -> i64 {
         self.value(name).trim().parse().unwrap_or_else(|_| panic!("{name} was validated as a number"))
     }
+
+    /// A fraction in force.
+    ///
+    /// # Panics
+    /// As [`TopicConfig::number`].
+    pub fn fraction(&self, name: &str) -> f64 {
+        self.value(name).trim().parse().unwrap_or_else(|_| panic!("{name} was validated as a fraction"))
+    }
 }
 
 #[cfg(test)]
@@ -299,7 +297,7 @@ mod tests {
             ("retention.ms", "soon"),
             ("retention.ms", "-2"),
             ("min.insync.replicas", "0"),
-            ("cleanup.policy", "compact"),
+            ("cleanup.policy", "compact,shred"),
             ("cleanup.policy", "shred"),
             ("flush.messages", "1"),
             ("message.timestamp.type", "createtime"),
@@ -307,7 +305,8 @@ mod tests {
         ] {
             assert!(validate(name, value, Owner::User).is_err(), "{name}={value}");
         }
-        assert_eq!(validate("cleanup.policy", "compact", Owner::Internal), Ok(()));
+        assert_eq!(validate("flush.messages", "1", Owner::Internal), Ok(()));
+        assert_eq!(validate("cleanup.policy", "compact, delete", Owner::User), Ok(()));
         assert_eq!(validate("retention.ms", "-1", Owner::User), Ok(()));
     }
 

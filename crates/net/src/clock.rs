@@ -11,18 +11,28 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
+    /// What the time of day was at the start, if it goes by the runtime's clock; the system's if not.
+    simulated: Option<Timestamp>,
 }
 
 impl Clock {
     /// A clock whose monotonic readings count from now.
     #[expect(clippy::new_without_default, reason = "reading the clock is no default")]
     pub fn new() -> Clock {
-        Clock { start: Instant::now() }
+        Clock { start: Instant::now(), simulated: None }
+    }
+
+    /// A clock whose time of day is `wall` now, and goes on as the runtime's clock does: for simulations, in which the
+    /// machine's own would be a different one in each run.
+    pub fn simulated(wall: Timestamp) -> Clock {
+        Clock { start: Instant::now(), simulated: Some(wall) }
     }
 
     /// The present on both clocks.
     pub fn now(&self) -> Now {
-        Now { monotonic: self.monotonic(), wall: wall() }
+        let monotonic = self.monotonic();
+        let since = |start: Timestamp| Timestamp(start.0.saturating_add_unsigned(monotonic.0 / 1000));
+        Now { monotonic, wall: self.simulated.map_or_else(wall, since) }
     }
 
     /// The present on the clock that never goes back.

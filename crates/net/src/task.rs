@@ -51,3 +51,12 @@ where
 {
     Task(handle.spawn(future.instrument(tracing::debug_span!("task", name))))
 }
+
+/// Starts `future` on the current runtime, which alone ends it: for what must be done even when nobody waits for it.
+#[expect(clippy::disallowed_methods, reason = "this is the file that spawns")]
+pub fn detach<F>(name: &'static str, future: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(future.instrument(tracing::debug_span!("task", name)));
+}

@@ -157,6 +157,11 @@ impl Attributes {
         self.0 & Self::CONTROL != 0
     }
 
+    /// Returns these attributes, saying that the base timestamp is a delete horizon.
+    pub fn with_delete_horizon(self) -> Attributes {
+        Attributes(self.0 | Self::DELETE_HORIZON)
+    }
+
     /// Returns whether the base timestamp is a delete horizon (KIP-534).
     pub fn has_delete_horizon(self) -> bool {
         self.0 & Self::DELETE_HORIZON != 0
@@ -257,6 +262,11 @@ impl BatchHeader {
             return NO_SEQUENCE;
         }
         add_sequence(self.base_sequence, self.last_offset_delta)
+    }
+
+    /// From when on compaction drops the batch's tombstones, or its marker (KIP-534); `None` until it has met them once.
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
 
     /// Whose clock the timestamps are from.

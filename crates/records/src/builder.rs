@@ -114,28 +114,7 @@ impl BatchBuilder {
         let timestamp_delta = timestamp.0.wrapping_sub(self.base_timestamp.0);
         let offset_delta = i64::from(self.records_count);
         self.records_count = self.records_count.checked_add(1).expect("fewer than 2^31 records in a batch");
-
-        let body_bytes = 1
-            + varint::len(timestamp_delta)
-            + varint::len(offset_delta)
-            + nullable_len(key)
-            + nullable_len(value)
-            + varint::len(headers.len() as i64)
-            + headers.iter().map(|h| nullable_len(Some(h.key)) + nullable_len(h.value)).sum::<usize>();
-        assert!(i32::try_from(body_bytes).is_ok(), "a record of {body_bytes} bytes does not fit a batch");
-
-        let out = &mut self.bytes;
-        varint::write(out, body_bytes as i64);
-        out.push(0);
-        varint::write(out, timestamp_delta);
-        varint::write(out, offset_delta);
-        write_nullable(out, key);
-        write_nullable(out, value);
-        varint::write(out, headers.len() as i64);
-        for header in headers {
-            write_nullable(out, Some(header.key));
-            write_nullable(out, header.value);
-        }
+        write_record(&mut self.bytes, timestamp_delta, offset_delta, key, value, headers);
     }
 
     /// How many records there are.
@@ -196,6 +175,40 @@ pub(crate) fn seal(bytes: &mut [u8]) {
     bytes[LENGTH].copy_from_slice(&length.to_be_bytes());
     let crc = crc32c(&bytes[CRC_COVERS_FROM..]);
     bytes[CRC].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// Writes a record as it stands in a batch, not compressed.
+///
+/// # Panics
+/// When it exceeds `i32::MAX` bytes.
+pub(crate) fn write_record(
+    out: &mut Vec<u8>,
+    timestamp_delta: i64,
+    offset_delta: i64,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[RecordHeader<'_>],
+) {
+    let body_bytes = 1
+        + varint::len(timestamp_delta)
+        + varint::len(offset_delta)
+        + nullable_len(key)
+        + nullable_len(value)
+        + varint::len(headers.len() as i64)
+        + headers.iter().map(|h| nullable_len(Some(h.key)) + nullable_len(h.value)).sum::<usize>();
+    assert!(i32::try_from(body_bytes).is_ok(), "a record of {body_bytes} bytes does not fit a batch");
+
+    varint::write(out, body_bytes as i64);
+    out.push(0);
+    varint::write(out, timestamp_delta);
+    varint::write(out, offset_delta);
+    write_nullable(out, key);
+    write_nullable(out, value);
+    varint::write(out, headers.len() as i64);
+    for header in headers {
+        write_nullable(out, Some(header.key));
+        write_nullable(out, header.value);
+    }
 }
 
 fn nullable_len(bytes: Option<&[u8]>) -> usize {

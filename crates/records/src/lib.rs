@@ -7,7 +7,7 @@
 //! Every byte handed in is untrusted: what does not parse is a typed error, never a panic.
 //!
 //! Reading order: [`batch`] (header and view), [`record`] (what is inside), [`edit`] (what a leader changes in
-//! place), [`builder`], [`compression`], [`control`], [`validate`] (what a leader refuses), [`epochs`].
+//! place), [`builder`], [`retain`] (what compaction leaves), [`compression`], [`control`], [`validate`] (what a leader refuses), [`epochs`].
 //!
 //! ```text
 //!  0           8       12      16 17    21     23        27        35        43     51    53     57    61
@@ -23,6 +23,7 @@ pub mod control;
 pub mod edit;
 pub mod epochs;
 pub mod record;
+pub mod retain;
 pub mod validate;
 
 mod snappy;

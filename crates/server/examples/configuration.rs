@@ -61,7 +61,6 @@ fn topic_settings() {
 fn topic_values(def: &TopicConfigDef) -> String {
     match def.support {
         Support::DefaultOnly => return "only the default".to_owned(),
-        Support::Only(values) => return format!("only {}", values.join(", ")),
         Support::Enforced => {}
     }
     match def.kind {

@@ -57,6 +57,9 @@ pub struct NodeDirectory {
     pub meta: MetaProperties,
     /// The epoch of the incarnation that stopped in order; `None` when the last one did not.
     pub clean_shutdown: Option<BrokerEpoch>,
+    /// The epoch of the last incarnation if everything that it wrote is here: it stopped in order, or the machine has
+    /// run ever since.
+    pub complete_since: Option<BrokerEpoch>,
 }
 
 impl NodeDirectory {
@@ -77,8 +80,12 @@ impl NodeDirectory {
         let directory = LogDirectory::open(disk, path.to_owned())
             .map_err(|source| DirectoryError::Unusable { path: path.to_owned(), source })?;
         let clean_shutdown = directory.clean_shutdown()?;
+        let complete_since = match clean_shutdown {
+            Some(epoch) => Some(epoch),
+            None => directory.incarnation_of_this_boot()?,
+        };
         directory.remove_clean_shutdown()?;
-        Ok(NodeDirectory { directory: Arc::new(directory), meta, clean_shutdown })
+        Ok(NodeDirectory { directory: Arc::new(directory), meta, clean_shutdown, complete_since })
     }
 
     /// The directory's id.

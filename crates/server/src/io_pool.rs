@@ -1,8 +1,11 @@
 //! Threads for what blocks on a disk: syncs and cold reads.
 
+use ottla_net::task;
+use std::fmt;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -10,43 +13,135 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Jobs that may wait before submitting blocks: more would only wait longer at the disk.
 const QUEUE_MAX: usize = 1024;
 
-/// A small pool of threads, apart from those that serve requests.
-#[derive(Clone, Debug)]
-pub struct IoPool {
-    jobs: mpsc::SyncSender<Job>,
+/// Where pools get their threads.
+#[derive(Clone, Default)]
+pub enum Threads {
+    /// From the system.
+    #[default]
+    System,
+    /// There are none: each job is done on the runtime of whoever asks for it, so long after it was asked for as this
+    /// says. For simulations, which decide by themselves what happens when.
+    Simulated(Arc<dyn Fn() -> Duration + Send + Sync>),
 }
 
-impl IoPool {
+impl Threads {
     /// A pool of `threads` threads whose names begin with `name`. They end when the last handle is dropped.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn new(name: &str, threads: usize) -> std::io::Result<IoPool> {
-        let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE_MAX);
-        let queue = Arc::new(Mutex::new(queue));
-        for number in 0..threads {
-            let queue = queue.clone();
-            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    match next {
-                        Ok(job) => job(),
-                        Err(mpsc::RecvError) => return,
-                    }
-                }
-            })?;
-        }
-        Ok(IoPool { jobs })
+    pub fn pool(&self, name: &str, threads: usize) -> std::io::Result<IoPool> {
+        let jobs = match self {
+            Threads::System => Jobs::Queued(start(name, threads)?),
+            Threads::Simulated(delay) => Jobs::Simulated(delay.clone()),
+        };
+        Ok(IoPool(jobs))
     }
+}
 
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Threads::System => "System",
+            Threads::Simulated(_) => "Simulated",
+        })
+    }
+}
+
+fn start(name: &str, threads: usize) -> std::io::Result<mpsc::SyncSender<Job>> {
+    let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE_MAX);
+    let queue = Arc::new(Mutex::new(queue));
+    for number in 0..threads {
+        let queue = queue.clone();
+        thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                match next {
+                    Ok(job) => job(),
+                    Err(mpsc::RecvError) => return,
+                }
+            }
+        })?;
+    }
+    Ok(jobs)
+}
+
+/// A small pool of threads, apart from those that serve requests.
+#[derive(Clone)]
+pub struct IoPool(Jobs);
+
+#[derive(Clone)]
+enum Jobs {
+    Queued(mpsc::SyncSender<Job>),
+    Simulated(Arc<dyn Fn() -> Duration + Send + Sync>),
+}
+
+impl fmt::Debug for IoPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IoPool")
+    }
+}
+
+impl IoPool {
     /// Runs `job` on one of the threads; the receiver fails if it panicked.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
         let (done, result) = oneshot::channel();
-        let job = Box::new(move || {
+        let job = move || {
             // Whoever asked may have gone; the job's effect on the disk stands all the same.
             let _ = done.send(job());
-        });
-        self.jobs.send(job).expect("the pool's threads run as long as there is a handle");
+        };
+        match &self.0 {
+            Jobs::Queued(jobs) => jobs.send(Box::new(job)).expect(RUNS),
+            Jobs::Simulated(delay) => simulate(delay(), job),
+        }
         result
+    }
+
+    /// Runs `job` on one of the threads, unless too many wait already. Returns whether it will be run.
+    pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        match &self.0 {
+            Jobs::Queued(jobs) => match jobs.try_send(Box::new(job)) {
+                Ok(()) => true,
+                Err(mpsc::TrySendError::Full(_)) => false,
+                Err(mpsc::TrySendError::Disconnected(_)) => panic!("{RUNS}"),
+            },
+            Jobs::Simulated(delay) => {
+                simulate(delay(), job);
+                true
+            }
+        }
+    }
+}
+
+/// Why a job can always be handed over.
+const RUNS: &str = "the pool's threads run as long as there is a handle";
+
+fn simulate(delay: Duration, job: impl FnOnce() + Send + 'static) {
+    task::detach("job", async move {
+        tokio::time::sleep(delay).await;
+        job();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn who_only_tries_never_waits() {
+        let pool = Threads::System.pool("test", 1).unwrap();
+        let (go_on, blocked) = channel::<()>();
+        let (began, begun) = channel();
+        let first = pool.run(move || {
+            began.send(()).unwrap();
+            blocked.recv().is_err()
+        });
+        begun.recv().unwrap();
+
+        let accepted = (0..2 * QUEUE_MAX).filter(|_| pool.try_run(|| {})).count();
+
+        assert_eq!(accepted, QUEUE_MAX, "the others are left out");
+        drop(go_on);
+        assert!(first.blocking_recv().unwrap());
     }
 }

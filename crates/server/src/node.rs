@@ -6,7 +6,8 @@ use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
 use crate::broker::{Broker, applier, cut_off};
 use crate::config::{ListenerConfig, NodeConfig};
 use crate::directory::{DirectoryError, NodeDirectory};
-use crate::io_pool::IoPool;
+use crate::groups::standby;
+use crate::io_pool::{IoPool, Threads};
 use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
 use crate::quorum::failure_detection::{Driver, FailureDetection};
 use crate::quorum::peers::Peers;
@@ -14,7 +15,7 @@ use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
 use crate::quorum::{Committed, Journal, QuorumHandle, QuorumLog, Snapshots, Start, balancing};
 use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
-use crate::replicas::{ReplicaManager, fetcher, isr_channel};
+use crate::replicas::{ReplicaManager, cleaner, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
 use crate::request::router::BrokerService;
 use ottla_controller::Settings;
@@ -101,6 +102,8 @@ pub struct Environment {
     pub network: Arc<dyn Network>,
     /// Where files are.
     pub disk: Arc<dyn Disk>,
+    /// Where what blocks on the disk is done.
+    pub threads: Threads,
     /// The clocks.
     pub clock: Clock,
     /// Decides every matter of chance.
@@ -145,7 +148,7 @@ impl Node {
             NodeDirectory::open(environment.disk.clone(), &config.metadata_log_dir, config.node_id)?;
         let mut random = Random::new(environment.seed);
         let bound = bind_all(&config, &*environment.network)?;
-        let io = IoPool::new("io", 2).map_err(StartError::Threads)?;
+        let io = environment.threads.pool("io", 2).map_err(StartError::Threads)?;
         let published = watch::Sender::new(Arc::<MetadataImage>::default());
         let image = published.subscribe();
         let (committed_sender, committed) = mpsc::channel(1024);
@@ -196,8 +199,9 @@ impl Node {
             let node_image = image.clone();
             let registration =
                 crate::quorum::registration::run(config.clone(), channel.clone(), image, random.uuid());
-            let journal = Journal::open(environment.disk.clone(), directory.directory.path())
-                .map_err(StartError::Threads)?;
+            let journal =
+                Journal::open(&environment.threads, environment.disk.clone(), directory.directory.path())
+                    .map_err(StartError::Threads)?;
             let driver = Driver {
                 detection: detection.clone(),
                 node_id: config.node_id,
@@ -256,9 +260,11 @@ impl Node {
         let mut applied = parts.applied.clone();
         wait_for(&mut applied, |applied| applied.0 > epoch.0).await;
         let service: Arc<dyn Service> = Arc::new(BrokerService::new(parts.broker.clone()));
-        let _data = self.environment.data.enter();
-        for (name, port) in parts.bound.drain(..) {
-            parts.listeners.push(listen(&self.config, &name, port, service.clone())?);
+        {
+            let _data = self.environment.data.enter();
+            for (name, port) in parts.bound.drain(..) {
+                parts.listeners.push(listen(&self.config, &name, port, service.clone())?);
+            }
         }
         parts.listening.send_replace(true);
         let active = wait_for(&mut standing, |standing| *standing == Standing::Active).await;
@@ -519,7 +525,9 @@ fn start_broker(
         cluster_id: directory.meta.cluster_id.clone(),
         incarnation_id,
         directories: vec![directory.id()],
-        previous_epoch: directory.clean_shutdown.unwrap_or(BrokerEpoch::NONE),
+        previous_epoch: directory.complete_since.unwrap_or(BrokerEpoch::NONE),
+        directory: directory.directory.clone(),
+        io: io.clone(),
         bound_ports,
         // Its own connection: heartbeats wait behind nobody's requests, nor for another runtime's threads.
         controller: ControllerChannel::new(environment.network.clone(), config.node_id, quorum),
@@ -536,14 +544,19 @@ fn start_broker(
     let (control, data) = (&environment.control, &environment.data);
     let asking =
         isr_channel::run(replicas.clone(), channel, config.node_id, broker.epoch.clone(), isr_changes);
-    let tasks = vec![
+    let mut tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
         task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answers)),
         task::spawn_on(data, "in-sync sets", asking),
         task::spawn_on(data, "fetchers", fetcher::run(broker.clone(), environment.network.clone())),
+        task::spawn_on(data, "standby coordinators", standby::run(broker.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
         task::spawn_on(data, "housekeeping", housekeeping(broker.clone(), io)),
     ];
+    tasks.extend(
+        cleaner::start(&broker, &environment.threads, data, seed.wrapping_add(2))
+            .map_err(StartError::Threads)?,
+    );
     Ok(BrokerParts {
         broker,
         lifecycle: task::spawn_on(control, "lifecycle", lifecycle.run()),

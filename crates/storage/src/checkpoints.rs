@@ -1,7 +1,7 @@
 //! Kafka's text checkpoints: a version, a count, then one entry a line (`CheckpointFile`).
 //!
 //! Offsets per partition of a log directory (`recovery-point-offset-checkpoint`,
-//! `replication-offset-checkpoint`, `log-start-offset-checkpoint`) and, in each log's own directory, the
+//! `replication-offset-checkpoint`, `log-start-offset-checkpoint`, `cleaner-offset-checkpoint`) and, in each log's own directory, the
 //! lineage of leader epochs (`leader-epoch-checkpoint`).
 
 use crate::disk::{Disk, read_if_exists};
@@ -18,6 +18,8 @@ pub const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 pub const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
 /// Where each log starts.
 pub const LOG_START: &str = "log-start-offset-checkpoint";
+/// Up to where each log was compacted.
+pub const FIRST_DIRTY: &str = "cleaner-offset-checkpoint";
 /// The lineage of one log's leader epochs.
 pub const LEADER_EPOCH: &str = "leader-epoch-checkpoint";
 

@@ -15,7 +15,7 @@ pub struct CleanupPolicy {
 
 /// The configuration of a log. Field names are Kafka's topic configs with `.` as `_`, defaults are Kafka's;
 /// sizes are in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment's largest size.
     pub segment_bytes: u64,
@@ -37,6 +37,14 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     /// `file.delete.delay.ms`: how long a deleted segment's files outlive it, for readers that hold them.
     pub file_delete_delay_ms: u64,
+    /// `delete.retention.ms`: how long compaction keeps a tombstone that it has met.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: how long a record stays as it is.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: after how long a record is compacted, though little of the log is dirty.
+    pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio`: from which share of dirty bytes on the log is compacted.
+    pub min_cleanable_dirty_ratio: f64,
     /// `message.timestamp.type`.
     pub message_timestamp_type: TimestampType,
     /// `message.timestamp.before.max.ms`.
@@ -66,6 +74,10 @@ impl Default for LogConfig {
             retention_ms: 604_800_000,
             retention_bytes: -1,
             file_delete_delay_ms: 60_000,
+            delete_retention_ms: 86_400_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            min_cleanable_dirty_ratio: 0.5,
             message_timestamp_type: TimestampType::Create,
             message_timestamp_before_max_ms: i64::MAX,
             message_timestamp_after_max_ms: 3_600_000,

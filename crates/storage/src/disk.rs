@@ -155,6 +155,10 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// What the device says.
     fn space(&self, dir: &Path) -> io::Result<DiskSpace>;
+
+    /// What tells one start of the machine from all others: as long as it is the same, what was written is there, synced
+    /// or not. `None` where the system does not say.
+    fn boot_id(&self) -> Option<String>;
 }
 
 /// Takes a file away if it is there.
@@ -344,6 +348,12 @@ impl Disk for RealDisk {
             total_bytes: space.f_blocks.saturating_mul(space.f_frsize),
             usable_bytes: space.f_bavail.saturating_mul(space.f_frsize),
         })
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        // Linux alone has this file.
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned()).filter(|id| !id.is_empty())
     }
 }
 

@@ -1,12 +1,12 @@
 //! One partition's log on disk, in Kafka's bytes: its tools read what is written here, and the other way round.
 //!
 //! Synchronous, behind the [`Disk`] trait: the real one, or one in memory that can lose power
-//! ([`sim_disk::SimDisk`]). This crate deliberately knows no replica, no high watermark of its own and no
-//! compaction; the owner of a [`Log`] holds the lock around it, tells it the time, and syncs where blocking
+//! ([`sim_disk::SimDisk`]). This crate deliberately knows no replica and no high watermark of its own;
+//! the owner of a [`Log`] holds the lock around it, tells it the time, and syncs where blocking
 //! hurts nobody.
 //!
 //! Reading order: [`disk`], [`config`], [`mod@log`] with its parts, `segment`, the indexes, [`producer_state`],
-//! [`checkpoints`], [`log_directory`].
+//! [`cleaner`], [`checkpoints`], [`log_directory`].
 //!
 //! ```text
 //!  topic-0/
@@ -21,6 +21,7 @@
 //! ```
 
 pub mod checkpoints;
+pub mod cleaner;
 pub mod config;
 pub mod disk;
 pub mod error;
@@ -40,6 +41,7 @@ mod segment;
 mod time_index;
 mod transaction_index;
 
+pub use cleaner::{CleanError, Cleanable, CleanedSegment, CleanerOptions, Cleaning, CleaningReport};
 pub use config::{CleanupPolicy, LogConfig};
 pub use disk::{DirLock, Disk, DiskFile, DiskSpace, RealDisk};
 pub use error::{AppendError, ProducerError, ReadError, StorageError};

@@ -2,13 +2,16 @@
 //!
 //! Synchronous: whoever owns it holds a lock around it, syncs elsewhere ([`Log::flush_target`]) and reads from
 //! the regions it hands out without the lock. Opening and recovery are in [`mod@recovery`], appending in
-//! [`mod@append`], reading in [`mod@read`], truncation in [`mod@truncate`], retention in [`mod@retention`].
+//! [`mod@append`], reading in [`mod@read`], truncation in [`mod@truncate`], retention in [`mod@retention`], what
+//! compaction needs in [`mod@cleaning`].
 //!
 //! Three offsets say how far it reaches: the start, the *durable* end (what a power loss leaves) and the end.
 //! High watermark and last stable offset belong to the replica; the log is told.
 
 pub mod append;
+pub mod cleaning;
 pub mod flush;
+mod leftovers;
 pub mod read;
 pub mod recovery;
 pub mod retention;
@@ -49,6 +52,8 @@ pub struct Log {
     names_synced: u64,
     /// How often the log was cut: a flush that began before says nothing about what came after.
     truncations: u64,
+    /// Up to where compaction came; never above the log end.
+    first_dirty: Offset,
     producers: ProducerStates,
     deleted: Vec<DeletedFiles>,
     /// Set when the disk failed: what is on it is not known any more.

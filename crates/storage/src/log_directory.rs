@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// Ours alone; to Kafka a file that it does not know.
+const INCARNATION: &str = ".ottla_incarnation";
 const DELETE_SUFFIX: &str = "-delete";
 const STRAY_SUFFIX: &str = "-stray";
 const FUTURE_SUFFIX: &str = "-future";
@@ -106,6 +108,40 @@ impl LogDirectory {
         let path = self.path.join(CLEAN_SHUTDOWN);
         let json = format!("{{\"version\":0,\"brokerEpoch\":{epoch}}}");
         self.disk.write_atomically(&path, json.as_bytes()).at("write", &path)
+    }
+
+    /// Notes which incarnation of a broker uses the directory, and since which start of the machine; durable on return.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn write_incarnation(&self, epoch: BrokerEpoch) -> Result<(), StorageError> {
+        let Some(boot_id) = self.disk.boot_id() else { return Ok(()) };
+        let path = self.path.join(INCARNATION);
+        let json = serde_json::json!({ "version": 0, "brokerEpoch": epoch.0, "bootId": boot_id });
+        self.disk.write_atomically(&path, json.to_string().as_bytes()).at("write", &path)
+    }
+
+    /// The last incarnation that used the directory, if the machine has not been started since: whatever ended it, the
+    /// directory holds all that it wrote.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn incarnation_of_this_boot(&self) -> Result<Option<BrokerEpoch>, StorageError> {
+        let path = self.path.join(INCARNATION);
+        let Some(bytes) = read_if_exists(&*self.disk, &path).at("read", &path)? else { return Ok(None) };
+        let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let is_of_this_boot =
+            json["bootId"].as_str().is_some_and(|id| self.disk.boot_id().as_deref() == Some(id));
+        Ok(json["brokerEpoch"].as_i64().filter(|_| is_of_this_boot).map(BrokerEpoch))
+    }
+
+    /// Forgets the incarnation: the device has failed, and what was written may not be there.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn remove_incarnation(&self) -> Result<(), StorageError> {
+        let path = self.path.join(INCARNATION);
+        crate::disk::remove_if_exists(&*self.disk, &path).at("remove", &path)
     }
 
     /// The directories of logs, by name. Others are not listed.
@@ -233,6 +269,27 @@ mod tests {
         directory.remove_clean_shutdown().unwrap();
         directory.remove_clean_shutdown().unwrap();
         assert_eq!(directory.clean_shutdown().unwrap(), None);
+    }
+
+    #[test]
+    fn an_incarnation_counts_until_the_machine_is_started_again() {
+        let disk = SimDisk::new();
+        let held = directory(&disk);
+        assert_eq!(held.incarnation_of_this_boot().unwrap(), None);
+
+        held.write_incarnation(BrokerEpoch(7)).unwrap();
+        drop(held);
+        let held = directory(&disk);
+        assert_eq!(held.incarnation_of_this_boot().unwrap(), Some(BrokerEpoch(7)), "a kill takes nothing");
+        drop(held);
+
+        disk.lose_power(&mut ottla_types::Random::new(1));
+        let held = directory(&disk);
+        assert_eq!(held.incarnation_of_this_boot().unwrap(), None);
+        held.write_incarnation(BrokerEpoch(9)).unwrap();
+        assert_eq!(held.incarnation_of_this_boot().unwrap(), Some(BrokerEpoch(9)));
+        held.remove_incarnation().unwrap();
+        assert_eq!(held.incarnation_of_this_boot().unwrap(), None);
     }
 
     #[test]

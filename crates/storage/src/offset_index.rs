@@ -40,8 +40,14 @@ pub(crate) struct OffsetIndex {
 }
 
 impl OffsetIndex {
-    pub(crate) fn create(disk: &dyn Disk, dir: &Path, base_offset: Offset) -> Result<Self, StorageError> {
-        let path = file_names::path(dir, base_offset, file_names::OFFSET_INDEX);
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        base_offset: Offset,
+        ending: &str,
+    ) -> Result<Self, StorageError> {
+        let path =
+            file_names::with_suffix(&file_names::path(dir, base_offset, file_names::OFFSET_INDEX), ending);
         Ok(OffsetIndex { base_offset, entries: IndexFile::create(disk, path)? })
     }
 

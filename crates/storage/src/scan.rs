@@ -1,8 +1,10 @@
 //! Walking the batches of a segment's file from front to back.
 
 use crate::disk::DiskFile;
+use crate::error::StorageError;
 use ottla_records::{BatchHeader, BatchView, CorruptBatch, HEADER_BYTES};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// How much is read at a time to find headers; about what lies between two index entries.
@@ -14,6 +16,18 @@ pub(crate) enum ScanError {
     Io(io::Error),
     /// The bytes at this position are not a batch.
     Corrupt(u64, CorruptBatch),
+}
+
+impl ScanError {
+    /// What it means where the file is known to have been whole: the disk is at fault.
+    pub(crate) fn at(self, path: &Path) -> StorageError {
+        match self {
+            ScanError::Io(source) => StorageError::Io { action: "read", path: path.to_owned(), source },
+            ScanError::Corrupt(position, error) => {
+                StorageError::invalid(path, format!("at byte {position}: {error}"))
+            }
+        }
+    }
 }
 
 /// A batch's header and the byte in the file where it starts.

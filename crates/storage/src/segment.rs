@@ -66,12 +66,23 @@ impl Segment {
         base_offset: Offset,
         now: Timestamp,
     ) -> Result<Segment, StorageError> {
-        let path = file_names::path(dir, base_offset, file_names::LOG);
+        Segment::create_named(disk, dir, base_offset, "", now)
+    }
+
+    /// A new, empty segment whose files' names end so.
+    pub(crate) fn create_named(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: Offset,
+        ending: &str,
+        now: Timestamp,
+    ) -> Result<Segment, StorageError> {
+        let path = file_names::with_suffix(&file_names::path(dir, base_offset, file_names::LOG), ending);
         Ok(Segment {
             file: disk.create(&path).at("create", &path)?,
-            offset_index: OffsetIndex::create(&**disk, dir, base_offset)?,
-            time_index: TimeIndex::create(&**disk, dir, base_offset)?,
-            transaction_index: TransactionIndex::create(&**disk, dir, base_offset)?,
+            offset_index: OffsetIndex::create(&**disk, dir, base_offset, ending)?,
+            time_index: TimeIndex::create(&**disk, dir, base_offset, ending)?,
+            transaction_index: TransactionIndex::create(&**disk, dir, base_offset, ending)?,
             disk: Arc::clone(disk),
             path,
             base_offset,
@@ -100,10 +111,11 @@ impl Segment {
         let transaction_index = TransactionIndex::open(&**disk, dir, base_offset)?;
         let intact = offset_index.is_some() && time_index.is_some() && transaction_index.is_some();
         let mut segment = Segment {
-            offset_index: offset_index.map_or_else(|| OffsetIndex::create(&**disk, dir, base_offset), Ok)?,
-            time_index: time_index.map_or_else(|| TimeIndex::create(&**disk, dir, base_offset), Ok)?,
+            offset_index: offset_index
+                .map_or_else(|| OffsetIndex::create(&**disk, dir, base_offset, ""), Ok)?,
+            time_index: time_index.map_or_else(|| TimeIndex::create(&**disk, dir, base_offset, ""), Ok)?,
             transaction_index: transaction_index
-                .map_or_else(|| TransactionIndex::create(&**disk, dir, base_offset), Ok)?,
+                .map_or_else(|| TransactionIndex::create(&**disk, dir, base_offset, ""), Ok)?,
             disk: Arc::clone(disk),
             path,
             base_offset,
@@ -129,9 +141,9 @@ impl Segment {
         mut each: impl FnMut(&BatchHeader),
     ) -> Result<Recovered, StorageError> {
         let dir = crate::disk::parent(&self.path).to_owned();
-        self.offset_index = OffsetIndex::create(&*self.disk, &dir, self.base_offset)?;
-        self.time_index = TimeIndex::create(&*self.disk, &dir, self.base_offset)?;
-        self.transaction_index = TransactionIndex::create(&*self.disk, &dir, self.base_offset)?;
+        self.offset_index = OffsetIndex::create(&*self.disk, &dir, self.base_offset, "")?;
+        self.time_index = TimeIndex::create(&*self.disk, &dir, self.base_offset, "")?;
+        self.transaction_index = TransactionIndex::create(&*self.disk, &dir, self.base_offset, "")?;
         (self.latest, self.first_timestamp, self.bytes_since_index_entry) = (None, None, 0);
         let file_size = self.size;
         let mut next_offset = self.base_offset;
@@ -304,7 +316,8 @@ impl Segment {
             }
         }
         self.sync()?;
-        Ok(end)
+        // Within a gap that compaction left, the log ends where its last batch does: a start finds no other end.
+        self.next_offset()
     }
 
     /// The first batch whose last offset is `offset` or later.
@@ -366,12 +379,7 @@ impl Segment {
     }
 
     fn scan_error(&self, error: ScanError) -> StorageError {
-        match error {
-            ScanError::Io(source) => StorageError::Io { action: "read", path: self.path.clone(), source },
-            ScanError::Corrupt(position, error) => {
-                StorageError::invalid(&self.path, format!("at byte {position}: {error}"))
-            }
-        }
+        error.at(&self.path)
     }
 
     /// The bytes `start..end` of the segment's file.
@@ -394,6 +402,20 @@ impl Segment {
     /// The size of the log file.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The size of the offset index.
+    pub(crate) fn offset_index_bytes(&self) -> u64 {
+        self.offset_index.count() as u64 * 8
+    }
+
+    /// The size of the time index.
+    pub(crate) fn time_index_bytes(&self) -> u64 {
+        self.time_index.count() as u64 * 12
+    }
+
+    pub(crate) fn file(&self) -> &Arc<dyn DiskFile> {
+        &self.file
     }
 
     pub(crate) fn path(&self) -> &Path {

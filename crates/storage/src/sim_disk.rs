@@ -49,7 +49,11 @@ struct State {
     locks: BTreeSet<PathBuf>,
     /// How many operations of a kind still succeed before one fails, and how.
     faults: BTreeMap<FaultOn, (u64, ErrorKind)>,
+    /// How many operations of any kind still succeed before the machine stops.
+    until_stop: Option<u64>,
     operations: u64,
+    /// How often power was lost.
+    boots: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,7 @@ impl SimDisk {
     /// of no use afterwards, and all locks are free.
     pub fn lose_power(&self, random: &mut Random) {
         let mut state = self.lock();
+        state.boots += 1;
         let unsynced = std::mem::take(&mut state.unsynced);
         for changes in unsynced.into_values() {
             let survive = random.index(changes.len() + 1);
@@ -102,6 +107,7 @@ impl SimDisk {
         files.retain(|id, _| alive.contains(id));
         state.locks.clear();
         state.faults.clear();
+        state.until_stop = None;
         // A file opened before keeps its number, which no longer leads anywhere that is looked at.
         state.next_file += 1 << 32;
     }
@@ -111,9 +117,17 @@ impl SimDisk {
         self.lock().faults.insert(on, (later, error));
     }
 
+    /// Stops the machine after `later` more operations: all that follow fail, until power is lost
+    /// ([`SimDisk::lose_power`]) or the fault ended. A write that is under way is half done.
+    pub fn stop_after(&self, later: u64) {
+        self.lock().until_stop = Some(later);
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
-        self.lock().faults.clear();
+        let mut state = self.lock();
+        state.until_stop = None;
+        state.faults.clear();
     }
 
     /// Ends the process that held the locks.
@@ -212,6 +226,11 @@ impl Contents {
 
 impl State {
     fn operate(&mut self, on: FaultOn) -> io::Result<()> {
+        match &mut self.until_stop {
+            Some(0) => return Err(io::Error::other("the machine has stopped")),
+            Some(later) => *later -= 1,
+            None => {}
+        }
         self.operations += 1;
         match self.faults.get_mut(&on) {
             None => Ok(()),
@@ -457,6 +476,10 @@ impl Disk for SimDisk {
     fn space(&self, _dir: &Path) -> io::Result<DiskSpace> {
         let used: u64 = self.lock().files.values().map(|contents| contents.bytes.len() as u64).sum();
         Ok(DiskSpace { total_bytes: 1 << 40, usable_bytes: (1 << 40) - used })
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        Some(self.lock().boots.to_string())
     }
 }
 

@@ -48,8 +48,14 @@ pub(crate) struct TimeIndex {
 }
 
 impl TimeIndex {
-    pub(crate) fn create(disk: &dyn Disk, dir: &Path, base_offset: Offset) -> Result<Self, StorageError> {
-        let path = file_names::path(dir, base_offset, file_names::TIME_INDEX);
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        base_offset: Offset,
+        ending: &str,
+    ) -> Result<Self, StorageError> {
+        let path =
+            file_names::with_suffix(&file_names::path(dir, base_offset, file_names::TIME_INDEX), ending);
         Ok(TimeIndex { base_offset, entries: IndexFile::create(disk, path)? })
     }
 

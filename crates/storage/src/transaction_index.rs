@@ -53,8 +53,16 @@ pub(crate) struct TransactionIndex {
 
 impl TransactionIndex {
     /// An index without entries; a file that is there is removed.
-    pub(crate) fn create(disk: &dyn Disk, dir: &Path, base_offset: Offset) -> Result<Self, StorageError> {
-        let path = file_names::path(dir, base_offset, file_names::TRANSACTION_INDEX);
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        base_offset: Offset,
+        ending: &str,
+    ) -> Result<Self, StorageError> {
+        let path = file_names::with_suffix(
+            &file_names::path(dir, base_offset, file_names::TRANSACTION_INDEX),
+            ending,
+        );
         crate::disk::remove_if_exists(disk, &path).at("remove", &path)?;
         Ok(TransactionIndex { path, entries: None })
     }

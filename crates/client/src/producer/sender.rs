@@ -123,10 +123,11 @@ impl Sender {
         let mut leaderless = false;
         for (partition, queue) in &self.queues {
             let Some(first) = queue.first() else { continue };
-            soonest(first.since + self.config.delivery_timeout);
             if queue.in_flight {
+                // Its request ends by itself.
                 continue;
             }
+            soonest(first.since + self.config.delivery_timeout);
             let linger_over = first.since + self.config.linger;
             let is_due = queue.first_is_full(self.config.batch_bytes_max)
                 || !self.flushes.is_empty()

@@ -1,6 +1,8 @@
 use super::*;
 use crate::Settings;
-use ottla_metadata::{MetadataDelta, MetadataImage};
+use ottla_metadata::{ELIGIBLE_LEADER_REPLICAS, MetadataDelta, MetadataImage};
+use ottla_protocol::messages::broker_registration_request;
+use ottla_protocol::records::metadata::{FeatureLevelRecord, PartitionRecord, TopicRecord};
 
 /// A controller that took over a log with two active brokers, whose epochs are their ids.
 fn controller() -> Controller {
@@ -56,4 +58,90 @@ fn a_broker_that_was_leaving_when_the_controller_changed_may_leave_though_the_lo
     heartbeat(&mut after, 2, reached, false);
 
     assert!(heartbeat(&mut after, 1, 9, true).should_shut_down);
+}
+
+/// Applies what was decided, and returns the answer.
+fn carried_out<T>(controller: &mut Controller, mut decision: Decision<MetadataRecord, T>) -> T {
+    for record in &decision.records {
+        let end = controller.image.end.offset;
+        controller.replay(record, end).unwrap();
+    }
+    decision.replies.pop().unwrap()
+}
+
+/// A new process of a broker registers, and says of which epoch it has everything; the one before is gone.
+fn register(controller: &mut Controller, id: i32, previous_broker_epoch: i64) -> BrokerEpoch {
+    let feature = |name: &str, max| broker_registration_request::Feature {
+        name: name.to_owned(),
+        min_supported_version: 0,
+        max_supported_version: max,
+    };
+    let request = BrokerRegistrationRequest {
+        broker_id: id,
+        cluster_id: "c".to_owned(),
+        incarnation_id: Uuid::from_u128(controller.image.end.offset.0 as u128),
+        listeners: vec![broker_registration_request::Listener::default()],
+        features: vec![feature(METADATA_VERSION, 99), feature(ELIGIBLE_LEADER_REPLICAS, 1)],
+        previous_broker_epoch,
+        ..Default::default()
+    };
+    let decision = controller.handle_broker_registration(&request, Predecessor::Gone);
+    let answer = carried_out(controller, decision);
+    assert_eq!(answer.error_code, ErrorCode::None.code());
+    BrokerEpoch(answer.broker_epoch)
+}
+
+/// ACK-1: one machine loses power while the process of the other replica is killed.
+#[test]
+fn a_broker_that_may_have_lost_records_leaves_the_lead_to_one_that_has_not() {
+    let topic_id = Uuid::from_u128(7);
+    let mut controller = controller();
+    controller.settings.min_insync_replicas = 2;
+    let records = [
+        MetadataRecord::FeatureLevel(FeatureLevelRecord {
+            name: ELIGIBLE_LEADER_REPLICAS.to_owned(),
+            feature_level: 1,
+        }),
+        MetadataRecord::Topic(TopicRecord { name: "t".to_owned(), topic_id }),
+        MetadataRecord::Partition(PartitionRecord {
+            partition_id: 0,
+            topic_id,
+            replicas: vec![1, 2],
+            isr: vec![1, 2],
+            leader: 1,
+            ..Default::default()
+        }),
+    ];
+    for record in &records {
+        let end = controller.image.end.offset;
+        controller.replay(record, end).unwrap();
+    }
+    let partition = |controller: &Controller| {
+        let topic = controller.image.topics.by_id(topic_id).unwrap();
+        let partition = &topic.partitions[&0];
+        (partition.leader, partition.isr.clone(), partition.eligible_leader_replicas.clone())
+    };
+    let (one, two) = (NodeId(1), NodeId(2));
+
+    let fenced = Decision::write(controller.fence(two, BrokerEpoch(2)), ());
+    carried_out(&mut controller, fenced);
+    assert_eq!(partition(&controller), (Some(one), vec![one], vec![two]));
+
+    let first = register(&mut controller, 1, BrokerEpoch::NONE.0);
+    assert_eq!(partition(&controller), (None, vec![], vec![two]), "it waits for who has everything");
+    let caught_up = |controller: &mut Controller, id, epoch: BrokerEpoch| {
+        let decision = controller.handle_broker_heartbeat(&BrokerHeartbeatRequest {
+            broker_id: id,
+            broker_epoch: epoch.0,
+            current_metadata_offset: epoch.0,
+            ..Default::default()
+        });
+        carried_out(controller, decision);
+    };
+    caught_up(&mut controller, 1, first);
+    assert_eq!(partition(&controller), (None, vec![], vec![two]));
+
+    let second = register(&mut controller, 2, 2);
+    caught_up(&mut controller, 2, second);
+    assert_eq!(partition(&controller), (Some(two), vec![two], vec![]));
 }

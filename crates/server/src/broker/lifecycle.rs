@@ -3,11 +3,13 @@
 use super::controller_channel::ControllerChannel;
 use super::cut_off::Answers;
 use crate::config::NodeConfig;
+use crate::io_pool::IoPool;
 use ottla_controller::bootstrap::SUPPORTED_FEATURES;
 use ottla_net::Clock;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
+use ottla_storage::LogDirectory;
 use ottla_types::{BrokerEpoch, Offset, Uuid};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,8 +69,13 @@ pub struct Lifecycle {
     pub incarnation_id: Uuid,
     /// The ids of the log directories.
     pub directories: Vec<Uuid>,
-    /// The epoch of the incarnation that stopped in order; [`BrokerEpoch::NONE`] when the last one did not.
+    /// The epoch of the last incarnation if everything that it wrote is here; [`BrokerEpoch::NONE`] if not: then this
+    /// one is not eligible for what that one had (KIP-966).
     pub previous_epoch: BrokerEpoch,
+    /// Where it is noted which incarnation this is.
+    pub directory: Arc<LogDirectory>,
+    /// Where that is waited for.
+    pub io: IoPool,
     /// The ports that were bound, by listener name: what is advertised when port 0 was asked for.
     pub bound_ports: BTreeMap<String, u16>,
     /// The clocks.
@@ -130,6 +137,7 @@ impl Lifecycle {
                     ErrorCode::None => {
                         let epoch = BrokerEpoch(response.broker_epoch);
                         tracing::info!(%epoch, "registered");
+                        self.note_incarnation(epoch).await;
                         self.epoch.send_replace(epoch);
                         self.standing.send_replace(Standing::Fenced);
                         return Ok(epoch);
@@ -152,6 +160,15 @@ impl Lifecycle {
             }
             tracing::debug!(why, "not registered yet");
             tokio::time::sleep(EAGER * 2).await;
+        }
+    }
+
+    /// Before it is let in, and has anything that it could lose.
+    async fn note_incarnation(&self, epoch: BrokerEpoch) {
+        let directory = self.directory.clone();
+        let noted = self.io.run(move || directory.write_incarnation(epoch));
+        if let Ok(Err(error)) = noted.await {
+            tracing::warn!(%error, "should this process be killed, it will count as one that has lost records");
         }
     }
 

@@ -1,9 +1,11 @@
 //! All shards of this broker: which there are, and which is a group's.
 
+use super::loading::Loading;
 use super::shard::{Shard, Standing};
+use super::standby::Standby;
 use crate::broker::OFFSETS_TOPIC;
 use crate::config::Properties;
-use crate::replicas::ReplicaManager;
+use crate::replicas::{Replica, ReplicaManager};
 use ottla_coordinator::{GroupCoordinator, GroupDecision, GroupReply, ReplyToken, Settings, partition_for};
 use ottla_metadata::{MetadataDelta, MetadataImage};
 use ottla_net::Task;
@@ -25,6 +27,7 @@ pub struct GroupCoordinators {
     commit_timeout: Duration,
     random: Mutex<Random>,
     shards: Mutex<BTreeMap<i32, (Arc<Shard>, Task)>>,
+    pub(super) standbys: Mutex<BTreeMap<i32, Standby>>,
 }
 
 impl GroupCoordinators {
@@ -53,6 +56,7 @@ impl GroupCoordinators {
             commit_timeout: properties.millis("offsets.commit.timeout.ms"),
             random: Mutex::new(Random::new(seed)),
             shards: Mutex::default(),
+            standbys: Mutex::default(),
         }
     }
 
@@ -71,30 +75,55 @@ impl GroupCoordinators {
             }
             stays
         });
-        let Some(topic) = topic else { return };
+        let mut standbys = self.standbys.lock();
+        let Some(topic) = topic else {
+            standbys.clear();
+            return;
+        };
         for &partition in topic.partitions.keys() {
-            let Some(epoch) = led(partition) else { continue };
+            let Some(epoch) = led(partition) else {
+                let replica = self.replicas.get(TopicIdPartition::new(topic.id, partition));
+                self.stand_by(&mut standbys, partition, replica);
+                continue;
+            };
             let resigned = |(shard, _): &(Arc<Shard>, Task)| *shard.standing().borrow() == Standing::Resigned;
             if shards.get(&partition).is_some_and(|known| !resigned(known)) {
                 continue;
             }
             let at = TopicIdPartition::new(topic.id, partition);
             let Some(replica) = self.replicas.get(at) else { continue };
-            let seed = self.random.lock().next_u64();
-            let shard = Shard::start(
-                self.replicas.clone(),
-                replica,
-                epoch,
-                self.settings.clone(),
-                self.commit_timeout,
-                seed,
-            );
+            let standby =
+                standbys.remove(&partition).filter(|standby| Arc::ptr_eq(&standby.replica, &replica));
+            let ready = standby.and_then(|standby| standby.loading.lock().take());
+            let loading = ready.unwrap_or_else(|| self.begin());
+            let shard = Shard::start(self.replicas.clone(), replica, epoch, loading, self.commit_timeout);
             shards.insert(partition, shard);
         }
         let deleted: Vec<String> = delta.removed_topics.iter().map(|(_, name)| name.clone()).collect();
         if !deleted.is_empty() {
             for (shard, _) in shards.values() {
                 shard.forget_topics(&deleted);
+            }
+        }
+    }
+
+    /// Nothing is loaded yet.
+    fn begin(&self) -> Loading {
+        Loading::new(self.settings.clone(), self.random.lock().next_u64())
+    }
+
+    /// Follows a partition that is led elsewhere, if there is a replica here.
+    fn stand_by(&self, standbys: &mut BTreeMap<i32, Standby>, partition: i32, replica: Option<Arc<Replica>>) {
+        match replica {
+            None => {
+                standbys.remove(&partition);
+            }
+            Some(replica) => {
+                let known = standbys.get(&partition);
+                if known.is_none_or(|known| !Arc::ptr_eq(&known.replica, &replica)) {
+                    let loading = Arc::new(Mutex::new(Some(self.begin())));
+                    standbys.insert(partition, Standby { replica, loading });
+                }
             }
         }
     }

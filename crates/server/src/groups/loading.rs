@@ -1,10 +1,11 @@
-//! A coordinator is built from its partition's log.
+//! A coordinator is built from its partition's log, a piece at a time.
 
 use crate::replicas::Replica;
 use bytes::Bytes;
-use ottla_coordinator::GroupCoordinator;
+use ottla_coordinator::{GroupCoordinator, Settings};
 use ottla_protocol::records::group::GroupRecord;
-use ottla_records::batches;
+use ottla_records::{BatchView, batches};
+use ottla_types::{LeaderEpoch, Offset};
 use thiserror::Error;
 
 /// How much of the log is read at a time.
@@ -22,51 +23,90 @@ pub struct LoadError {
     reason: String,
 }
 
-/// Replays the whole log of a partition into `coordinator`.
-///
-/// # Errors
-/// When the log cannot be read. Records of kinds that are not known here are skipped, with a warning: they
-/// belong to groups of other types.
-pub fn load(replica: &Replica, coordinator: &mut GroupCoordinator) -> Result<(), LoadError> {
-    let (mut offset, end) = {
-        let partition = replica.lock();
-        (partition.log().log_start_offset(), partition.log().log_end_offset())
-    };
-    let failed = |offset: ottla_types::Offset, reason: String| LoadError {
-        partition: replica.name.to_string(),
-        offset: offset.0,
-        reason,
-    };
-    while offset < end {
-        let read = replica.lock().log().read_bytes(offset, end, READ_BYTES);
-        let bytes = read.map_err(|error| failed(offset, error.to_string()))?;
-        let from = offset;
+/// A coordinator that has replayed its log up to some offset.
+#[derive(Debug)]
+pub struct Loading {
+    machine: GroupCoordinator,
+    settings: Settings,
+    seed: u64,
+    /// Where it goes on.
+    next: Offset,
+    /// The epoch of the last record that it has replayed.
+    epoch: LeaderEpoch,
+}
+
+impl Loading {
+    /// One that has replayed nothing. `seed` as for [`GroupCoordinator::new`].
+    pub fn new(settings: Settings, seed: u64) -> Loading {
+        let machine = GroupCoordinator::new(settings.clone(), seed);
+        Loading { machine, settings, seed, next: Offset::ZERO, epoch: LeaderEpoch::NONE }
+    }
+
+    /// The coordinator, as far as it came.
+    pub fn into_machine(self) -> GroupCoordinator {
+        self.machine
+    }
+
+    /// Replays the next piece of a log whose end for this purpose is `end`. Returns whether all of it is replayed. Begins
+    /// anew when the log has another history than the one that was replayed (EPOCH-1).
+    ///
+    /// # Errors
+    /// When the log cannot be read. Records of kinds that are not known here are skipped, with a warning: they
+    /// belong to groups of other types.
+    pub fn advance(&mut self, replica: &Replica, end: Offset) -> Result<bool, LoadError> {
+        let failed = |offset: Offset, reason: String| LoadError {
+            partition: replica.name.to_string(),
+            offset: offset.0,
+            reason,
+        };
+        let bytes = {
+            let partition = replica.lock();
+            let log = partition.log();
+            let start = log.log_start_offset();
+            let replayed = log.epochs().epoch_of(Offset(self.next.0 - 1));
+            let is_continued = self.next <= log.log_end_offset() && replayed == Some(self.epoch);
+            if self.next > Offset::ZERO && !is_continued {
+                *self = Loading::new(self.settings.clone(), self.seed);
+            }
+            self.next = self.next.max(start);
+            if self.next >= end {
+                return Ok(true);
+            }
+            let read = log.read_bytes(self.next, end, READ_BYTES);
+            read.map_err(|error| failed(self.next, error.to_string()))?
+        };
+        let from = self.next;
         for batch in batches(&bytes) {
-            let batch = batch.map_err(|error| failed(offset, error.to_string()))?;
+            let batch = batch.map_err(|error| failed(self.next, error.to_string()))?;
             let header = *batch.header();
-            if header.next_offset() <= offset {
+            if header.next_offset() <= self.next {
                 continue;
             }
             if !header.is_control() {
-                let records =
-                    batch.records(BATCH_BYTES_MAX).map_err(|error| failed(offset, error.to_string()))?;
-                for record in records.iter() {
-                    let record = record.map_err(|error| failed(offset, error.to_string()))?;
-                    let Some(key) = record.key else { continue };
-                    let value = record.value.map(Bytes::copy_from_slice);
-                    match GroupRecord::decode(Bytes::copy_from_slice(key), value) {
-                        Ok(decoded) => coordinator.replay(&decoded),
-                        Err(error) => {
-                            tracing::warn!(partition = %replica.name, offset = record.offset.0, %error, "skipped");
-                        }
-                    }
+                self.replay(replica, &batch).map_err(|reason| failed(self.next, reason))?;
+            }
+            self.next = header.next_offset();
+            self.epoch = header.leader_epoch;
+        }
+        if self.next == from {
+            return Err(failed(from, "no batch".to_owned()));
+        }
+        Ok(self.next >= end)
+    }
+
+    fn replay(&mut self, replica: &Replica, batch: &BatchView<'_>) -> Result<(), String> {
+        let records = batch.records(BATCH_BYTES_MAX).map_err(|error| error.to_string())?;
+        for record in records.iter() {
+            let record = record.map_err(|error| error.to_string())?;
+            let Some(key) = record.key else { continue };
+            let value = record.value.map(Bytes::copy_from_slice);
+            match GroupRecord::decode(Bytes::copy_from_slice(key), value) {
+                Ok(decoded) => self.machine.replay(&decoded),
+                Err(error) => {
+                    tracing::warn!(partition = %replica.name, offset = record.offset.0, %error, "skipped");
                 }
             }
-            offset = header.next_offset();
         }
-        if offset == from {
-            return Err(failed(offset, "no batch".to_owned()));
-        }
+        Ok(())
     }
-    Ok(())
 }

@@ -1,8 +1,8 @@
 //! One coordinator: its machine, what it waits for, and who is answered then.
 
-use super::loading;
+use super::loading::Loading;
 use crate::replicas::{Replica, ReplicaManager};
-use ottla_coordinator::{GroupCoordinator, GroupDecision, GroupReply, ReplyToken, Settings, records};
+use ottla_coordinator::{GroupCoordinator, GroupDecision, GroupReply, ReplyToken, records};
 use ottla_net::{Task, task};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::records::group::GroupRecord;
@@ -60,15 +60,14 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Begins to load the coordinator of a partition that this broker leads since `epoch`. The task ends it when it
-    /// is dropped.
+    /// Begins to load the coordinator of a partition that this broker leads since `epoch`, from where `loading` is. The
+    /// task ends it when it is dropped.
     pub fn start(
         replicas: Arc<ReplicaManager>,
         replica: Arc<Replica>,
         epoch: LeaderEpoch,
-        settings: Settings,
+        loading: Loading,
         commit_timeout: Duration,
-        seed: u64,
     ) -> (Arc<Shard>, Task) {
         let (queue, pending) = mpsc::channel(PENDING_MAX);
         let shard = Arc::new(Shard {
@@ -81,7 +80,7 @@ impl Shard {
             deadline_moved: Notify::new(),
             standing: watch::Sender::new(Standing::Loading),
         });
-        let running = task::spawn("group coordinator", shard.clone().run(pending, settings, seed));
+        let running = task::spawn("group coordinator", shard.clone().run(pending, loading));
         (shard, running)
     }
 
@@ -211,13 +210,11 @@ impl Shard {
         self.standing.send_replace(Standing::Resigned);
     }
 
-    async fn run(self: Arc<Self>, mut queue: mpsc::Receiver<Pending>, settings: Settings, seed: u64) {
-        let mut machine = GroupCoordinator::new(settings, seed);
-        if let Err(error) = loading::load(&self.replica, &mut machine) {
-            tracing::error!(%error, "groups cannot be loaded");
+    async fn run(self: Arc<Self>, mut queue: mpsc::Receiver<Pending>, loading: Loading) {
+        let Some(mut machine) = self.load(loading).await else {
             self.resign(&mut self.state.lock());
             return;
-        }
+        };
         {
             let mut state = self.state.lock();
             let now = self.replicas.clock().now();
@@ -255,6 +252,21 @@ impl Shard {
                     let now = clock.monotonic();
                     self.give_up(&mut line, now);
                     self.handle_timeout(now);
+                }
+            }
+        }
+    }
+
+    /// Replays what is missing. Nothing is appended meanwhile: only this shard would.
+    async fn load(&self, mut loading: Loading) -> Option<GroupCoordinator> {
+        let end = self.replica.lock().log().log_end_offset();
+        loop {
+            match loading.advance(&self.replica, end) {
+                Ok(true) => return Some(loading.into_machine()),
+                Ok(false) => tokio::task::yield_now().await,
+                Err(error) => {
+                    tracing::error!(%error, "groups cannot be loaded");
+                    return None;
                 }
             }
         }

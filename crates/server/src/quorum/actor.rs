@@ -115,7 +115,11 @@ pub fn start(start: Start) -> (QuorumHandle, Task<Result<(), QuorumFailed>>) {
     let (peer_events, from_peers) = mpsc::channel(EVENTS_MAX);
     let mut peers = start.peers;
     peers.report_to(peer_events);
-    let (flushed_sender, flushed) = mpsc::channel(4);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one result for each sync: as many as the pool may have waiting"
+    )]
+    let (flushed_sender, flushed) = mpsc::unbounded_channel();
     let actor = Actor {
         quorum: start.quorum,
         state_file: start.state_file,
@@ -176,7 +180,7 @@ struct Actor {
     term: Option<Term>,
     /// What is committed and could not be handed on yet.
     unpublished: Option<Committed>,
-    flushes: mpsc::Sender<(FlushTarget, Result<(), ottla_storage::StorageError>)>,
+    flushes: mpsc::UnboundedSender<(FlushTarget, Result<(), ottla_storage::StorageError>)>,
     snapshots: Snapshots,
     snapshotting: Snapshotting,
     /// For what comes back from the disk; it also keeps the queue open while nobody else holds a handle.
@@ -188,7 +192,7 @@ impl Actor {
         mut self,
         mut events: mpsc::Receiver<Event>,
         mut from_peers: mpsc::Receiver<PeerEvent>,
-        mut flushed: mpsc::Receiver<(FlushTarget, Result<(), ottla_storage::StorageError>)>,
+        mut flushed: mpsc::UnboundedReceiver<(FlushTarget, Result<(), ottla_storage::StorageError>)>,
     ) -> Result<(), QuorumFailed> {
         let now = self.clock.now();
         if self.image.end.offset > Offset::ZERO {
@@ -421,7 +425,7 @@ impl Actor {
         drop(self.io.run(move || {
             let result = target.sync();
             // An error means that the quorum has stopped.
-            let _ = flushes.blocking_send((target, result));
+            let _ = flushes.send((target, result));
         }));
         Ok(())
     }

@@ -8,15 +8,15 @@
 //! Nothing waits for the journal and nothing depends on it. A thread of its own writes it; what cannot be queued or
 //! written is left out; two files of [`FILE_BYTES_MAX`] bound it. It is not synced: a power loss may take its end.
 
+use crate::io_pool::{IoPool, Threads};
 use ottla_controller::detector::{Cause, Evidence, Observation};
 use ottla_storage::{DISK_RESERVE_BYTES, Disk, DiskFile};
 use ottla_types::{BrokerEpoch, NodeId, Offset, Timestamp};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread;
 use std::time::Duration;
 
 /// The file that is written to, in the directory of the metadata log's directory.
@@ -30,9 +30,6 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Longer lines lose their evidence: a broker chooses the names of its own endpoints.
 const LINE_BYTES_MAX: usize = 16 << 10;
-
-/// Entries that may wait for the disk; more are left out.
-const WAITING_MAX: usize = 256;
 
 /// One decision to fence a broker. Fields that a reader does not know are passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +104,8 @@ fn micros(duration: Duration) -> u64 {
 /// Takes entries and never makes anybody wait.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    entries: SyncSender<JournalEntry>,
+    thread: IoPool,
+    writer: Arc<Mutex<Writer>>,
 }
 
 impl Journal {
@@ -115,17 +113,16 @@ impl Journal {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> io::Result<Journal> {
-        let (entries, queue) = mpsc::sync_channel(WAITING_MAX);
+    pub fn open(threads: &Threads, disk: Arc<dyn Disk>, dir: &Path) -> io::Result<Journal> {
         let writer = Writer { disk, dir: dir.to_owned(), file: None, is_failing: false };
-        thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(&queue))?;
-        Ok(Journal { entries })
+        Ok(Journal { thread: threads.pool("journal", 1)?, writer: Arc::new(Mutex::new(writer)) })
     }
 
     /// Has an entry written. When too many wait already, the disk is slower than the failures: it is left out.
     pub fn record(&self, entry: JournalEntry) {
+        let writer = self.writer.clone();
         // Its line is in the node's log all the same.
-        let _ = self.entries.try_send(entry);
+        let _ = self.thread.try_run(move || writer.lock().record(entry));
     }
 }
 
@@ -148,6 +145,7 @@ pub fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<JournalEntry>> {
     Ok(entries)
 }
 
+#[derive(Debug)]
 struct Writer {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -158,17 +156,15 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, queue: &Receiver<JournalEntry>) {
-        while let Ok(entry) = queue.recv() {
-            match self.write(entry) {
-                Ok(()) => self.is_failing = false,
-                Err(error) => {
-                    // What is in the file by now is found out when it is opened again.
-                    self.file = None;
-                    if !std::mem::replace(&mut self.is_failing, true) {
-                        let path = self.dir.join(CURRENT_FILE);
-                        tracing::warn!(path = %path.display(), %error, "the journal of failovers has gaps");
-                    }
+    fn record(&mut self, entry: JournalEntry) {
+        match self.write(entry) {
+            Ok(()) => self.is_failing = false,
+            Err(error) => {
+                // What is in the file by now is found out when it is opened again.
+                self.file = None;
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    let path = self.dir.join(CURRENT_FILE);
+                    tracing::warn!(path = %path.display(), %error, "the journal of failovers has gaps");
                 }
             }
         }
@@ -337,22 +333,5 @@ mod tests {
         writer.write(entry(8)).unwrap();
 
         assert_eq!(offsets(&dir), [8]);
-    }
-
-    #[test]
-    fn who_records_never_waits() {
-        let (entries, queue) = mpsc::sync_channel(1);
-        let journal = Journal { entries };
-
-        for offset in 0..3 {
-            journal.record(entry(offset));
-        }
-
-        drop(journal);
-        assert_eq!(
-            queue.iter().map(|entry| entry.offset).collect::<Vec<_>>(),
-            [0],
-            "the others are left out"
-        );
     }
 }

@@ -8,17 +8,22 @@ use ottla_storage::{CleanupPolicy, LogConfig};
 pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogConfig {
     let bytes = |name| u64::try_from(topic.number(name)).unwrap_or(u64::MAX);
     let policies: Vec<&str> = topic.value("cleanup.policy").split(',').map(str::trim).collect();
+    let compact = policies.contains(&"compact");
+    let max_compaction_lag_ms = topic.number("max.compaction.lag.ms");
+    let segment_ms = topic.number("segment.ms");
     LogConfig {
         segment_bytes: bytes("segment.bytes"),
-        segment_ms: topic.number("segment.ms"),
+        // What is in the active segment is not compacted: it must end in time.
+        segment_ms: if compact { segment_ms.min(max_compaction_lag_ms) } else { segment_ms },
         segment_jitter_ms: topic.number("segment.jitter.ms"),
         segment_index_bytes: bytes("segment.index.bytes"),
         index_interval_bytes: bytes("index.interval.bytes"),
         max_message_bytes: usize::try_from(topic.number("max.message.bytes")).unwrap_or(usize::MAX),
-        cleanup_policy: CleanupPolicy {
-            delete: policies.contains(&"delete"),
-            compact: policies.contains(&"compact"),
-        },
+        cleanup_policy: CleanupPolicy { delete: policies.contains(&"delete"), compact },
+        delete_retention_ms: topic.number("delete.retention.ms"),
+        min_compaction_lag_ms: topic.number("min.compaction.lag.ms"),
+        max_compaction_lag_ms,
+        min_cleanable_dirty_ratio: topic.fraction("min.cleanable.dirty.ratio"),
         retention_ms: topic.number("retention.ms"),
         retention_bytes: topic.number("retention.bytes"),
         file_delete_delay_ms: bytes("file.delete.delay.ms"),

@@ -1,8 +1,9 @@
 //! The replicas of this broker, and everything that moves them.
 //!
 //! Reading order: [`log_config`], [`waiting`], [`replica_manager`], [`offset_checkpoints`], [`isr_channel`],
-//! [`fetcher`], with `fetch_session`.
+//! [`fetcher`], with `fetch_session`, `cleaner`.
 
+pub(crate) mod cleaner;
 mod fetch_session;
 pub mod fetcher;
 pub mod isr_channel;

@@ -1,12 +1,12 @@
-//! Where each log starts, up to where it is on disk, and its high watermark: written down now and then, so
+//! Where each log starts, up to where it is on disk and compacted, and its high watermark: written down now and then, so
 //! that a start knows.
 
-use ottla_storage::checkpoints::{self, HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
+use ottla_storage::checkpoints::{self, FIRST_DIRTY, HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 use ottla_storage::{LogDirectory, StorageError};
 use ottla_types::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 
-/// The three checkpoints of a log directory.
+/// The checkpoints of a log directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetCheckpoints {
     /// What followers had when it was written.
@@ -15,6 +15,8 @@ pub struct OffsetCheckpoints {
     pub recovery_points: BTreeMap<TopicPartition, Offset>,
     /// Where the logs began.
     pub log_starts: BTreeMap<TopicPartition, Offset>,
+    /// Up to where they were compacted.
+    pub first_dirty: BTreeMap<TopicPartition, Offset>,
 }
 
 /// What the checkpoints say of one log.
@@ -26,6 +28,8 @@ pub struct Checkpoint {
     pub recovery_point: Offset,
     /// Where the log began.
     pub log_start: Offset,
+    /// Up to where it was compacted.
+    pub first_dirty: Offset,
 }
 
 impl OffsetCheckpoints {
@@ -37,10 +41,11 @@ impl OffsetCheckpoints {
             high_watermark: take(&mut self.high_watermarks),
             recovery_point: take(&mut self.recovery_points),
             log_start: take(&mut self.log_starts),
+            first_dirty: take(&mut self.first_dirty),
         }
     }
 
-    /// Reads all three; what is not there is empty.
+    /// Reads all of them; what is not there is empty.
     ///
     /// # Errors
     /// When a file is there and makes no sense, or the disk refuses.
@@ -50,6 +55,7 @@ impl OffsetCheckpoints {
             high_watermarks: read(HIGH_WATERMARK)?,
             recovery_points: read(RECOVERY_POINT)?,
             log_starts: read(LOG_START)?,
+            first_dirty: read(FIRST_DIRTY)?,
         })
     }
 
@@ -75,6 +81,14 @@ impl OffsetCheckpoints {
     /// When the disk refuses.
     pub fn write_log_starts(&self, directory: &LogDirectory) -> Result<(), StorageError> {
         write(directory, LOG_START, &self.log_starts)
+    }
+
+    /// Writes up to where the logs are compacted.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write_first_dirty(&self, directory: &LogDirectory) -> Result<(), StorageError> {
+        write(directory, FIRST_DIRTY, &self.first_dirty)
     }
 }
 

@@ -1,8 +1,11 @@
 //! Finds the partition, and carries out what its machine asks for.
 
+mod cleaning;
+
 use super::log_config::log_config;
 use super::offset_checkpoints::{Checkpoint, OffsetCheckpoints};
 use super::waiting::Waiting;
+use cleaning::Cleaner;
 use ottla_metadata::{
     ConfigResource, MetadataDelta, MetadataImage, PartitionRegistration, TopicConfig, TopicImage,
 };
@@ -90,6 +93,7 @@ pub struct ReplicaManager {
     /// Set while the disk has no room for records.
     full: AtomicBool,
     failed: Notify,
+    cleaner: Cleaner,
     /// Set while this broker may not lead.
     cut_off: AtomicBool,
 }
@@ -105,6 +109,7 @@ impl ReplicaManager {
         Ok(ReplicaManager {
             options,
             recovery_points: Mutex::new(found.recovery_points.clone()),
+            cleaner: Cleaner::new(found.first_dirty.clone()),
             found: Mutex::new(found),
             replicas: RwLock::default(),
             waiting: Arc::default(),
@@ -187,7 +192,11 @@ impl ReplicaManager {
             return;
         }
         if !self.offline.swap(true, Ordering::AcqRel) {
-            tracing::error!(%error, directory = %self.options.directory.path().display(), "log directory failed");
+            let directory = &self.options.directory;
+            tracing::error!(%error, directory = %directory.path().display(), "log directory failed");
+            if let Err(error) = directory.remove_incarnation() {
+                tracing::debug!(%error, "nor can that be noted");
+            }
             self.failed.notify_waiters();
             self.failed.notify_one();
         }
@@ -335,9 +344,11 @@ impl ReplicaManager {
     ) -> Result<Offset, StorageError> {
         // Held throughout, lest a checkpoint that was worked out before the cut be written after it.
         let mut written = self.recovery_points.lock();
+        let mut first_dirty = self.cleaner.written.lock();
         let mut partition = replica.lock();
         let log = partition.log();
         let to = log.epochs().truncation(leaders, log.log_end_offset()).offset;
+        self.lower_first_dirty(&mut first_dirty, &replica.name, to)?;
         self.lower_recovery_point(&mut written, &replica.name, to)?;
         partition.handle_diverging(leaders, asked_epoch, self.options.clock.now())
     }
@@ -383,6 +394,7 @@ impl ReplicaManager {
     /// # Errors
     /// When the disk refuses; the next start then looks.
     pub fn close(&self, epoch: ottla_types::BrokerEpoch) -> Result<(), StorageError> {
+        self.stop_cleaning();
         self.checkpoint_logs();
         self.checkpoint_log_starts();
         self.checkpoint_high_watermarks();
@@ -409,6 +421,9 @@ impl ReplicaManager {
             checkpoints.high_watermarks.insert(name.clone(), partition.high_watermark());
             checkpoints.recovery_points.insert(name.clone(), partition.log().durable_end());
             checkpoints.log_starts.insert(name.clone(), partition.log().log_start_offset());
+            if partition.log().config().cleanup_policy.compact {
+                checkpoints.first_dirty.insert(name.clone(), partition.log().first_dirty_offset());
+            }
         }
         checkpoints
     }
@@ -467,10 +482,12 @@ impl ReplicaManager {
             log_start: checkpoint.log_start,
         };
         let now = self.options.clock.now();
-        let (log, report) = Log::open(disk.clone(), dir.clone(), config, recovery, now)?;
+        let (mut log, report) = Log::open(disk.clone(), dir.clone(), config, recovery, now)?;
+        log.restore_first_dirty_offset(checkpoint.first_dirty);
         partition_metadata::write(&**disk, &dir, topic.id)?;
         // What is written down may be about a log of the same name that was deleted.
         self.lower_recovery_point(&mut self.recovery_points.lock(), &name, log.log_end_offset())?;
+        self.lower_first_dirty(&mut self.cleaner.written.lock(), &name, log.first_dirty_offset())?;
         if report.truncated_bytes > 0 {
             tracing::warn!(partition = %name, bytes = report.truncated_bytes, "cut off a torn end");
         }

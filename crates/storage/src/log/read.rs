@@ -123,7 +123,7 @@ impl Log {
     }
 
     /// The offset where the segment's offsets end (LOG-2).
-    fn end_of(&self, segment: &Segment) -> Offset {
+    pub(super) fn end_of(&self, segment: &Segment) -> Offset {
         match self.segments.range(segment.base_offset + 1..).next() {
             Some((next_base_offset, _)) => *next_base_offset,
             None => self.log_end,

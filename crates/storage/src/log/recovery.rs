@@ -1,12 +1,12 @@
 //! Opening a log: after an orderly end, what the files say is taken as it is; after any other, what was not
 //! durable for certain is checked batch by batch and cut at the first that does not hold (`LogLoader`).
 
-use super::Log;
+use super::{Log, leftovers};
 use crate::checkpoints;
 use crate::config::LogConfig;
 use crate::disk::{Disk, parent, read_if_exists, remove_if_exists};
 use crate::error::{IoContext, StorageError};
-use crate::file_names::{self, CLEANED, DELETED, SEGMENT_SUFFIXES, SWAP, TEMPORARY};
+use crate::file_names::{self, SEGMENT_SUFFIXES};
 use crate::producer_snapshot;
 use crate::producer_state::ProducerStates;
 use crate::segment::{OnCorrupt, Segment};
@@ -60,7 +60,7 @@ impl Log {
     ) -> Result<(Log, RecoveryReport), StorageError> {
         disk.create_dir_all(&dir).at("create", &dir)?;
         disk.sync_dir(parent(&dir)).at("sync", parent(&dir))?;
-        remove_leftovers(&*disk, &dir)?;
+        leftovers::put_right(&*disk, &dir)?;
         let mut report = RecoveryReport::default();
         let (segments, mut found) = open_segments(&disk, &dir, &config, recovery, now, &mut report)?;
         let recovered = std::mem::take(&mut found.segments);
@@ -74,6 +74,7 @@ impl Log {
             names_changed: 1,
             names_synced: 0,
             truncations: 0,
+            first_dirty: recovery.log_start,
             producers: ProducerStates::new(Offset::ZERO),
             deleted: Vec::new(),
             failed: false,
@@ -263,29 +264,6 @@ impl Recovered {
     }
 }
 
-/// Removes what an interrupted change left. A compaction that was putting its outcome in place is not finished
-/// by us: its files say which, and which it replaces only Kafka's own start tells.
-fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-    let entries = disk.list(dir).at("list", dir)?;
-    let log_of = |name: &str| file_names::offset(name, file_names::LOG);
-    let logs: BTreeSet<Offset> = entries.iter().filter_map(|entry| log_of(&entry.name)).collect();
-    for entry in entries {
-        let path = dir.join(&entry.name);
-        if entry.name.ends_with(SWAP) {
-            return Err(StorageError::invalid(
-                &path,
-                "a compaction was interrupted while it replaced segments",
-            ));
-        }
-        let index_of = |suffix: &&str| file_names::offset(&entry.name, suffix);
-        let is_orphan = SEGMENT_SUFFIXES.iter().find_map(index_of).is_some_and(|base| !logs.contains(&base));
-        if is_orphan || [CLEANED, DELETED, TEMPORARY].iter().any(|suffix| entry.name.ends_with(suffix)) {
-            remove_if_exists(disk, &path).at("remove", &path)?;
-        }
-    }
-    Ok(())
-}
-
 /// Opens all segments; checks those that reach beyond the recovery point.
 fn open_segments(
     disk: &Arc<dyn Disk>,
@@ -322,10 +300,9 @@ fn open_segments(
             report.segments_recovered += usize::from(is_checked);
             report.indexes_rebuilt += usize::from(!intact);
             report.truncated_bytes += recovered.truncated_bytes;
-            // Segments that this crate wrote follow one another without a gap; compaction makes gaps.
+            // Segments follow one another without a gap, those of compaction too: a gap is a loss.
             let has_gap = next_base_offset.is_some_and(|next| next != recovered.next_offset);
-            is_cut =
-                recovered.truncated_bytes > 0 || (is_checked && has_gap && !config.cleanup_policy.compact);
+            is_cut = recovered.truncated_bytes > 0 || (is_checked && has_gap);
         }
         segments.insert(base_offset, segment);
     }

@@ -57,6 +57,7 @@ impl Log {
             log.epochs.clear();
             log.producers = ProducerStates::new(offset);
             (log.log_start, log.log_end, log.durable_end) = (offset, offset, offset);
+            log.first_dirty = offset;
             log.write_epochs_durably()
         })
     }
@@ -73,8 +74,9 @@ impl Log {
             let (_, segment) = self.segments.pop_last().expect("a log has a segment");
             self.delete_files(segment, now)?;
         }
-        self.log_end = self.active_mut().truncate_to(offset)?;
+        self.log_end = self.active_mut().truncate_to(offset)?.max(self.log_start);
         self.durable_end = self.durable_end.min(self.log_end);
+        self.first_dirty = self.first_dirty.min(self.log_end);
         let end = self.log_end;
         self.remove_snapshots(|snapshot| snapshot > end)?;
         self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;

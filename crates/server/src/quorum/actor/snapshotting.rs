@@ -69,12 +69,14 @@ impl Actor {
         state.bytes_since = 0;
         state.since = now.monotonic;
         let (image, snapshots, events) = (self.image.clone(), self.snapshots.clone(), self.alive.clone());
+        let id = image.end;
+        let written = self.io.run(move || write(&image, &snapshots));
         // Not waited for: the result comes back as an event.
-        drop(self.io.run(move || {
-            let result = write(&image, &snapshots);
+        task::detach("snapshot", async move {
+            let result = written.await.unwrap_or_else(|_| Err(io::Error::other("writing it panicked")));
             // An error means that the quorum has stopped.
-            let _ = events.blocking_send(Event::SnapshotWritten(image.end, result));
-        }));
+            let _ = events.send(Event::SnapshotWritten(id, result)).await;
+        });
     }
 
     pub(super) fn handle_snapshot_written(

@@ -8,7 +8,7 @@ use std::path::Path;
 
 const NODE: NodeId = NodeId(1);
 
-fn manager(disk: &SimDisk) -> ReplicaManager {
+pub(super) fn manager(disk: &SimDisk) -> ReplicaManager {
     disk.release_locks();
     manager_on(Arc::new(disk.clone()), Path::new("/logs"))
 }

@@ -1,0 +1,71 @@
+//! Runs simulations by their seeds.
+
+use clap::Parser;
+use ottla_sim::node::{self, Options};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Runs simulated clusters by their seeds, and prints those that fail.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The seeds, as FIRST..END: the last is not run.
+    #[arg(long, value_parser = seeds, conflicts_with = "seed")]
+    seeds: Option<std::ops::Range<u64>>,
+    /// One seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Prints everything that happens.
+    #[arg(long)]
+    trace: bool,
+    /// Does not look for the least that goes wrong in a run that fails.
+    #[arg(long)]
+    whole: bool,
+}
+
+fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let read = || {
+        let (first, end) = text.split_once("..")?;
+        Some(first.parse().ok()?..end.parse().ok()?)
+    };
+    read().filter(|seeds| !seeds.is_empty()).ok_or_else(|| "not FIRST..END, such as 1..100".to_owned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long the runs take is told, and decides nothing")]
+#[expect(clippy::print_stdout, reason = "a program that prints")]
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let seeds = match (arguments.seed, arguments.seeds) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, Some(seeds)) => seeds,
+        (None, None) => 1..11,
+    };
+    node::notice_panics();
+    let filter = if arguments.trace { "debug" } else { "off" };
+    let (begun, mut failed, mut acknowledged) = (Instant::now(), 0, 0);
+    for seed in seeds.clone() {
+        let options = Options { seed, filter: filter.to_owned(), plan: None };
+        let mut report = node::run(&options);
+        acknowledged += report.acknowledged;
+        let has_failed = !report.failures.is_empty();
+        if has_failed && !arguments.whole {
+            report = node::minimise(&options, report);
+        }
+        if arguments.trace {
+            print!("{}", report.story);
+        }
+        if !has_failed {
+            continue;
+        }
+        failed += 1;
+        println!("seed {seed} failed after {:?} of simulated time:", report.lasted);
+        for planned in &report.plan {
+            println!("  {planned}");
+        }
+        for failure in report.failures.iter().take(10) {
+            println!("  {failure}");
+        }
+    }
+    let count = seeds.end - seeds.start;
+    println!("{count} seeds, {failed} failed, {acknowledged} records acknowledged, {:.1?}", begun.elapsed());
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,245 @@
+//! Nodes and clients on simulated hosts.
+
+use super::hosts::{self, Host, Program, TICK};
+use super::network::SimNetwork;
+use super::wire::{HostId, Wire};
+use anyhow::{Context as _, Result};
+use ottla_metadata::MetadataVersion;
+use ottla_net::Clock;
+use ottla_server::format::{self, Formatted};
+use ottla_server::io_pool::Threads;
+use ottla_server::node::Environment;
+use ottla_server::{Node, NodeConfig, Properties};
+use ottla_storage::SimDisk;
+use ottla_types::{Random, Timestamp};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// The time of day at which every simulation begins: 2026-01-01.
+const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
+
+/// Where clients connect.
+pub const CLIENT_PORT: u16 = 9092;
+
+/// A sync or a cold read takes as long as this at most, mostly less.
+const DISK_DELAY_MAX: Duration = Duration::from_millis(8);
+
+/// The host of the clients.
+const CLIENTS: &str = "clients";
+
+/// Nodes with both roles, and a host for their clients.
+pub struct Cluster {
+    /// What connects them.
+    pub wire: Wire,
+    nodes: Vec<SimNode>,
+    clients: Host,
+    names: Arc<BTreeMap<String, HostId>>,
+    elapsed: Duration,
+    random: Random,
+}
+
+struct SimNode {
+    host: Host,
+    disk: SimDisk,
+    has_power: bool,
+}
+
+impl Cluster {
+    /// `count` formatted nodes that have just been started.
+    ///
+    /// # Errors
+    /// When they cannot be formatted.
+    pub fn start(count: usize, seed: u64, settings: &str) -> Result<Cluster> {
+        let mut random = Random::new(seed);
+        let latency_max = random.duration(Duration::from_micros(200), Duration::from_millis(5));
+        let wire = Wire::new(Random::new(random.next_u64()), latency_max);
+        let hosts = (0..count).map(|node| (name(node), HostId(node)));
+        let names = Arc::new(hosts.chain([(CLIENTS.to_owned(), HostId(count))]).collect::<BTreeMap<_, _>>());
+        let cluster_id = random.uuid().to_string();
+        let mut nodes = Vec::new();
+        for node in 0..count {
+            let config = config(node, count, settings)?;
+            let disk = SimDisk::new();
+            let level = MetadataVersion::LATEST;
+            format::format(&disk, &config, &cluster_id, level, Formatted::Refuse, &mut random)?;
+            let network = SimNetwork { wire: wire.clone(), host: HostId(node), names: names.clone() };
+            let program = program(config, disk.clone(), network, random.next_u64());
+            let mut host = Host::new(name(node), program);
+            host.start(random.next_u64());
+            nodes.push(SimNode { host, disk, has_power: true });
+        }
+        let clients = Host::new(CLIENTS.to_owned(), Box::new(|| Box::pin(std::future::pending())));
+        Ok(Cluster { wire, nodes, clients, names, elapsed: Duration::ZERO, random })
+    }
+
+    /// The network as clients see it.
+    pub fn clients_network(&self) -> SimNetwork {
+        SimNetwork { wire: self.wire.clone(), host: self.clients(), names: self.names.clone() }
+    }
+
+    /// Runs a program on the clients' host.
+    pub fn run_clients(&mut self, program: Program) {
+        self.clients = Host::new(CLIENTS.to_owned(), program);
+        self.clients.start(self.random.next_u64());
+    }
+
+    /// The names of the nodes' hosts.
+    pub fn node_names(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.host.name.clone()).collect()
+    }
+
+    /// The clients' host.
+    pub fn clients(&self) -> HostId {
+        HostId(self.nodes.len())
+    }
+
+    /// All hosts but this one.
+    pub fn others(&self, host: HostId) -> Vec<HostId> {
+        (0..=self.nodes.len()).map(HostId).filter(|&other| other != host).collect()
+    }
+
+    /// How long it has run.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Lets a millisecond pass. Returns whether the clients have come to their end.
+    ///
+    /// # Errors
+    /// What ended a node or the clients before.
+    pub fn step(&mut self) -> Result<bool> {
+        self.elapsed += TICK;
+        hosts::set_now(Some(self.elapsed));
+        self.wire.advance(self.elapsed);
+        for node in &mut self.nodes {
+            let span = tracing::info_span!("on", host = node.host.name);
+            let _entered = span.enter();
+            node.host.tick().with_context(|| node.host.name.clone())?;
+        }
+        let ended = self.clients.tick();
+        hosts::set_now(Some(self.elapsed));
+        ended
+    }
+
+    /// Ends a node's process, as SIGKILL does: its host closes its connections and refuses new ones.
+    pub fn kill(&mut self, node: usize) {
+        self.nodes[node].host.end();
+    }
+
+    /// A node's host loses power: nobody hears of it, and what was not synced is gone or torn.
+    pub fn lose_power(&mut self, node: usize) {
+        let id = HostId(node);
+        for other in self.others(id) {
+            self.wire.cut(id, other);
+            self.wire.cut(other, id);
+        }
+        self.wire.power_off(id);
+        let node = &mut self.nodes[node];
+        node.has_power = false;
+        node.host.end();
+        node.disk.lose_power(&mut self.random);
+    }
+
+    /// Starts a node that was killed or has lost its power.
+    pub fn restart(&mut self, node: usize) {
+        let id = HostId(node);
+        if !std::mem::replace(&mut self.nodes[node].has_power, true) {
+            for other in self.others(id) {
+                self.wire.mend(id, other);
+                self.wire.mend(other, id);
+            }
+        }
+        let seed = self.random.next_u64();
+        self.nodes[node].host.start(seed);
+    }
+
+    /// Stops a node's process, as SIGSTOP does.
+    pub fn freeze(&mut self, node: usize) {
+        self.nodes[node].host.freeze();
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&mut self, node: usize) {
+        self.nodes[node].host.thaw();
+    }
+
+    /// Returns whether a node's process runs, or is frozen.
+    pub fn is_running(&self, node: usize) -> bool {
+        self.nodes[node].host.is_running()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        hosts::set_now(None);
+    }
+}
+
+/// The host name of a node.
+fn name(node: usize) -> String {
+    format!("node-{}", node + 1)
+}
+
+fn config(node: usize, count: usize, settings: &str) -> Result<NodeConfig> {
+    let voters: Vec<String> = (0..count).map(|node| format!("{}@{}:9093", node + 1, name(node))).collect();
+    let text = format!(
+        "process.roles=broker,controller\n\
+         node.id={id}\n\
+         listeners=PLAINTEXT://0.0.0.0:{CLIENT_PORT},CONTROLLER://0.0.0.0:9093\n\
+         advertised.listeners=PLAINTEXT://{name}:{CLIENT_PORT},CONTROLLER://{name}:9093\n\
+         controller.listener.names=CONTROLLER\n\
+         controller.quorum.voters={voters}\n\
+         log.dirs=/data\n\
+         default.replication.factor=3\n\
+         min.insync.replicas=2\n\
+         offsets.topic.replication.factor=3\n\
+         offsets.topic.num.partitions=4\n\
+         {settings}",
+        id = node + 1,
+        name = name(node),
+        voters = voters.join(",")
+    );
+    let properties = Properties::parse("server.properties", text.as_bytes())?;
+    Ok(NodeConfig::new(properties)?)
+}
+
+/// What a node's process does.
+fn program(config: NodeConfig, disk: SimDisk, network: SimNetwork, seed: u64) -> Program {
+    let seeds = Mutex::new(Random::new(seed));
+    Box::new(move || {
+        let seed = seeds.lock().next_u64();
+        let delays = Mutex::new(Random::new(seed ^ 1));
+        let (config, network, disk) = (config.clone(), Arc::new(network.clone()), Arc::new(disk.clone()));
+        Box::pin(async move {
+            let runtime = Handle::current();
+            let environment = Environment {
+                control: runtime.clone(),
+                quorum: runtime.clone(),
+                data: runtime,
+                network,
+                disk,
+                threads: Threads::Simulated(Arc::new(move || disk_delay(&mut delays.lock()))),
+                clock: Clock::simulated(wall()),
+                seed,
+            };
+            let mut node = Node::start(config, environment).context("a node starts")?;
+            node.ready().await.context("a node becomes a member")?;
+            Err(anyhow::Error::from(node.failure().await))
+        })
+    })
+}
+
+/// The simulated time of day.
+fn wall() -> Timestamp {
+    let elapsed = hosts::now().unwrap_or_default();
+    Timestamp(BEGINNING.0.saturating_add_unsigned(elapsed.as_millis() as u64))
+}
+
+/// Mostly short, now and then long.
+fn disk_delay(random: &mut Random) -> Duration {
+    let longest = if random.chance(100) { DISK_DELAY_MAX } else { DISK_DELAY_MAX / 8 };
+    random.duration(Duration::from_micros(50), longest)
+}

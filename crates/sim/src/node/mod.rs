@@ -1,0 +1,183 @@
+//! The shipped server, whole, on a simulated network, disk and clock.
+//!
+//! A run is a function of its seed: three nodes are formatted and started, clients write and read, faults come and go
+//! by a plan ([`faults`]), then all is calm. Within a bound every in-sync set must be full again and every partition
+//! take records; then everything is read and judged by what clients were told.
+//!
+//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`story`].
+
+pub mod cluster;
+pub mod faults;
+pub mod hosts;
+pub mod network;
+pub mod story;
+pub mod wire;
+pub mod workload;
+
+use cluster::Cluster;
+use faults::{Faults, Planned};
+use ottla_types::Random;
+use ottla_verify::{History, Verdict, judge};
+use parking_lot::Mutex;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+use story::Story;
+use tokio::sync::watch;
+use workload::{Found, Workload};
+
+/// How long faults come and go.
+const FAULTS_LAST: Duration = Duration::from_secs(25);
+
+/// How long the cluster may take from the first start to running clients.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// How long a run may take altogether.
+const RUN_MAX: Duration = Duration::from_secs(180);
+
+/// What a run is made of.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What decides everything.
+    pub seed: u64,
+    /// Which log lines are kept, as `RUST_LOG` has it.
+    pub filter: String,
+    /// The plan; by the seed if `None`.
+    pub plan: Option<Vec<Planned>>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// The plan that was carried out.
+    pub plan: Vec<Planned>,
+    /// Why it failed, each in a line; none when all promises were kept.
+    pub failures: Vec<String>,
+    /// What was found at the end.
+    pub verdict: Verdict,
+    /// How many records were acknowledged.
+    pub acknowledged: usize,
+    /// How long it took, in simulated time.
+    pub lasted: Duration,
+    /// The log lines that were kept.
+    pub story: String,
+}
+
+thread_local! {
+    /// Panics since the run began: a task that panics ends quietly, but it is a failure.
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets panics of simulated tasks be found. Once for a process, before the first run.
+pub fn notice_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.with_borrow_mut(|panics| panics.push(panic.to_string().replace('\n', " ")));
+        before(panic);
+    }));
+}
+
+/// Runs one simulation to its end.
+pub fn run(options: &Options) -> Report {
+    PANICS.take();
+    hosts::align_tasks();
+    let story = Story::default();
+    let subscriber = story.subscriber(&options.filter);
+    let mut report = tracing::subscriber::with_default(subscriber, || simulate(options));
+    report.failures.extend(PANICS.take().into_iter().map(|panic| format!("panic: {panic}")));
+    report.story = story.text();
+    report
+}
+
+/// Leaves out of a plan that fails what it fails without, one fault after the other; returns the run that is left.
+pub fn minimise(options: &Options, failed: Report) -> Report {
+    let mut least = failed;
+    let mut at = 0;
+    while at < least.plan.len() {
+        let mut plan = least.plan.clone();
+        plan.remove(at);
+        let report = run(&Options { plan: Some(plan), ..options.clone() });
+        if report.failures.is_empty() {
+            at += 1;
+        } else {
+            least = report;
+        }
+    }
+    least
+}
+
+fn simulate(options: &Options) -> Report {
+    let mut random = Random::new(options.seed);
+    let mut report = Report {
+        plan: Vec::new(),
+        failures: Vec::new(),
+        verdict: Verdict::default(),
+        acknowledged: 0,
+        lasted: Duration::ZERO,
+        story: String::new(),
+    };
+    let mut cluster = match Cluster::start(3, random.next_u64(), "") {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            report.failures.push(format!("not started: {error:#}"));
+            return report;
+        }
+    };
+    let history = Arc::new(Mutex::new(History::new(options.seed)));
+    let found = Arc::new(Mutex::new(Found::new()));
+    let calm = watch::Sender::new(false);
+    let running = Arc::new(watch::Sender::new(false));
+    let workload = Workload {
+        history: history.clone(),
+        network: cluster.clients_network(),
+        nodes: cluster.node_names(),
+        seed: random.next_u64(),
+        calm: calm.subscribe(),
+        running: running.clone(),
+    };
+    let places = found.clone();
+    cluster.run_clients(Box::new(move || Box::pin(workload.clone().run(places.clone()))));
+
+    let mut faults: Option<Faults> = None;
+    loop {
+        let elapsed = cluster.elapsed();
+        match &mut faults {
+            None if *running.borrow() => {
+                let begin = elapsed + Duration::from_millis(500);
+                let plan = options.plan.clone();
+                report.plan =
+                    plan.unwrap_or_else(|| faults::plan(&mut random, 3, begin, begin + FAULTS_LAST));
+                faults = Some(Faults::new(report.plan.clone()));
+            }
+            None if elapsed > START_MAX => {
+                report.failures.push(format!("clients do not run {START_MAX:?} after the start"));
+                break;
+            }
+            None => {}
+            Some(faults) if faults.are_over() => {
+                calm.send_replace(true);
+            }
+            Some(faults) => faults.apply(&mut cluster),
+        }
+        match cluster.step() {
+            Ok(true) => break,
+            Ok(false) if elapsed < RUN_MAX => {}
+            Ok(false) => {
+                report.failures.push(format!("not over after {RUN_MAX:?}"));
+                break;
+            }
+            Err(error) => {
+                report.failures.push(format!("{error:#}"));
+                break;
+            }
+        }
+    }
+    report.lasted = cluster.elapsed();
+    let history = history.lock();
+    report.acknowledged = history.acknowledged();
+    report.verdict = judge(&history, &found.lock());
+    if report.failures.is_empty() {
+        report.failures.extend(report.verdict.violations.iter().map(ToString::to_string));
+    }
+    report
+}

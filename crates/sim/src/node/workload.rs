@@ -1,0 +1,240 @@
+//! Clients: producers, a consumer, and who looks at the end whether everything is there.
+
+use super::cluster::CLIENT_PORT;
+use super::network::SimNetwork;
+use anyhow::{Context as _, Result, ensure};
+use ottla_client::admin::topics::NewTopic;
+use ottla_client::consumer::offsets::{LATEST, list_offsets};
+use ottla_client::consumer::{ConsumerConfig, Isolation, StartAt};
+use ottla_client::producer::{Acks, Delivery, ProducerConfig, ProducerRecord, SendError};
+use ottla_client::{Admin, Client, ClientConfig, Consumer, HostPort, Producer};
+use ottla_net::{Task, task};
+use ottla_types::{Offset, Random, TopicPartition};
+use ottla_verify::judge::Partition;
+use ottla_verify::{Guarantee, History, Outcome, Spoilt, Stamp};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The topic that is written to.
+pub const TOPIC: &str = "records";
+
+/// Its partitions.
+pub const PARTITIONS: i32 = 3;
+
+/// How soon after the last fault every partition takes records again and every in-sync set is full. A client may have to
+/// wait for a time-out of its own first.
+pub const RECOVERY_MAX: Duration = Duration::from_secs(40);
+
+/// The clients' time-out of one request: what was lost on its way is asked for again after so long.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a record may take before its producer gives it up.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the clients of one simulation share.
+#[derive(Clone)]
+pub struct Workload {
+    /// What they did and saw.
+    pub history: Arc<Mutex<History>>,
+    /// The network as they see it.
+    pub network: SimNetwork,
+    /// The cluster's nodes.
+    pub nodes: Vec<String>,
+    /// Their choices.
+    pub seed: u64,
+    /// Turns true when the faults are over.
+    pub calm: watch::Receiver<bool>,
+    /// Turns true when the topic is there and the clients run.
+    pub running: Arc<watch::Sender<bool>>,
+}
+
+/// What was there at the end.
+pub type Found = BTreeMap<i32, Partition>;
+
+impl Workload {
+    fn client(&self, name: &str, seed: u64) -> Client {
+        let bootstrap = self.nodes.iter().map(|host| HostPort { host: host.clone(), port: CLIENT_PORT });
+        Client::new(ClientConfig {
+            network: Arc::new(self.network.clone()),
+            request_timeout: REQUEST_TIMEOUT,
+            ..ClientConfig::new(bootstrap.collect(), name, seed)
+        })
+    }
+
+    /// Runs from the making of the topic to the last look at it; puts what it found into `found`.
+    ///
+    /// # Errors
+    /// When something does not happen that has to.
+    pub async fn run(mut self, found: Arc<Mutex<Found>>) -> Result<()> {
+        let mut random = Random::new(self.seed);
+        let admin = Admin::new(self.client("admin", random.next_u64()));
+        let topic = NewTopic {
+            name: TOPIC.to_owned(),
+            partitions: Some(PARTITIONS),
+            replication_factor: Some(3),
+            ..NewTopic::default()
+        };
+        while let Err(error) = admin.create_topic(&topic).await {
+            // The nodes have only just been started.
+            tracing::debug!(%error, "no topic yet");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let mut clients = Vec::new();
+        for guarantee in [Guarantee::FULL, Guarantee::FULL, Guarantee::AT_LEAST_ONCE, Guarantee::NONE] {
+            let (workload, seed) = (self.clone(), random.next_u64());
+            clients.push(task::spawn("producer", workload.produce(guarantee, seed)));
+        }
+        let reading = task::spawn("consumer", self.clone().read(random.next_u64()));
+        self.running.send_replace(true);
+        self.calm.wait_for(|calm| *calm).await?;
+        let recovery = Instant::now() + RECOVERY_MAX;
+        for client in clients {
+            client.join().await.context("a producer panicked")?;
+        }
+        drop(reading);
+        self.wait_until_whole(&admin, recovery).await?;
+        *found.lock() = self.read_all(random.next_u64()).await?;
+        Ok(())
+    }
+
+    /// Sends until all is calm, then once more to each partition, and waits for every answer.
+    async fn produce(self, guarantee: Guarantee, seed: u64) {
+        let mut random = Random::new(seed);
+        let number = self.history.lock().add_producer(guarantee);
+        let config = ProducerConfig {
+            acks: if guarantee.durable { Acks::All } else { Acks::Leader },
+            idempotent: guarantee.idempotent,
+            delivery_timeout: DELIVERY_TIMEOUT,
+            ..ProducerConfig::default()
+        };
+        let producer = Producer::new(self.client(&format!("producer-{number}"), random.next_u64()), config);
+        let mut answers: Vec<Task> = Vec::new();
+        while !*self.calm.borrow() {
+            let partition = random.index(PARTITIONS as usize) as i32;
+            self.send(&producer, number, partition, &mut random, &mut answers).await;
+            answers.retain(|answer| !answer.is_finished());
+            tokio::time::sleep(random.duration(Duration::from_millis(1), Duration::from_millis(40))).await;
+        }
+        for partition in 0..PARTITIONS {
+            self.send(&producer, number, partition, &mut random, &mut answers).await;
+        }
+        for answer in answers {
+            answer.join().await;
+        }
+    }
+
+    async fn send(
+        &self,
+        producer: &Producer,
+        number: u32,
+        partition: i32,
+        random: &mut Random,
+        answers: &mut Vec<Task>,
+    ) {
+        let stamp = self.history.lock().send(number, partition);
+        let record = ProducerRecord {
+            partition: Some(partition),
+            timestamp: Some(i64::try_from(stamp.number).unwrap_or(i64::MAX)),
+            ..ProducerRecord::of(TOPIC, stamp.value(random.index(200)))
+        };
+        match producer.send(record).await {
+            Ok(delivery) => answers.push(task::spawn("answer", self.clone().settle(stamp, delivery))),
+            Err(error) => self.tell(stamp, Err(error)),
+        }
+    }
+
+    async fn settle(self, stamp: Stamp, delivery: Delivery) {
+        let told = delivery.await;
+        self.tell(stamp, told.map(|written| written.offset));
+    }
+
+    fn tell(&self, stamp: Stamp, told: Result<Offset, SendError>) {
+        tracing::debug!(%stamp, ?told, "told");
+        let outcome = match told {
+            Ok(offset) => Outcome::Acknowledged(offset),
+            // It was never sent.
+            Err(SendError::TooLarge(_) | SendError::Blocked { .. }) => Outcome::Refused,
+            // An earlier try that was not answered may have been carried out.
+            Err(SendError::Refused { .. } | SendError::Expired { .. } | SendError::Closed) => {
+                Outcome::Unknown
+            }
+        };
+        self.history.lock().told(stamp, outcome);
+    }
+
+    /// Reads everything as it comes, for as long as it lives.
+    async fn read(self, seed: u64) {
+        let mut consumer = Consumer::new(self.client("consumer", seed), ConsumerConfig::default());
+        consumer.assign(partitions().map(|at| (at, StartAt::Earliest)));
+        loop {
+            match consumer.poll(Duration::from_secs(1), 100).await {
+                Ok(records) => {
+                    for record in records {
+                        if let Some(Ok(stamp)) = record.value.as_deref().map(Stamp::read) {
+                            let partition = record.partition.partition;
+                            self.history.lock().saw(partition, record.offset, stamp);
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::info!(%error, "the consumer goes on");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until every replica is in sync again.
+    async fn wait_until_whole(&self, admin: &Admin, deadline: Instant) -> Result<()> {
+        loop {
+            let described = admin.describe_topics(&[TOPIC.to_owned()]).await;
+            let whole = described.as_ref().is_ok_and(|topics| {
+                let partitions = topics.iter().flat_map(|topic| topic.partitions.values());
+                partitions.clone().count() == PARTITIONS as usize
+                    && partitions.clone().all(|p| p.leader.is_some() && p.isr.len() == p.replicas.len())
+            });
+            if whole {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "not whole {RECOVERY_MAX:?} after the last fault: {described:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Reads every partition from its beginning to the end that it has now.
+    async fn read_all(&self, seed: u64) -> Result<Found> {
+        let client = self.client("reader", seed);
+        let asked = partitions().map(|at| (at, LATEST)).collect();
+        let ends = list_offsets(&client, &asked, Isolation::ReadUncommitted).await?;
+        let mut found: Found = (0..PARTITIONS).map(|partition| (partition, Partition::new())).collect();
+        let mut consumer = Consumer::new(client, ConsumerConfig::default());
+        consumer.assign(partitions().map(|at| (at, StartAt::Earliest)));
+        let deadline = Instant::now() + RECOVERY_MAX;
+        let is_read = |found: &Found| {
+            ends.iter().all(|(at, end)| {
+                let last = found[&at.partition].last().map_or(Offset(0), |(offset, _)| Offset(offset.0 + 1));
+                last >= end.offset
+            })
+        };
+        while !is_read(&found) {
+            ensure!(Instant::now() < deadline, "the records cannot be read within {RECOVERY_MAX:?}");
+            for record in consumer.poll(Duration::from_secs(1), 1000).await? {
+                let value = record.value.as_deref().map_or(Err(Spoilt::Foreign), Stamp::read);
+                let partition = found.entry(record.partition.partition).or_default();
+                partition.push((record.offset, value));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn partitions() -> impl Iterator<Item = TopicPartition> {
+    (0..PARTITIONS).map(|partition| TopicPartition::new(TOPIC, partition))
+}
