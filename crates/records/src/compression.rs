@@ -119,6 +119,8 @@ pub(crate) fn decompress(
         Compression::None => Ok(bytes.to_vec()),
         Compression::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(bytes), bytes_max, corrupt),
         Compression::Snappy => snappy::decompress(bytes, bytes_max),
+        // The format before it has blocks of 8 MB, which the decoder would set aside twice.
+        Compression::Lz4 if !bytes.starts_with(&LZ4_FRAME) => Err(corrupt),
         Compression::Lz4 => read_bounded(lz4_flex::frame::FrameDecoder::new(bytes), bytes_max, corrupt),
         Compression::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(|_| corrupt)?;
@@ -126,6 +128,9 @@ pub(crate) fn decompress(
         }
     }
 }
+
+/// What a frame of LZ4 begins with: the only format that Kafka's clients write.
+const LZ4_FRAME: [u8; 4] = 0x184D_2204_u32.to_le_bytes();
 
 fn read_bounded(
     decoder: impl Read,
@@ -145,6 +150,15 @@ fn read_bounded(
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_older_format_of_lz4_is_refused() {
+        let legacy = [&0x184C_2102_u32.to_le_bytes()[..], &[0x15; 40]].concat();
+        assert_eq!(
+            decompress(Compression::Lz4, &legacy, 1 << 20),
+            Err(CorruptBatch::Compressed(Compression::Lz4))
+        );
+    }
 
     fn compressed(compression: Compression, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
