@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 const SOURCE: &str = "crates/e2e/drivers";
 const TARGET: &str = "target/clients";
 
-/// What building the drivers takes: where it is, and the Debian package that holds it.
+/// What building and judging the drivers takes: where it is, and the Debian package that holds it.
 const NEEDED: &[(&str, &str)] = &[
+    // Reads everything back.
+    ("kcat", "kcat"),
     ("/usr/include/librdkafka/rdkafka.h", "librdkafka-dev"),
     ("javac", "default-jdk-headless"),
     ("mvn", "maven"),
