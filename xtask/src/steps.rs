@@ -38,9 +38,21 @@ pub(crate) fn test(install: Install) -> Result<()> {
     clients::prepare(install)?;
     cargo(&["build", "--release", "--workspace"])?;
     cargo(&["test", "--release", "--workspace"])?;
+    simulate_new_seeds()?;
     oracle::compare(Some(oracle::ROUNDS_IN_CI), None)?;
     fuzz::fuzz(fuzz::SECONDS, None)?;
     Ok(())
+}
+
+/// Seeds of simulated clusters that a run of CI tries.
+const SEEDS: u64 = 500;
+
+/// Runs simulated clusters with seeds that nobody has tried: each commit has its own.
+fn simulate_new_seeds() -> Result<()> {
+    let head = Command::new("git").args(["rev-parse", "--short=8", "HEAD"]).output().context("git")?;
+    let head = String::from_utf8_lossy(&head.stdout);
+    let first = u64::from_str_radix(head.trim(), 16).context("the commit's name is a number")?;
+    simulate(&["--seeds", &format!("{first}..{}", first + SEEDS)])
 }
 
 /// Runs simulated clusters.

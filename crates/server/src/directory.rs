@@ -2,7 +2,7 @@
 
 use ottla_metadata::{MetadataImage, checkpoint};
 use ottla_protocol::records::metadata::MetadataRecord;
-use ottla_storage::{Disk, LogDirectory, MetaProperties, StorageError};
+use ottla_storage::{Disk, Incarnation, LogDirectory, MetaProperties, StorageError};
 use ottla_types::{BrokerEpoch, NodeId, Uuid};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,9 +57,9 @@ pub struct NodeDirectory {
     pub meta: MetaProperties,
     /// The epoch of the incarnation that stopped in order; `None` when the last one did not.
     pub clean_shutdown: Option<BrokerEpoch>,
-    /// The epoch of the last incarnation if everything that it wrote is here: it stopped in order, or the machine has
-    /// run ever since.
-    pub complete_since: Option<BrokerEpoch>,
+    /// The last incarnation of which everything that it wrote is here: it stopped in order, or the machine has run ever
+    /// since.
+    pub complete_since: Incarnation,
 }
 
 impl NodeDirectory {
@@ -80,9 +80,11 @@ impl NodeDirectory {
         let directory = LogDirectory::open(disk, path.to_owned())
             .map_err(|source| DirectoryError::Unusable { path: path.to_owned(), source })?;
         let clean_shutdown = directory.clean_shutdown()?;
-        let complete_since = match clean_shutdown {
-            Some(epoch) => Some(epoch),
-            None => directory.incarnation_of_this_boot()?,
+        let noted = directory.incarnation_of_this_boot()?;
+        let in_order = clean_shutdown.filter(|&epoch| epoch != BrokerEpoch::NONE);
+        let complete_since = Incarnation {
+            epoch: in_order.or(noted.map(|noted| noted.epoch)).unwrap_or(BrokerEpoch::NONE),
+            registering: noted.and_then(|noted| noted.registering),
         };
         directory.remove_clean_shutdown()?;
         Ok(NodeDirectory { directory: Arc::new(directory), meta, clean_shutdown, complete_since })

@@ -14,7 +14,7 @@ use crate::quorum::peers::Peers;
 use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
 use crate::quorum::{Committed, Journal, QuorumHandle, QuorumLog, Snapshots, Start, balancing};
-use crate::replicas::replica_manager::{METADATA_TOPIC, ReplicaManagerOptions};
+use crate::replicas::replica_manager::ReplicaManagerOptions;
 use crate::replicas::{ReplicaManager, cleaner, fetcher, isr_channel};
 use crate::request::controller_router::ControllerService;
 use crate::request::router::BrokerService;
@@ -22,7 +22,7 @@ use ottla_controller::Settings;
 use ottla_metadata::MetadataImage;
 use ottla_net::network::Bound;
 use ottla_net::{Clock, Limits, Listener, Network, Service, Task, task};
-use ottla_raft::wire::WireContext;
+use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME, WireContext};
 use ottla_raft::{Endpoint, Quorum, QuorumConfig, ReplicaKey, Voter, VoterSet};
 use ottla_storage::{Disk, Log, LogConfig, Recovery, StorageError};
 use ottla_types::{BrokerEpoch, Offset, Random, TopicPartition, Uuid};
@@ -124,6 +124,8 @@ pub struct Node {
 struct BrokerParts {
     broker: Arc<Broker>,
     lifecycle: Task<Result<(), LifecycleError>>,
+    /// The last incarnation before this one of which everything is here.
+    previous_epoch: BrokerEpoch,
     standing: watch::Receiver<Standing>,
     leaving: watch::Sender<bool>,
     listening: watch::Sender<bool>,
@@ -334,7 +336,11 @@ impl Node {
                 drop(parts.tasks);
                 parts.broker.replicas.stop_leading();
                 drop(parts.lifecycle);
-                let epoch = *parts.broker.epoch.borrow();
+                let epoch = match *parts.broker.epoch.borrow() {
+                    // Who was never registered has added nothing.
+                    BrokerEpoch::NONE => parts.previous_epoch,
+                    epoch => epoch,
+                };
                 if let Err(error) = parts.broker.replicas.close(epoch) {
                     tracing::error!(%error, "the logs could not be closed; the next start checks them");
                 }
@@ -393,7 +399,7 @@ fn wire_context(config: &NodeConfig, directory: &NodeDirectory) -> WireContext {
 
 /// Where the metadata log is.
 fn metadata_dir(directory: &NodeDirectory) -> PathBuf {
-    directory.directory.partition_path(&TopicPartition::new(METADATA_TOPIC, 0))
+    directory.directory.partition_path(&TopicPartition::new(METADATA_TOPIC_NAME, METADATA_PARTITION))
 }
 
 /// The snapshots of the metadata log, which lie beside it.
@@ -525,7 +531,7 @@ fn start_broker(
         cluster_id: directory.meta.cluster_id.clone(),
         incarnation_id,
         directories: vec![directory.id()],
-        previous_epoch: directory.complete_since.unwrap_or(BrokerEpoch::NONE),
+        previous: directory.complete_since,
         directory: directory.directory.clone(),
         io: io.clone(),
         bound_ports,
@@ -560,6 +566,7 @@ fn start_broker(
     Ok(BrokerParts {
         broker,
         lifecycle: task::spawn_on(control, "lifecycle", lifecycle.run()),
+        previous_epoch: directory.complete_since.epoch,
         standing,
         leaving,
         listening,

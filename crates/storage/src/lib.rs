@@ -50,7 +50,7 @@ pub use log::append::AppendInfo;
 pub use log::flush::FlushTarget;
 pub use log::read::{AtLeast, FoundByTime, ReadResult};
 pub use log::recovery::{Recovery, RecoveryReport};
-pub use log_directory::{LogDirectory, PartitionDir};
+pub use log_directory::{Incarnation, LogDirectory, PartitionDir};
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use producer_state::{ProducerBatch, ProducerState};
 pub use segment::DISK_RESERVE_BYTES;

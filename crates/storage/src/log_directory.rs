@@ -24,6 +24,15 @@ pub struct LogDirectory {
     _lock: Box<dyn DirLock>,
 }
 
+/// What a directory tells of the broker that used it last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incarnation {
+    /// The last epoch that it knew, of which everything is here; [`BrokerEpoch::NONE`] if it knew none.
+    pub epoch: BrokerEpoch,
+    /// The id by which it was registering when it ended. Whether that is registered, and as which epoch, it never learned.
+    pub registering: Option<Uuid>,
+}
+
 /// A directory within a log directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartitionDir {
@@ -110,14 +119,18 @@ impl LogDirectory {
         self.disk.write_atomically(&path, json.as_bytes()).at("write", &path)
     }
 
-    /// Notes which incarnation of a broker uses the directory, and since which start of the machine; durable on return.
+    /// Notes which incarnation of a broker uses the directory, and in which run of the machine; durable on return.
     ///
     /// # Errors
     /// What the device says.
-    pub fn write_incarnation(&self, epoch: BrokerEpoch) -> Result<(), StorageError> {
+    pub fn write_incarnation(&self, incarnation: Incarnation) -> Result<(), StorageError> {
         let Some(boot_id) = self.disk.boot_id() else { return Ok(()) };
         let path = self.path.join(INCARNATION);
-        let json = serde_json::json!({ "version": 0, "brokerEpoch": epoch.0, "bootId": boot_id });
+        let mut json =
+            serde_json::json!({ "version": 0, "brokerEpoch": incarnation.epoch.0, "bootId": boot_id });
+        if let Some(id) = incarnation.registering {
+            json["registering"] = id.to_string().into();
+        }
         self.disk.write_atomically(&path, json.to_string().as_bytes()).at("write", &path)
     }
 
@@ -126,13 +139,15 @@ impl LogDirectory {
     ///
     /// # Errors
     /// What the device says.
-    pub fn incarnation_of_this_boot(&self) -> Result<Option<BrokerEpoch>, StorageError> {
+    pub fn incarnation_of_this_boot(&self) -> Result<Option<Incarnation>, StorageError> {
         let path = self.path.join(INCARNATION);
         let Some(bytes) = read_if_exists(&*self.disk, &path).at("read", &path)? else { return Ok(None) };
         let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let is_of_this_boot =
             json["bootId"].as_str().is_some_and(|id| self.disk.boot_id().as_deref() == Some(id));
-        Ok(json["brokerEpoch"].as_i64().filter(|_| is_of_this_boot).map(BrokerEpoch))
+        let epoch = json["brokerEpoch"].as_i64().filter(|_| is_of_this_boot).map(BrokerEpoch);
+        let registering = json["registering"].as_str().and_then(|id| id.parse().ok());
+        Ok(epoch.map(|epoch| Incarnation { epoch, registering }))
     }
 
     /// Forgets the incarnation: the device has failed, and what was written may not be there.
@@ -277,17 +292,19 @@ mod tests {
         let held = directory(&disk);
         assert_eq!(held.incarnation_of_this_boot().unwrap(), None);
 
-        held.write_incarnation(BrokerEpoch(7)).unwrap();
+        let first = Incarnation { epoch: BrokerEpoch(7), registering: Some(Uuid::from_u128(5)) };
+        held.write_incarnation(first).unwrap();
         drop(held);
         let held = directory(&disk);
-        assert_eq!(held.incarnation_of_this_boot().unwrap(), Some(BrokerEpoch(7)), "a kill takes nothing");
+        assert_eq!(held.incarnation_of_this_boot().unwrap(), Some(first), "a kill takes nothing");
         drop(held);
 
         disk.lose_power(&mut ottla_types::Random::new(1));
         let held = directory(&disk);
         assert_eq!(held.incarnation_of_this_boot().unwrap(), None);
-        held.write_incarnation(BrokerEpoch(9)).unwrap();
-        assert_eq!(held.incarnation_of_this_boot().unwrap(), Some(BrokerEpoch(9)));
+        let second = Incarnation { epoch: BrokerEpoch(9), registering: None };
+        held.write_incarnation(second).unwrap();
+        assert_eq!(held.incarnation_of_this_boot().unwrap(), Some(second));
         held.remove_incarnation().unwrap();
         assert_eq!(held.incarnation_of_this_boot().unwrap(), None);
     }

@@ -9,7 +9,7 @@ use ottla_net::Clock;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
-use ottla_storage::LogDirectory;
+use ottla_storage::{Incarnation, LogDirectory};
 use ottla_types::{BrokerEpoch, Offset, Uuid};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,9 +69,9 @@ pub struct Lifecycle {
     pub incarnation_id: Uuid,
     /// The ids of the log directories.
     pub directories: Vec<Uuid>,
-    /// The epoch of the last incarnation if everything that it wrote is here; [`BrokerEpoch::NONE`] if not: then this
-    /// one is not eligible for what that one had (KIP-966).
-    pub previous_epoch: BrokerEpoch,
+    /// The last incarnation of which everything that it wrote is here. If that is not the last one at all, this one is
+    /// not eligible for what that one had (KIP-966).
+    pub previous: Incarnation,
     /// Where it is noted which incarnation this is.
     pub directory: Arc<LogDirectory>,
     /// Where that is waited for.
@@ -126,10 +126,25 @@ impl Lifecycle {
         }
     }
 
-    async fn register(&self) -> Result<BrokerEpoch, LifecycleError> {
+    /// Registers this process, and first the one before it if that never learned whether it is registered: only who
+    /// names the epoch that is registered has lost nothing, and only by its incarnation id can that be asked for.
+    async fn register(&mut self) -> Result<BrokerEpoch, LifecycleError> {
+        if let Some(unfinished) = self.previous.registering.take() {
+            self.previous.epoch = self.register_as(unfinished).await?;
+        }
+        self.note(Incarnation { registering: Some(self.incarnation_id), ..self.previous }).await;
+        let epoch = self.register_as(self.incarnation_id).await?;
+        self.previous.epoch = epoch;
+        self.note(self.previous).await;
+        self.epoch.send_replace(epoch);
+        self.standing.send_replace(Standing::Fenced);
+        Ok(epoch)
+    }
+
+    async fn register_as(&self, incarnation_id: Uuid) -> Result<BrokerEpoch, LifecycleError> {
         let patience = self.config.properties.millis("initial.broker.registration.timeout.ms");
         let deadline = Instant::now() + patience;
-        let request = self.registration();
+        let request = self.registration(incarnation_id);
         let mut warned = false;
         loop {
             let (code, why) = match self.controller.call(&request).await {
@@ -137,9 +152,6 @@ impl Lifecycle {
                     ErrorCode::None => {
                         let epoch = BrokerEpoch(response.broker_epoch);
                         tracing::info!(%epoch, "registered");
-                        self.note_incarnation(epoch).await;
-                        self.epoch.send_replace(epoch);
-                        self.standing.send_replace(Standing::Fenced);
                         return Ok(epoch);
                     }
                     error => match refusal(error) {
@@ -164,9 +176,9 @@ impl Lifecycle {
     }
 
     /// Before it is let in, and has anything that it could lose.
-    async fn note_incarnation(&self, epoch: BrokerEpoch) {
+    async fn note(&self, incarnation: Incarnation) {
         let directory = self.directory.clone();
-        let noted = self.io.run(move || directory.write_incarnation(epoch));
+        let noted = self.io.run(move || directory.write_incarnation(incarnation));
         if let Ok(Err(error)) = noted.await {
             tracing::warn!(%error, "should this process be killed, it will count as one that has lost records");
         }
@@ -220,7 +232,7 @@ impl Lifecycle {
         }
     }
 
-    fn registration(&self) -> BrokerRegistrationRequest {
+    fn registration(&self, incarnation_id: Uuid) -> BrokerRegistrationRequest {
         let listeners = self
             .config
             .broker_listeners()
@@ -241,7 +253,7 @@ impl Lifecycle {
         BrokerRegistrationRequest {
             broker_id: self.config.node_id.0,
             cluster_id: self.cluster_id.clone(),
-            incarnation_id: self.incarnation_id,
+            incarnation_id,
             listeners,
             features: SUPPORTED_FEATURES
                 .iter()
@@ -253,7 +265,7 @@ impl Lifecycle {
                 .collect(),
             rack: self.config.rack.clone(),
             log_dirs: self.directories.clone(),
-            previous_broker_epoch: self.previous_epoch.0,
+            previous_broker_epoch: self.previous.epoch.0,
             ..Default::default()
         }
     }

@@ -10,6 +10,7 @@ use ottla_metadata::{
     ConfigResource, MetadataDelta, MetadataImage, PartitionRegistration, TopicConfig, TopicImage,
 };
 use ottla_net::Clock;
+use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME};
 use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Settings};
 use ottla_storage::{Log, LogConfig, LogDirectory, PartitionDir, Recovery, StorageError, partition_metadata};
 use ottla_types::{
@@ -247,6 +248,11 @@ impl ReplicaManager {
         }
     }
 
+    /// Returns whether the log directory has failed.
+    pub fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
     /// Returns whether this broker may not lead: it may be deposed and not know it, or is about to stop.
     pub fn is_cut_off(&self) -> bool {
         self.cut_off.load(Ordering::Acquire)
@@ -389,7 +395,8 @@ impl ReplicaManager {
         Ok(())
     }
 
-    /// Ends in order: everything is on disk, and the next start need not look.
+    /// Ends in order: everything is on disk, and the next start need not look; unless a log that was left open by a kill
+    /// was never opened since, and so never checked.
     ///
     /// # Errors
     /// When the disk refuses; the next start then looks.
@@ -399,14 +406,23 @@ impl ReplicaManager {
         self.checkpoint_log_starts();
         self.checkpoint_high_watermarks();
         let replicas: Vec<Arc<Replica>> = self.replicas.write().drain().map(|(_, replica)| replica).collect();
+        let mut checked = BTreeSet::from([TopicPartition::new(METADATA_TOPIC_NAME, METADATA_PARTITION)]);
         for replica in replicas {
+            checked.insert(replica.name.clone());
             match Arc::try_unwrap(replica) {
                 Ok(replica) => replica.partition.into_inner().into_log().close()?,
                 // Somebody still reads; what is written is on disk all the same, but the next start looks.
                 Err(_) => return Ok(()),
             }
         }
-        if self.offline.load(Ordering::Acquire) {
+        if self.is_offline() {
+            return Ok(());
+        }
+        let is_unchecked =
+            |dir: &PartitionDir| matches!(dir, PartitionDir::Partition(name) if !checked.contains(name));
+        if !self.options.clean
+            && self.options.directory.partition_dirs()?.iter().any(|(_, dir)| is_unchecked(dir))
+        {
             return Ok(());
         }
         self.options.directory.write_clean_shutdown(epoch)
@@ -583,7 +599,7 @@ impl ReplicaManager {
             let done = match dir {
                 PartitionDir::Deleted => self.options.directory.remove(&path),
                 PartitionDir::Stray | PartitionDir::Future => Ok(()),
-                PartitionDir::Partition(name) if name.topic == METADATA_TOPIC => Ok(()),
+                PartitionDir::Partition(name) if name.topic == METADATA_TOPIC_NAME => Ok(()),
                 PartitionDir::Partition(name) => {
                     let registered = image
                         .topics
@@ -605,9 +621,6 @@ impl ReplicaManager {
         }
     }
 }
-
-/// The topic of the metadata log, which is not a replica.
-pub const METADATA_TOPIC: &str = "__cluster_metadata";
 
 fn assignment(registration: &PartitionRegistration) -> Assignment {
     Assignment {

@@ -3,7 +3,7 @@ use crate::config::Properties;
 use ottla_protocol::records::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
 use ottla_storage::checkpoints::{self, LOG_START, RECOVERY_POINT};
 use ottla_storage::{Disk, RealDisk, SimDisk};
-use ottla_types::Offset;
+use ottla_types::{BrokerEpoch, Offset};
 use std::path::Path;
 
 const NODE: NodeId = NodeId(1);
@@ -168,4 +168,24 @@ fn a_new_log_is_checked_whole_though_its_namesake_was_on_disk() {
     recreate(&manager, first, second);
 
     assert_eq!(recovery_point(&disk), Some(Offset::ZERO));
+}
+
+/// The marker says that no log need be checked. One that a kill left open is checked when it is opened.
+#[test]
+fn a_stop_before_the_logs_were_opened_does_not_call_them_clean() {
+    let topic_id = Uuid::from_u128(71);
+    let disk = SimDisk::new();
+    manager(&disk).apply(&image(topic_id), &MetadataDelta::default(), true);
+    let clean = |disk: &SimDisk| {
+        disk.release_locks();
+        LogDirectory::open(Arc::new(disk.clone()), "/logs".into()).unwrap().clean_shutdown().unwrap()
+    };
+
+    manager(&disk).close(BrokerEpoch(3)).unwrap();
+    assert_eq!(clean(&disk), None);
+
+    let checked = manager(&disk);
+    checked.apply(&image(topic_id), &MetadataDelta::default(), true);
+    checked.close(BrokerEpoch(3)).unwrap();
+    assert_eq!(clean(&disk), Some(BrokerEpoch(3)));
 }
