@@ -5,6 +5,7 @@ use crate::group::Group;
 use crate::leave;
 use crate::member::millis;
 use crate::offsets::Offsets;
+use crate::presence::ConnectionToken;
 use crate::reply::{GroupDecision, GroupReply, ReplyToken, RequestContext};
 use crate::settings::Settings;
 use crate::turn::{Turn, no_generation};
@@ -19,7 +20,8 @@ use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_protocol::records::group::GroupRecord;
 use ottla_types::{Monotonic, Now, Random};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Coordinates the groups of one partition of `__consumer_offsets`, for one term of its leadership.
 ///
@@ -33,6 +35,8 @@ pub struct GroupCoordinator {
     pub(crate) groups: BTreeMap<String, Group>,
     pub(crate) offsets: Offsets,
     alarms: Alarms,
+    /// The open connections by which members were heard of, with their groups: where to look when one closes.
+    pub(crate) connections: BTreeSet<(ConnectionToken, Arc<str>)>,
     random: Random,
     /// When to look for expired offsets next. `None` until loaded.
     pub(crate) expiry_check: Option<Monotonic>,
@@ -49,6 +53,7 @@ impl GroupCoordinator {
             groups: BTreeMap::new(),
             offsets: Offsets::default(),
             alarms: Alarms::default(),
+            connections: BTreeSet::new(),
             random: Random::new(seed),
             expiry_check: None,
             unreplayed: 0,
@@ -156,7 +161,7 @@ impl GroupCoordinator {
     ) -> GroupDecision {
         let mut error = ErrorCode::None;
         let mut decision = match self.find(&request.group_id) {
-            Ok(()) => self.decide_in(&request.group_id, now, |turn| error = turn.heartbeat(request)),
+            Ok(()) => self.decide_in(&request.group_id, now, |turn| error = turn.heartbeat(request, context)),
             Err(not_found) => {
                 error = not_found;
                 GroupDecision::none()
@@ -262,8 +267,8 @@ impl GroupCoordinator {
         decision: &'a mut GroupDecision,
     ) -> Option<Turn<'a>> {
         let group = self.groups.get_mut(group_id)?;
-        let (alarms, random, settings) = (&mut self.alarms, &mut self.random, &self.settings);
-        Some(Turn { group, alarms, random, settings, now, decision })
+        let (alarms, connections, random) = (&mut self.alarms, &mut self.connections, &mut self.random);
+        Some(Turn { group, alarms, connections, random, settings: &self.settings, now, decision })
     }
 
     /// Checks a group id of a request that only members send.

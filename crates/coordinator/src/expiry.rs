@@ -19,13 +19,15 @@ impl Turn<'_> {
         }
     }
 
-    /// Gives up members that have been silent for too long, and those that never came with their id.
+    /// Gives up members that have been silent for too long, or whose connections have closed for good, and those that never came with their id.
     fn expire_members(&mut self) {
         let now = self.now.monotonic;
         let mut expired = Vec::new();
         for member_id in self.group.member_ids() {
             let member = self.group.member_mut(&member_id).expect("it is one of the group's");
-            if member.session_deadline.is_some_and(|deadline| deadline <= now) {
+            if member.gone_deadline.is_some_and(|deadline| deadline <= now) {
+                expired.push(member_id);
+            } else if member.session_deadline.is_some_and(|deadline| deadline <= now) {
                 // One that is excused gets a new session with its answer.
                 member.session_deadline = None;
                 if !member.is_excused() {

@@ -1,6 +1,7 @@
 //! A classic group: its state, and the rules that hold between its parts.
 
 use crate::member::{Member, Parked};
+use crate::presence::Presence;
 use ottla_protocol::messages::consumer_protocol_subscription::ConsumerProtocolSubscription;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::join_group_response::JoinGroupResponseMember;
@@ -207,6 +208,8 @@ impl Group {
             assignment: old.assignment.clone(),
             is_new: false,
             session_deadline: None,
+            presence: Presence::default(),
+            gone_deadline: None,
             parked_join: None,
             parked_sync: None,
             ..old
@@ -378,7 +381,8 @@ impl Group {
 
     /// When something is to be done if nothing happens.
     pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
-        let sessions = self.members.values().filter_map(|member| member.session_deadline);
+        let of_members = |member: &Member| [member.session_deadline, member.gone_deadline];
+        let sessions = self.members.values().flat_map(of_members).flatten();
         let pending = self.pending_members.values().copied();
         sessions.chain(pending).chain(self.join_deadline).chain(self.sync_deadline).min()
     }

@@ -75,6 +75,7 @@ impl Turn<'_> {
         if let Err(error) = self.group.validate_member(member_id, instance_id) {
             return self.refuse_join(to, member_id, error);
         }
+        self.hear_before_a_wait(member_id, context.connection);
         if self.is_news(request) {
             self.group.update(member_id, request);
             self.park_join(member_id, to);
@@ -112,6 +113,7 @@ impl Turn<'_> {
         member.session_deadline = Some(deadline);
         self.group.add(member);
         self.alarms.arm(&self.group.id, deadline);
+        self.hear_before_a_wait(&member_id, context.connection);
         self.park_join(&member_id, Parked::from(context));
         self.rebalance_or_complete_join();
     }

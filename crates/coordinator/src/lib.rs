@@ -16,8 +16,8 @@
 //! generation whose assignment was stored, with its members and what each of them was assigned. The driver
 //! replays its own records when they are appended.
 //!
-//! **What no record rebuilds**: parked requests, sessions and every other deadline, members that have an id
-//! but have not joined, and a rebalance under way – its generation, its members, who has yet to sync. A new
+//! **What no record rebuilds**: parked requests, sessions and every other deadline, by which connection members were
+//! heard of, members that have an id but have not joined, and a rebalance under way – its generation, its members, who has yet to sync. A new
 //! coordinator finds the last stored generation stable, gives its members fresh sessions
 //! ([`GroupCoordinator::handle_loaded`]), and they go on; those of an interrupted rebalance are told
 //! ILLEGAL_GENERATION or UNKNOWN_MEMBER_ID, and join again.
@@ -30,13 +30,14 @@
 //! caller resolves them to names), transactions, and consumer and share groups, whose records it skips.
 //!
 //! Reading order: [`reply`], [`settings`], [`coordinator`], `turn`, `group`, `member`, `join`, `rebalance`,
-//! `static_member`, `sync`, `heartbeat`, `leave`, `expiry`, `alarms`; `offsets`, `offset_commit`, `offset_fetch`,
+//! `static_member`, `sync`, `heartbeat`, `leave`, [`presence`], `disconnect`, `expiry`, `alarms`; `offsets`, `offset_commit`, `offset_fetch`,
 //! `offset_delete`; `describe`, `delete`, [`records`], [`partition`].
 
 mod alarms;
 pub mod coordinator;
 mod delete;
 mod describe;
+mod disconnect;
 mod expiry;
 mod group;
 mod heartbeat;
@@ -48,6 +49,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offsets;
 pub mod partition;
+pub mod presence;
 mod rebalance;
 pub mod records;
 pub mod reply;
@@ -59,7 +61,9 @@ mod tests;
 mod turn;
 
 pub use coordinator::GroupCoordinator;
+pub use disconnect::ClosedBy;
 pub use group::GroupState;
 pub use partition::partition_for;
+pub use presence::ConnectionToken;
 pub use reply::{GroupDecision, GroupReply, ReplyToken, RequestContext};
 pub use settings::Settings;

@@ -1,5 +1,6 @@
 //! A member of a classic group.
 
+use crate::presence::Presence;
 use crate::reply::{ReplyToken, RequestContext};
 use bytes::Bytes;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
@@ -47,6 +48,10 @@ pub(crate) struct Member {
     pub(crate) is_new: bool,
     /// When it is given up unless it is heard of. `None` while it waits for others.
     pub(crate) session_deadline: Option<Monotonic>,
+    /// By which connection it was heard of, and how often.
+    pub(crate) presence: Presence,
+    /// When it is given up because its connection has closed, unless it is heard of.
+    pub(crate) gone_deadline: Option<Monotonic>,
     /// Its JoinGroup, waiting for the other members.
     pub(crate) parked_join: Option<Parked>,
     /// Its SyncGroup, waiting for the leader's.
@@ -67,6 +72,8 @@ impl Member {
             assignment: Bytes::new(),
             is_new: true,
             session_deadline: None,
+            presence: Presence::default(),
+            gone_deadline: None,
             parked_join: None,
             parked_sync: None,
         }
@@ -86,6 +93,8 @@ impl Member {
             assignment: record.assignment.clone(),
             is_new: false,
             session_deadline: None,
+            presence: Presence::default(),
+            gone_deadline: None,
             parked_join: None,
             parked_sync: None,
         }
@@ -106,6 +115,8 @@ impl Member {
         }
         self.is_new = live.is_new;
         self.session_deadline = live.session_deadline;
+        self.presence = live.presence;
+        self.gone_deadline = live.gone_deadline;
         self.parked_join = live.parked_join;
         self.parked_sync = live.parked_sync;
     }

@@ -34,6 +34,7 @@ impl GroupCoordinator {
             if let Some(mut turn) = machine.turn(&request.group_id, now, decision)
                 && turn.group.member(&request.member_id).is_some()
             {
+                turn.hear(&request.member_id, context.connection);
                 turn.renew_session(&request.member_id);
             }
             decision.records = machine.commit_records(request, now);

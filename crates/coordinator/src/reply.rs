@@ -1,5 +1,6 @@
 //! Who is answered, and with what.
 
+use crate::presence::ConnectionToken;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::delete_groups_response::DeleteGroupsResponse;
 use ottla_protocol::messages::describe_groups_response::DescribeGroupsResponse;
@@ -28,6 +29,8 @@ pub struct RequestContext {
     pub client_host: String,
     /// The version of the request, which is also the answer's.
     pub version: i16,
+    /// The connection by which it came.
+    pub connection: ConnectionToken,
     /// Comes back with the answer.
     pub token: ReplyToken,
 }

@@ -27,6 +27,7 @@ impl Turn<'_> {
         let old = self.group.rename(old_id, new_id).expect("instance ids name members");
         self.dismiss(&old, ErrorCode::FencedInstanceId, old_id);
         self.group.update(new_id, request);
+        self.hear_before_a_wait(new_id, context.connection);
         self.renew_session(new_id);
 
         if self.group.state == GroupState::Stable && self.keeps_its_protocol() {

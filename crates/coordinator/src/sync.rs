@@ -19,6 +19,7 @@ impl Turn<'_> {
         if let Err(error) = self.validate_sync(request) {
             return self.refuse_sync(to, error);
         }
+        self.hear_before_a_wait(member_id, context.connection);
         match self.group.state {
             GroupState::Empty | GroupState::Dead => self.refuse_sync(to, ErrorCode::UnknownMemberId),
             GroupState::PreparingRebalance => self.refuse_sync(to, ErrorCode::RebalanceInProgress),

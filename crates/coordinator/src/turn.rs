@@ -3,23 +3,28 @@
 use crate::alarms::Alarms;
 use crate::group::Group;
 use crate::member::{Member, Parked, millis};
+use crate::presence::ConnectionToken;
 use crate::reply::{GroupDecision, GroupReply};
 use crate::settings::Settings;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::{Now, Random};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The longest text that can be written, less a UUID and a hyphen: how long a member id's first part may be.
 const MEMBER_ID_PREFIX_LEN_MAX: usize = i16::MAX as usize - 37;
 
 /// What the handling of an event works with: the group, and the decision that is being made.
 ///
-/// The files `join`, `sync`, `heartbeat`, `leave`, `expiry`, `rebalance` and `static_member` add to it what
-/// they are named for.
+/// The files `join`, `sync`, `heartbeat`, `leave`, `disconnect`, `expiry`, `rebalance` and `static_member` add to it
+/// what they are named for.
 pub(crate) struct Turn<'a> {
     pub(crate) group: &'a mut Group,
     pub(crate) alarms: &'a mut Alarms,
+    /// Who was heard of by which connection: see `GroupCoordinator`.
+    pub(crate) connections: &'a mut BTreeSet<(ConnectionToken, Arc<str>)>,
     pub(crate) random: &'a mut Random,
     pub(crate) settings: &'a Settings,
     pub(crate) now: Now,

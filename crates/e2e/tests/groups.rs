@@ -1,8 +1,10 @@
 //! Consumers of a group share the work; those that are left take over from one that leaves and one that dies.
 
 use ottla_e2e::cluster::PATIENCE;
+use ottla_e2e::patience::Pace;
 use ottla_e2e::{Cluster, eventually, kcat};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 const PARTITIONS: usize = 8;
 
@@ -59,7 +61,7 @@ fn three_members_share_eight_partitions_and_survive_each_other() {
         (all == expected(0..207)).then_some(())
     });
 
-    // kill -9: its session must run out first.
+    // kill -9: nobody says goodbye.
     let dead = members.pop().expect("there are two");
     before.extend(dead.records());
     dead.kill();
@@ -69,6 +71,32 @@ fn three_members_share_eight_partitions_and_survive_each_other() {
         let all: BTreeSet<String> = received(&members).into_iter().chain(before.iter().cloned()).collect();
         expected(0..220).iter().all(|record| all.contains(record)).then_some(())
     });
+}
+
+/// Kafka would wait for its session: 45 s by default, and nothing here is set otherwise.
+#[test]
+fn a_killed_member_is_replaced_without_waiting_for_its_session() {
+    let cluster = Cluster::start(3, &format!("num.partitions={PARTITIONS}"));
+    kcat::produce(&cluster, "t", "made\n");
+    let mut members: Vec<kcat::Member> =
+        (0..3).map(|_| kcat::Member::start(&cluster, "g", "t", &[])).collect();
+    settled(&members);
+    // As long as three heartbeats: the coordinator must have seen how often they come.
+    let mut pace = Pace::new(Duration::from_secs(1));
+    for n in 0..10 {
+        pace.wait();
+        kcat::produce(&cluster, "t", &format!("record {n}\n"));
+    }
+
+    members.pop().expect("there are three").kill();
+
+    // On a busy machine too; on an idle one it takes 3 to 6 s.
+    let counts = eventually("the others own everything", Duration::from_secs(20), || {
+        let mut counts: Vec<usize> = owned(&members).values().map(BTreeSet::len).collect();
+        counts.sort_unstable();
+        (counts.iter().sum::<usize>() == PARTITIONS).then_some(counts)
+    });
+    assert_eq!(counts, [4, 4]);
 }
 
 #[test]

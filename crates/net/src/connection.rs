@@ -51,6 +51,11 @@ impl ConnectionInfo {
         self.closes_late.store(true, Ordering::Relaxed);
     }
 
+    /// Whether [`ConnectionInfo::close_late`] was called.
+    pub fn closes_late(&self) -> bool {
+        self.closes_late.load(Ordering::Relaxed)
+    }
+
     /// Waits until a request arrives behind the one numbered `number` (see [`ConnectionInfo::received`]).
     ///
     /// A parked fetch that holds up a metadata request behind it is worth more answered empty.
@@ -177,7 +182,7 @@ async fn drive(
         let stopping = *stop.borrow() || refused.is_some();
         if !stopping {
             refused = start_requests(&mut input, info, service, limits, &mut answers);
-            if info.closes_late.load(Ordering::Relaxed) {
+            if info.closes_late() {
                 drop(closes_early.take());
             }
         }

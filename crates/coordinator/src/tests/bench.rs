@@ -1,7 +1,9 @@
 //! A driver with a log in memory: it appends, replays, commits and answers, as the server's does.
 
 use super::client::{Call, Client, GROUP, Phase};
-use crate::{GroupCoordinator, GroupDecision, GroupReply, GroupState, ReplyToken, RequestContext};
+use crate::{
+    ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, GroupState, ReplyToken, RequestContext,
+};
 use crate::{Settings, records};
 use bytes::Bytes;
 use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
@@ -23,6 +25,8 @@ pub(super) struct Bench {
     pub(super) machine: GroupCoordinator,
     pub(super) log: Vec<Stored>,
     pub(super) now: Now,
+    /// By which requests come.
+    pub(super) connection: ConnectionToken,
     replies: BTreeMap<ReplyToken, GroupReply>,
     versions: BTreeMap<ReplyToken, i16>,
     machines: u64,
@@ -38,7 +42,8 @@ impl Bench {
         let mut machine = GroupCoordinator::new(settings, 0);
         assert_eq!(machine.handle_loaded(now), GroupDecision::none());
         let (replies, versions) = (BTreeMap::new(), BTreeMap::new());
-        Bench { machine, log: Vec::new(), now, replies, versions, machines: 1 }
+        let connection = ConnectionToken(0);
+        Bench { machine, log: Vec::new(), now, connection, replies, versions, machines: 1 }
     }
 
     /// Hands in a request at the newest version.
@@ -57,7 +62,14 @@ impl Bench {
     pub(super) fn context(&mut self, version: i16) -> RequestContext {
         let token = ReplyToken(self.versions.len() as u64);
         self.versions.insert(token, version);
-        RequestContext { client_id: "app".into(), client_host: "/192.0.2.1".into(), version, token }
+        let connection = self.connection;
+        RequestContext {
+            client_id: "app".into(),
+            client_host: "/192.0.2.1".into(),
+            version,
+            connection,
+            token,
+        }
     }
 
     /// Appends, replays, commits, answers.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod client;
+mod disconnects;
 mod golden;
 mod hostile;
 mod offsets;

@@ -7,7 +7,8 @@
 
 use super::bench::{Stored, decode, handle, newest};
 use super::client::{Call, Client, GROUP, PARTITIONS, Phase, TOPIC};
-use crate::{GroupCoordinator, GroupDecision, GroupReply, GroupState, ReplyToken, RequestContext};
+use crate::RequestContext;
+use crate::{ClosedBy, ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, GroupState, ReplyToken};
 use crate::{Settings, records};
 use ottla_protocol::ErrorCode;
 use ottla_types::{Monotonic, Now, Random, Timestamp};
@@ -22,7 +23,9 @@ const END: Monotonic = Monotonic(300_000_000);
 #[derive(Debug)]
 enum Event {
     /// A request reaches the coordinator.
-    Request { client: usize, call_id: u64, call: Call },
+    Request { client: usize, connection: ConnectionToken, call_id: u64, call: Call },
+    /// A client, or its kernel, has closed a connection.
+    Closed { connection: ConnectionToken },
     /// An answer reaches a client.
     Reply { client: usize, call_id: u64, reply: GroupReply },
     /// A client that has no answer to this call by now tries again; one that has, goes on.
@@ -40,6 +43,7 @@ struct Host {
     /// The last call, whose answer it waits for.
     call_id: u64,
     waits: bool,
+    connection: ConnectionToken,
     /// Requests arrive in the order they were sent, as on a connection.
     last_arrival: Monotonic,
 }
@@ -79,6 +83,7 @@ impl World {
             is_alive: true,
             call_id: 0,
             waits: false,
+            connection: ConnectionToken(index as u64),
             last_arrival: Monotonic(0),
         };
         let mut world = World {
@@ -137,7 +142,13 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Request { client, call_id, call } => self.serve(client, call_id, &call),
+            Event::Request { client, connection, call_id, call } => {
+                self.serve(client, connection, call_id, &call);
+            }
+            Event::Closed { connection } => {
+                let decision = self.machine.handle_disconnected(connection, ClosedBy::Client, self.now);
+                self.carry_out(decision);
+            }
             Event::Reply { client, call_id, reply } => self.receive(client, call_id, reply),
             Event::Wake { client, call_id } => self.wake(client, call_id),
             Event::Commit { term, end } if term == self.term => self.commit(end),
@@ -192,10 +203,11 @@ impl World {
         let host = &mut self.hosts[index];
         let arrival = (self.now.monotonic + delay).max(host.last_arrival);
         host.last_arrival = arrival;
+        let connection = host.connection;
         if self.has_faults() && self.random.chance(50) {
-            self.at(arrival, Event::Request { client: index, call_id, call: call.clone() });
+            self.at(arrival, Event::Request { client: index, connection, call_id, call: call.clone() });
         }
-        self.at(arrival, Event::Request { client: index, call_id, call });
+        self.at(arrival, Event::Request { client: index, connection, call_id, call });
     }
 
     fn receive(&mut self, index: usize, call_id: u64, reply: GroupReply) {
@@ -240,7 +252,7 @@ impl World {
 
     // The coordinator's side.
 
-    fn serve(&mut self, client: usize, call_id: u64, call: &Call) {
+    fn serve(&mut self, client: usize, connection: ConnectionToken, call_id: u64, call: &Call) {
         let token = ReplyToken(self.tokens);
         self.tokens += 1;
         self.open.insert(token, (client, call_id));
@@ -248,6 +260,7 @@ impl World {
             client_id: format!("c{client}"),
             client_host: "/192.0.2.1".into(),
             version: newest(call),
+            connection,
             token,
         };
         let decision = handle(&mut self.machine, call, &context, self.now);
@@ -326,10 +339,16 @@ impl World {
             return self.heal();
         }
         let index = self.random.index(CLIENTS);
-        match self.random.below(5) {
+        match self.random.below(7) {
             0 => self.fail_over(),
+            // Its machine is gone: no kernel closes anything.
             1 => self.hosts[index].is_alive = false,
-            2 | 3 => self.restart(index),
+            2 => {
+                self.hosts[index].is_alive = false;
+                self.close_connection(index);
+            }
+            3 | 4 => self.restart(index),
+            5 => self.close_connection(index),
             _ => {
                 let leave = self.hosts[index].client.leave();
                 self.send(index, leave);
@@ -347,14 +366,25 @@ impl World {
         }
     }
 
+    /// What is on its way by the connection still arrives, and then its end does. The next request takes another one, and
+    /// arrives later: a commit that overtook an earlier one would be the client's saying that its offset goes back.
+    fn close_connection(&mut self, index: usize) {
+        self.call_ids += 1;
+        let host = &mut self.hosts[index];
+        let connection = std::mem::replace(&mut host.connection, ConnectionToken(1000 + self.call_ids));
+        let at = host.last_arrival.max(self.now.monotonic);
+        self.at(at, Event::Closed { connection });
+    }
+
     /// A process ends, if it has not, and another one begins.
     fn restart(&mut self, index: usize) {
+        self.close_connection(index);
         self.call_ids += 1;
         let call_id = self.call_ids;
         let host = &mut self.hosts[index];
         host.client = Client::new(host.client.instance_id.clone());
         (host.is_alive, host.call_id, host.waits) = (true, call_id, false);
-        // Another connection: what the old one still carries may arrive later.
+        // Another member: what the old one has sent may arrive later.
         host.last_arrival = Monotonic(0);
         self.after_ms(0, 2000, Event::Wake { client: index, call_id });
     }

@@ -6,9 +6,12 @@ use super::standby::Standby;
 use crate::broker::OFFSETS_TOPIC;
 use crate::config::Properties;
 use crate::replicas::{Replica, ReplicaManager};
-use ottla_coordinator::{GroupCoordinator, GroupDecision, GroupReply, ReplyToken, Settings, partition_for};
+use ottla_coordinator::{
+    ClosedBy, ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, ReplyToken, Settings,
+    partition_for,
+};
 use ottla_metadata::{MetadataDelta, MetadataImage};
-use ottla_net::Task;
+use ottla_net::{Closed, ConnectionId, Task};
 use ottla_protocol::ErrorCode;
 use ottla_types::{NodeId, Now, Random, TopicIdPartition};
 use parking_lot::Mutex;
@@ -44,6 +47,7 @@ impl GroupCoordinators {
             session_timeout_min: properties.millis("group.min.session.timeout.ms"),
             session_timeout_max: properties.millis("group.max.session.timeout.ms"),
             initial_rebalance_delay: properties.millis("group.initial.rebalance.delay.ms"),
+            disconnect_grace: properties.millis("group.member.disconnect.grace.ms"),
             group_size_max: size("group.max.size"),
             offset_metadata_len_max: size("offset.metadata.max.bytes"),
             offsets_retention: Duration::from_secs(minutes * 60),
@@ -166,6 +170,17 @@ impl GroupCoordinators {
             return Err(ErrorCode::InvalidGroupId);
         }
         self.handle(image, group_id, event).await
+    }
+
+    /// A connection of a client has ended.
+    pub fn disconnected(&self, connection: ConnectionId, how: Closed) {
+        let by = match how {
+            Closed::ByPeer => ClosedBy::Client,
+            Closed::ByUs => ClosedBy::Broker,
+        };
+        for shard in self.all() {
+            shard.disconnected(ConnectionToken(connection.0), by);
+        }
     }
 
     /// Every shard that decides.

@@ -2,7 +2,9 @@
 
 use super::loading::Loading;
 use crate::replicas::{Replica, ReplicaManager};
-use ottla_coordinator::{GroupCoordinator, GroupDecision, GroupReply, ReplyToken, records};
+use ottla_coordinator::{
+    ClosedBy, ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, ReplyToken, records,
+};
 use ottla_net::{Task, task};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::records::group::GroupRecord;
@@ -297,10 +299,20 @@ impl Shard {
 
     /// Topics were deleted: their offsets go.
     pub fn forget_topics(&self, names: &[String]) {
+        self.notify(|machine, _| machine.handle_topic_deleted(names));
+    }
+
+    /// A client's connection has ended.
+    pub fn disconnected(&self, connection: ConnectionToken, by: ClosedBy) {
+        self.notify(|machine, now| machine.handle_disconnected(connection, by, now));
+    }
+
+    /// Lets the machine handle an event to which nobody waits for an answer.
+    fn notify(&self, event: impl FnOnce(&mut GroupCoordinator, Now) -> GroupDecision) {
         let mut state = self.state.lock();
         let now = self.replicas.clock().now();
         let Some(machine) = &mut state.machine else { return };
-        let decision = machine.handle_topic_deleted(names);
+        let decision = event(machine, now);
         self.carry_out(&mut state, decision, now);
     }
 

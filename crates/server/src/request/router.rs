@@ -144,7 +144,10 @@ impl Service for BrokerService {
         }
     }
 
-    fn closed(&self, connection: &ConnectionInfo, _: Closed) {
+    fn closed(&self, connection: &ConnectionInfo, how: Closed) {
         self.broker.connection_closed(connection);
+        if connection.closes_late() {
+            self.broker.groups.disconnected(connection.id, how);
+        }
     }
 }

@@ -4,11 +4,12 @@
 //! Hands a member's requests to its group's coordinator.
 //!
 //! - A coordinator that is still loading answers when it is loaded, up to a second later.
-//! - Differs from Kafka: nothing known.
+//! - Differs from Kafka: a dynamic member whose side has closed its connection is removed before its session is over
+//!   (`group.member.disconnect.grace.ms`).
 
 use crate::broker::Broker;
 use crate::request::{Answer, RequestContext};
-use ottla_coordinator::{GroupReply, ReplyToken};
+use ottla_coordinator::{ConnectionToken, GroupReply, ReplyToken};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
@@ -28,6 +29,7 @@ pub(super) fn group_context(
         client_id: context.client_id.clone(),
         client_host: context.client_host(),
         version: context.version,
+        connection: ConnectionToken(context.connection.id.0),
         token,
     }
 }
