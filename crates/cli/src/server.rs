@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use ottla_net::{Clock, Tcp};
 use ottla_server::Node;
 use ottla_server::io_pool::Threads;
+use ottla_server::metrics::http;
 use ottla_server::node::Environment;
 use ottla_storage::RealDisk;
 use std::io::IsTerminal;
@@ -67,7 +68,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             clock: Clock::new(),
             seed: format::seed(),
         };
+        let http = http::bind(&config.properties)?;
         let mut node = Node::start(config, environment)?;
+        let served = http.map(|listener| http::serve(listener, node.observed())).transpose()?;
         let ended = tokio::select! {
             biased;
             _ = terminate.recv() => None,
@@ -95,6 +98,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             // What failed cannot be stopped in order; what is written is safe.
             Some(error) => Err(anyhow::Error::from(error)),
             None => {
+                // Who asks would hold on to what is being closed.
+                drop(served);
                 node.stop().await;
                 Ok(())
             }

@@ -11,6 +11,7 @@ use ottla_protocol::messages::describe_groups_response::{
 };
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::{ListGroupsResponse, ListedGroup};
+use ottla_types::Offset;
 
 /// The first version that tells a group that does not exist by an error (KIP-1043).
 const GROUP_ID_NOT_FOUND_VERSION: i16 = 6;
@@ -33,6 +34,18 @@ impl GroupCoordinator {
         let groups = request.groups.iter().map(describe_one).collect();
         let response = DescribeGroupsResponse { groups, ..Default::default() };
         reply(context.token, GroupReply::DescribeGroups(response))
+    }
+
+    /// How many groups there are, for those who watch.
+    pub fn groups_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// All committed offsets, for those who watch: group, topic, partition, offset.
+    pub fn committed(&self) -> impl Iterator<Item = (&str, &str, i32, Offset)> {
+        self.offsets
+            .iter()
+            .map(|(group, topic, partition, committed)| (group, topic, partition, committed.offset))
     }
 
     /// Handles a ListGroups: the groups of this partition. Filters are names in any case; an empty one lets all

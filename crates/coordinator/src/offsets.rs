@@ -107,6 +107,17 @@ impl Offsets {
         })
     }
 
+    /// All there are: group, topic, partition.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str, i32, &CommittedOffset)> {
+        self.groups.iter().flat_map(|(group_id, topics)| {
+            topics.iter().flat_map(move |(topic, partitions)| {
+                let known =
+                    move |(&partition, offset)| (group_id.as_str(), topic.as_str(), partition, offset);
+                partitions.iter().map(known)
+            })
+        })
+    }
+
     /// All of a topic's: group and partition.
     pub(crate) fn iter_topic<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = (&'a str, i32)> + 'a {
         self.groups.iter().flat_map(move |(group_id, topics)| {

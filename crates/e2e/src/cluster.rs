@@ -32,6 +32,8 @@ pub struct Node {
     pub port: u16,
     /// Where the quorum reaches it.
     pub controller_port: u16,
+    /// Where its metrics are.
+    pub http_port: u16,
     directory: PathBuf,
     child: Option<Child>,
     /// How much its earlier lives have logged.
@@ -49,7 +51,7 @@ impl Cluster {
 
     /// As [`Cluster::start`], in an empty directory that outlives the cluster.
     pub fn start_in(directory: &Path, count: usize, extra: &str) -> Cluster {
-        let ports = free_ports(2 * count);
+        let ports = free_ports(3 * count);
         let voters: Vec<String> =
             (1..=count).map(|id| format!("{id}@localhost:{}", ports[count + id - 1])).collect();
         let factor = count.min(3);
@@ -59,6 +61,7 @@ impl Cluster {
                     id,
                     port: ports[id - 1],
                     controller_port: ports[count + id - 1],
+                    http_port: ports[2 * count + id - 1],
                     directory: directory.join(id.to_string()),
                     child: None,
                     logged_before: 0,
@@ -70,12 +73,13 @@ impl Cluster {
                      listeners=PLAINTEXT://localhost:{},CONTROLLER://localhost:{}\n\
                      controller.quorum.voters={}\nlog.dirs={}\n\
                      default.replication.factor={factor}\nmin.insync.replicas={}\n\
-                     offsets.topic.replication.factor={factor}\n{extra}\n",
+                     offsets.topic.replication.factor={factor}\nhttp.listener=localhost:{}\n{extra}\n",
                     node.port,
                     ports[count + id - 1],
                     voters.join(","),
                     node.data().display(),
                     factor.min(2),
+                    node.http_port,
                 );
                 fs::write(node.properties(), text).expect("a file for the node");
                 node
@@ -126,11 +130,12 @@ impl Cluster {
     /// A broker that is no controller, in a directory of this name; formatted for the cluster with this id, and not
     /// started.
     pub fn broker(&self, id: usize, directory: &str, cluster_id: &str) -> Node {
-        let ports = free_ports(1);
+        let ports = free_ports(2);
         let node = Node {
             id,
             port: ports[0],
             controller_port: 0,
+            http_port: ports[1],
             directory: self.directory.join(directory),
             child: None,
             logged_before: 0,
@@ -140,10 +145,12 @@ impl Cluster {
         fs::create_dir_all(&node.directory).expect("a directory for the node");
         let text = format!(
             "process.roles=broker\nnode.id={id}\ncontroller.listener.names=CONTROLLER\n\
-             listeners=PLAINTEXT://localhost:{}\ncontroller.quorum.voters={}\nlog.dirs={}\n",
+             listeners=PLAINTEXT://localhost:{}\ncontroller.quorum.voters={}\nlog.dirs={}\n\
+             http.listener=localhost:{}\n",
             node.port,
             voters.join(","),
             node.data().display(),
+            node.http_port,
         );
         fs::write(node.properties(), text).expect("a file for the node");
         run(Command::new(binary()).args(["format", "-t", cluster_id, "-c"]).arg(node.properties()));
@@ -158,8 +165,20 @@ impl Cluster {
     /// Ends all that run as `kill` does, at the same time, and waits until they have stopped in order.
     pub fn stop(&mut self) {
         let mut running: Vec<&mut Node> = self.nodes.iter_mut().filter(|node| node.child.is_some()).collect();
-        running.iter().for_each(|node| node.terminate());
+        running.iter().for_each(|node| node.signal(Signal::TERM));
         running.iter_mut().for_each(|node| node.wait_until_stopped());
+    }
+
+    /// Ends all as `kill -9` does, at the same time.
+    pub fn kill(&mut self) {
+        self.nodes.iter().for_each(|node| node.signal(Signal::KILL));
+        self.nodes.iter_mut().for_each(Node::wait_until_killed);
+    }
+
+    /// Starts all again, and waits until they serve.
+    pub fn restart(&mut self) {
+        self.nodes.iter_mut().for_each(Node::spawn);
+        self.nodes.iter().for_each(Node::wait_until_serving);
     }
 
     /// Where everything is.
@@ -195,8 +214,12 @@ impl Node {
 
     /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.wait_until_killed();
+    }
+
+    fn wait_until_killed(&mut self) {
         let mut child = self.child.take().expect("the node runs");
-        child.kill().expect("the child is ours");
         child.wait().expect("the child is ours");
     }
 
@@ -218,14 +241,8 @@ impl Node {
 
     /// Ends it as `kill` does, and waits until it has stopped in order.
     pub fn stop(&mut self) {
-        self.terminate();
+        self.signal(Signal::TERM);
         self.wait_until_stopped();
-    }
-
-    fn terminate(&self) {
-        let child = self.child.as_ref().expect("the node runs");
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, Signal::TERM).expect("the child is ours");
     }
 
     fn wait_until_stopped(&mut self) {

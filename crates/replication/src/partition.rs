@@ -554,6 +554,11 @@ impl Partition {
         self.log.last_stable_offset(self.high_watermark)
     }
 
+    /// `min.insync.replicas`, however many replicas there are.
+    pub fn min_insync_replicas(&self) -> usize {
+        self.settings.min_insync_replicas
+    }
+
     /// The log.
     pub fn log(&self) -> &Log {
         &self.log

@@ -5,7 +5,7 @@
 //! metadata log's; records run on another.
 //!
 //! Reading order: [`config`], [`format`], [`directory`], [`node`], [`quorum`], [`broker`], [`replicas`],
-//! [`fetching`], [`groups`], [`request`], [`handlers`].
+//! [`fetching`], [`groups`], [`request`], [`handlers`], [`metrics`].
 
 pub mod broker;
 pub mod config;
@@ -15,6 +15,7 @@ pub mod format;
 pub mod groups;
 pub mod handlers;
 pub mod io_pool;
+pub mod metrics;
 pub mod node;
 pub mod quorum;
 pub mod replicas;

@@ -8,6 +8,8 @@ use crate::config::{ListenerConfig, NodeConfig};
 use crate::directory::{DirectoryError, NodeDirectory};
 use crate::groups::standby;
 use crate::io_pool::{IoPool, Threads};
+use crate::metrics::Observed;
+use crate::metrics::observed::ObservedBroker;
 use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
 use crate::quorum::failure_detection::{Driver, FailureDetection};
 use crate::quorum::peers::Peers;
@@ -118,6 +120,7 @@ pub struct Node {
     quorum_task: Task<Result<(), QuorumFailed>>,
     controller_listeners: Vec<Listener>,
     broker: Option<BrokerParts>,
+    image: watch::Receiver<Arc<MetadataImage>>,
     _controller_tasks: Vec<Task>,
 }
 
@@ -175,6 +178,7 @@ impl Node {
             quorum_task,
             controller_listeners: Vec::new(),
             broker: None,
+            image: image.clone(),
             _controller_tasks: Vec::new(),
         };
         let channel = ControllerChannel::new(environment.network.clone(), config.node_id, &quorum);
@@ -305,6 +309,20 @@ impl Node {
                 _ => StartError::DirectoryFailed,
             },
         }
+    }
+
+    /// The node, for those who watch it.
+    pub fn observed(&self) -> Arc<Observed> {
+        Arc::new(Observed {
+            node_id: self.config.node_id,
+            is_controller: self.config.roles.controller,
+            quorum: self.quorum.clone(),
+            image: self.image.clone(),
+            broker: self.broker.as_ref().map(|parts| ObservedBroker {
+                broker: parts.broker.clone(),
+                standing: parts.standing.clone(),
+            }),
+        })
     }
 
     /// Where the node listens, by listener name.

@@ -11,6 +11,8 @@ const CLUSTER_FILE: &str = "cluster.properties";
 /// The port of the first controller listener, relative to the first client port: 9092 and 2181.
 const CONTROLLER_PORT_DEFAULT: u16 = 2181;
 const CLIENT_PORT_DEFAULT: u16 = 9092;
+/// Where the first node's metrics are then.
+const HTTP_PORT_DEFAULT: u16 = 9644;
 
 /// A cluster of this machine.
 #[derive(Clone, Debug)]
@@ -34,11 +36,18 @@ pub(crate) struct NodeLayout {
     pub(crate) client_port: Option<u16>,
     /// Where the quorum reaches it.
     pub(crate) controller_port: u16,
+    /// Where its metrics are.
+    pub(crate) http_port: u16,
     /// Where everything of it is.
     pub(crate) directory: PathBuf,
 }
 
 impl NodeLayout {
+    /// All that it listens on.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        self.client_port.into_iter().chain([self.controller_port, self.http_port])
+    }
+
     /// Its configuration.
     pub(crate) fn properties(&self) -> PathBuf {
         self.directory.join("server.properties")
@@ -136,6 +145,7 @@ impl Layout {
                 id,
                 client_port: (id <= self.brokers).then(|| self.base_port + id - 1),
                 controller_port: self.controller_base_port() + id - 1,
+                http_port: self.http_base_port() + id - 1,
                 directory: self.directory.join(id.to_string()),
             })
             .collect()
@@ -167,6 +177,10 @@ impl Layout {
         if self.base_port == CLIENT_PORT_DEFAULT { CONTROLLER_PORT_DEFAULT } else { self.base_port + 1000 }
     }
 
+    fn http_base_port(&self) -> u16 {
+        if self.base_port == CLIENT_PORT_DEFAULT { HTTP_PORT_DEFAULT } else { self.base_port + 2000 }
+    }
+
     fn server_properties(&self, node: &NodeLayout) -> String {
         let voters: Vec<String> =
             self.nodes().iter().map(|n| format!("{}@localhost:{}", n.id, n.controller_port)).collect();
@@ -187,8 +201,10 @@ impl Layout {
              log.dirs={logs}\n\
              default.replication.factor={factor}\n\
              min.insync.replicas={in_sync}\n\
-             offsets.topic.replication.factor={factor}\n",
+             offsets.topic.replication.factor={factor}\n\
+             http.listener=localhost:{http_port}\n",
             id = node.id,
+            http_port = node.http_port,
             voters = voters.join(","),
             logs = absolute(&node.data()).display(),
         )

@@ -42,7 +42,7 @@ enum Happened {
 pub(crate) async fn run(layout: &Layout, is_new: bool) -> Result<()> {
     let begun = Instant::now();
     for node in layout.nodes() {
-        for port in node.client_port.into_iter().chain([node.controller_port]) {
+        for port in node.ports() {
             ports::check(port)?;
         }
     }

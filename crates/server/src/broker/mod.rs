@@ -14,6 +14,7 @@ pub mod producer_ids;
 use crate::config::NodeConfig;
 use crate::fetching::sessions::Sessions;
 use crate::groups::GroupCoordinators;
+use crate::metrics::Traffic;
 use crate::replicas::ReplicaManager;
 use arc_swap::ArcSwap;
 use controller_channel::{ControllerChannel, ControllerUnreachable, TopLevelError};
@@ -59,6 +60,8 @@ pub struct Broker {
     pub groups: GroupCoordinators,
     /// What fetchers have named once.
     pub fetch_sessions: Sessions,
+    /// What has passed through.
+    pub traffic: Traffic,
     /// The connections with the other brokers.
     pub peers: PeerConnections,
     dials: Dials,
@@ -96,6 +99,7 @@ impl Broker {
             controller,
             producer_ids,
             groups,
+            traffic: Traffic::default(),
             peers: PeerConnections::default(),
             dials: Dials::default(),
             epoch,

@@ -82,6 +82,9 @@ pub const SETTINGS: &[Setting] = &[
          its connection, before it is removed; 0: as long as its session, as in Kafka. Kafka has no such setting."),
     setting("group.min.session.timeout.ms", Kind::Number(0, INT), Some("6000"),
         "The shortest session a group member may ask for."),
+    setting("http.listener", Kind::Text, Some("localhost:9644"),
+        "Where /metrics, /livez and /readyz are served, as host:port; empty: nowhere. One that is written must be free, the \
+         default need not. Kafka has no such setting."),
     setting("initial.broker.registration.timeout.ms", Kind::Number(1, INT), Some("60000"),
         "How long a starting broker tries to register before it gives up."),
     setting("inter.broker.listener.name", Kind::Text, None, "Which listener brokers reach each other by."),

@@ -13,7 +13,7 @@ use ottla_coordinator::{
 use ottla_metadata::{MetadataDelta, MetadataImage};
 use ottla_net::{Closed, ConnectionId, Task};
 use ottla_protocol::ErrorCode;
-use ottla_types::{NodeId, Now, Random, TopicIdPartition};
+use ottla_types::{NodeId, Now, Offset, Random, TopicIdPartition};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,28 @@ use std::time::Duration;
 
 /// How long a request waits for its coordinator to be loaded: longer than that, and clients had better ask again.
 const LOADING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// An offset that a group has committed.
+#[derive(Clone, Debug)]
+pub struct CommittedOffset {
+    /// The group.
+    pub group: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The next record to read.
+    pub offset: Offset,
+}
+
+/// The groups of a broker, for those who watch.
+#[derive(Clone, Debug, Default)]
+pub struct GroupsOverview {
+    /// How many there are.
+    pub groups: usize,
+    /// What they have committed.
+    pub committed: Vec<CommittedOffset>,
+}
 
 /// The shards that this broker leads.
 pub struct GroupCoordinators {
@@ -181,6 +203,15 @@ impl GroupCoordinators {
         for shard in self.all() {
             shard.disconnected(ConnectionToken(connection.0), by);
         }
+    }
+
+    /// What the groups coordinated here have committed.
+    pub fn overview(&self) -> GroupsOverview {
+        let mut overview = GroupsOverview::default();
+        for shard in self.all() {
+            shard.look_over(&mut overview);
+        }
+        overview
     }
 
     /// Every shard that decides.

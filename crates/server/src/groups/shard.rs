@@ -1,5 +1,6 @@
 //! One coordinator: its machine, what it waits for, and who is answered then.
 
+use super::coordinators::{CommittedOffset, GroupsOverview};
 use super::loading::Loading;
 use crate::replicas::{Replica, ReplicaManager};
 use ottla_coordinator::{
@@ -305,6 +306,20 @@ impl Shard {
     /// A client's connection has ended.
     pub fn disconnected(&self, connection: ConnectionToken, by: ClosedBy) {
         self.notify(|machine, now| machine.handle_disconnected(connection, by, now));
+    }
+
+    /// Adds what is known here.
+    pub fn look_over(&self, overview: &mut GroupsOverview) {
+        let state = self.state.lock();
+        let Some(machine) = &state.machine else { return };
+        overview.groups += machine.groups_count();
+        let committed = machine.committed().map(|(group, topic, partition, offset)| CommittedOffset {
+            group: group.to_owned(),
+            topic: topic.to_owned(),
+            partition,
+            offset,
+        });
+        overview.committed.extend(committed);
     }
 
     /// Lets the machine handle an event to which nobody waits for an answer.

@@ -106,6 +106,13 @@ impl Fetch {
     }
 
     fn send(&self, attempt: Attempt) -> FetchResponse {
+        let traffic = &self.broker.traffic;
+        traffic.fetch_requests.inc();
+        let bytes_out = match self.fetcher {
+            Fetcher::Consumer(_) => &traffic.bytes_out,
+            Fetcher::Follower(..) => &traffic.replication_bytes_out,
+        };
+        bytes_out.inc_by(attempt.bytes as u64);
         let mut response = attempt.send(&mut self.session.lock().interest);
         response.session_id = self.session_id;
         response

@@ -59,6 +59,7 @@ pub fn handle(
         let mut answered =
             TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, ..Default::default() };
         for (partition_index, data) in topic.partition_data.into_iter().enumerate() {
+            let bytes = data.records.as_ref().map_or(0, Records::len);
             let appended = match &known {
                 _ if !matches!(acks, -1..=1) => Err(Refusal::of(ErrorCode::InvalidRequiredAcks)),
                 Err(error) => Err(Refusal::of(*error)),
@@ -76,6 +77,7 @@ pub fn handle(
                 log_start_offset: -1,
                 ..Default::default()
             };
+            broker.traffic.produce_requests.inc();
             match appended {
                 Ok(Appended { info, wait }) => {
                     result.base_offset = info.base_offset.0;
@@ -91,7 +93,11 @@ pub fn handle(
                         });
                     }
                 }
-                Err(refusal) => refuse(&mut result, refusal),
+                Err(refusal) => {
+                    broker.traffic.failed_produce_requests.inc();
+                    broker.traffic.bytes_rejected.inc_by(bytes as u64);
+                    refuse(&mut result, refusal);
+                }
             }
             answered.partition_responses.push(result);
         }
@@ -210,6 +216,11 @@ fn append(
     match appended {
         Ok(info) => {
             broker.replicas.handle_appended();
+            if !info.duplicate {
+                let records = info.next_offset() - info.base_offset;
+                broker.traffic.messages_in.inc_by(records.unsigned_abs());
+                broker.traffic.bytes_in.inc_by(info.bytes as u64);
+            }
             Ok(Appended { info, wait: wait.map(|(id, outcome)| (replica.clone(), id, outcome)) })
         }
         Err(AppendError::Log(LogAppendError::Invalid(error))) => Err(invalid(&error)),
