@@ -1,29 +1,32 @@
-//! A node is killed under load, each in turn; nothing that was acknowledged is lost, doubled or out of order.
+//! A node is killed under load, each in turn, or all at once; nothing that was acknowledged is lost, doubled or out of order.
 
 use ottla_e2e::cluster::PATIENCE;
 use ottla_e2e::{Cluster, eventually, kcat};
 use std::fs;
+use std::ops::Range;
 
 const PARTITIONS: usize = 8;
 
-/// Produces by an idempotent producer while `victim` is killed and comes back; then everything must be there.
-fn kill_under_load(victim: usize) {
+/// Produces by an idempotent producer while faults come and go; then everything must be there.
+fn under_load(begin: impl FnOnce(&mut Cluster), end: impl FnOnce(&mut Cluster)) {
     let mut cluster = Cluster::start(3, &format!("num.partitions={PARTITIONS}"));
     kcat::produce(&cluster, "t", "0:first\n");
 
     let mut producer = kcat::Producer::start(
         &cluster,
-        &["-t", "t", "-K", ":", "-X", "acks=all", "-X", "enable.idempotence=true"],
+        // Unless told to, it gives up when it has no connection to any broker.
+        &["-E", "-t", "t", "-K", ":", "-X", "acks=all", "-X", "enable.idempotence=true"],
     );
-    for n in 0..1200 {
-        producer.line(&format!("{}:record {n:05}", n % 100));
-        if n == 300 {
-            cluster.node(victim).kill();
+    let mut feed = |numbers: Range<u32>| {
+        for n in numbers {
+            producer.line(&format!("{}:record {n:05}", n % 100));
         }
-        if n == 900 {
-            cluster.node(victim).start();
-        }
-    }
+    };
+    feed(0..300);
+    begin(&mut cluster);
+    feed(300..900);
+    end(&mut cluster);
+    feed(900..1200);
     producer.finish();
 
     let text = kcat::run(&cluster, &["-C", "-t", "t", "-e", "-q", "-o", "beginning", "-f", "%p %s\\n"], "");
@@ -59,6 +62,16 @@ fn assert_logs_equal(cluster: &Cluster) {
             (logs[0] == logs[1] && logs[1] == logs[2]).then_some(())
         });
     }
+}
+
+fn kill_under_load(victim: usize) {
+    under_load(|cluster| cluster.node(victim).kill(), |cluster| cluster.node(victim).start());
+}
+
+/// Nobody is left who knows what was acknowledged, but for the page caches.
+#[test]
+fn all_nodes_are_killed_at_once_under_load() {
+    under_load(Cluster::kill, Cluster::restart);
 }
 
 #[test]
