@@ -1,7 +1,8 @@
 //! The `ottla` binary: a cluster on a laptop, a node, and Kafka's tools.
 //!
 //! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`log_lines`], [`format`];
-//! the cluster on a laptop: [`up`]; Kafka's tools: [`tools`]; what it all costs: [`perf`].
+//! the cluster on a laptop: [`up`]; Kafka's tools: [`tools`]; what it all costs: [`perf`]; whether it keeps its
+//! promises: [`verify`].
 
 mod format;
 mod log_lines;
@@ -13,6 +14,7 @@ mod properties_file;
 mod server;
 mod tools;
 mod up;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -49,6 +51,8 @@ enum Command {
     Format(format::Arguments),
     /// Puts a measured load on a cluster, and tells what it costs the brokers.
     Perf(perf::Arguments),
+    /// Finds out whether a cluster keeps what it acknowledges; any Kafka.
+    Verify(verify::Arguments),
     /// Makes links by which Kafka's tools are called under their own names.
     InstallTools(tools::install::Arguments),
 }
@@ -70,6 +74,7 @@ fn main() -> ExitCode {
         Command::Server(arguments) => server::run(&arguments),
         Command::Format(arguments) => format::run(&arguments),
         Command::Perf(arguments) => perf::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::InstallTools(arguments) => tools::install::run(&arguments),
     };
     match done {
