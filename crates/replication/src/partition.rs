@@ -5,7 +5,7 @@ use crate::error::{AppendError, FetchError};
 use crate::follower::{FetchPosition, Follower};
 use crate::high_watermark;
 use crate::isr::IsrChange;
-use crate::leader::Leader;
+use crate::leader::{Leader, Range};
 use crate::waiters::{Outcome, WaiterId, Waiters};
 use ottla_records::{LeaderEpochs, Truncation, ValidBatch};
 use ottla_storage::{AppendInfo, AtLeast, Log, StorageError};
@@ -47,6 +47,9 @@ pub struct Settings {
     pub min_insync_replicas: usize,
     /// `replica.lag.time.max.ms`.
     pub replica_lag_time_max: Duration,
+    /// Whether consumers may be sent to followers (`replica.selector.class`): those are told at once how far they may
+    /// let them read.
+    pub has_readers_elsewhere: bool,
 }
 
 /// What the replica is.
@@ -102,6 +105,15 @@ pub enum Isolation {
     ReadUncommitted,
     /// Nothing of transactions that are not ended.
     ReadCommitted,
+}
+
+/// Which replicas may answer a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The leader alone.
+    Leader,
+    /// Whichever is asked (KIP-392).
+    AnyReplica,
 }
 
 /// One replica of a partition.
@@ -232,9 +244,7 @@ impl Partition {
     /// yet be committed: were that forgotten, it would go on with too small a set (HW-2).
     pub fn handle_cut_off(&mut self, effects: &mut Effects) {
         self.is_cut_off = true;
-        if matches!(self.role, Role::Leader(_)) {
-            self.stop_leading(effects);
-        }
+        self.stop_leading(effects);
     }
 
     /// The controller answers again: if this replica still leads by the latest image, it goes on.
@@ -317,15 +327,14 @@ impl Partition {
         &mut self,
         replica: NodeId,
         broker_epoch: BrokerEpoch,
-        asked_epoch: LeaderEpoch,
-        fetch_offset: Offset,
-        last_fetched_epoch: LeaderEpoch,
+        position: FetchPosition,
         bytes_max: usize,
         at_least: AtLeast,
         now: Monotonic,
         effects: &mut Effects,
     ) -> Result<Fetched, FetchError> {
-        self.check_epoch(asked_epoch)?;
+        let FetchPosition { fetch_offset, last_fetched_epoch, log_start_offset, .. } = position;
+        self.check_epoch(position.leader_epoch)?;
         if self.is_cut_off {
             return Err(FetchError::NotLeader);
         }
@@ -350,7 +359,8 @@ impl Partition {
         if fetch_offset > end {
             return Err(FetchError::OffsetOutOfRange { offset: fetch_offset, start, end });
         }
-        leader.fetched(replica, broker_epoch, fetch_offset, end, now);
+        let holds = Range { start: log_start_offset, end: fetch_offset };
+        leader.fetched(replica, broker_epoch, holds, end, now);
         self.expand_by(replica, effects);
         self.advance_high_watermark(now, effects);
         if fetch_offset == end {
@@ -361,7 +371,7 @@ impl Partition {
     }
 
     /// A consumer asks for records from `offset` on. `asked_epoch` is what it believes, or
-    /// [`LeaderEpoch::NONE`].
+    /// [`LeaderEpoch::NONE`]. A follower answers up to its own high watermark, which is never above the leader's.
     ///
     /// # Errors
     /// As [`FetchError`] says.
@@ -369,12 +379,13 @@ impl Partition {
         &self,
         offset: Offset,
         asked_epoch: LeaderEpoch,
+        from: ReadFrom,
         isolation: Isolation,
         bytes_max: usize,
         at_least: AtLeast,
     ) -> Result<Fetched, FetchError> {
         self.check_epoch(asked_epoch)?;
-        if self.serving().is_none() {
+        if !self.may_answer(from) {
             return Err(FetchError::NotLeader);
         }
         let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
@@ -438,7 +449,8 @@ impl Partition {
         }
     }
 
-    /// Appends what the leader sent, and takes over its high watermark and log start.
+    /// Appends what the leader sent, and takes over its high watermark and log start: consumers that read here learn of
+    /// it.
     ///
     /// # Errors
     /// When the batches are corrupt or out of order (fetch again), or the disk fails.
@@ -449,6 +461,7 @@ impl Partition {
         leader_high_watermark: Offset,
         leader_log_start: Offset,
         now: Now,
+        effects: &mut Effects,
     ) -> Result<AppendInfo, AppendError> {
         if !matches!(&self.role, Role::Follower(follower) if follower.epoch == fetched_epoch) {
             // The answer to a question of an earlier term.
@@ -456,7 +469,11 @@ impl Partition {
         }
         let info = self.log.append_as_follower(batches, fetched_epoch, now)?;
         let end = self.log.log_end_offset();
-        self.high_watermark = self.high_watermark.max(leader_high_watermark.min(end));
+        let before = self.high_watermark;
+        self.high_watermark = before.max(leader_high_watermark.min(end));
+        if self.high_watermark > before {
+            effects.fetches.extend(self.waiters.take_consumers());
+        }
         self.log.advance_high_watermark(self.high_watermark);
         if leader_log_start > self.log.log_start_offset() && leader_log_start <= end {
             self.log
@@ -532,6 +549,21 @@ impl Partition {
             Role::Leader(leader) if !self.is_cut_off => Some(leader),
             _ => None,
         }
+    }
+
+    /// Returns whether this replica may answer a consumer. A follower that is cut off does not: its readers would wait
+    /// for records that it does not get.
+    fn may_answer(&self, from: ReadFrom) -> bool {
+        match (&self.role, from) {
+            _ if self.is_cut_off => false,
+            (Role::Leader(_), _) | (Role::Follower(_), ReadFrom::AnyReplica) => true,
+            (Role::Unassigned | Role::Follower(_), _) => false,
+        }
+    }
+
+    /// What a fetch is told whose records are to be had elsewhere: how far the log goes, and none of it.
+    pub fn without_records(&self) -> Fetched {
+        self.fetched(None)
     }
 
     /// The leader's term, as the controller last said.
@@ -662,7 +694,7 @@ impl Partition {
     fn advance_high_watermark(&mut self, now: Monotonic, effects: &mut Effects) {
         let Role::Leader(leader) = &self.role else { return };
         let end = self.log.log_end_offset();
-        let Settings { min_insync_replicas, replica_lag_time_max } = self.settings;
+        let Settings { min_insync_replicas, replica_lag_time_max, has_readers_elsewhere } = self.settings;
         let mut forgetful = None;
         if self.has(Bug::JoiningMemberNotCounted) {
             let leader = forgetful.insert(leader.clone());
@@ -684,8 +716,12 @@ impl Partition {
         self.log.advance_high_watermark(candidate);
         let outcome = self.commit_outcome();
         effects.produced.extend(self.waiters.reached(candidate).into_iter().map(|id| (id, outcome)));
-        // Followers are told of the high watermark with what comes next: for it alone they are not woken.
         effects.fetches.extend(self.waiters.take_consumers());
+        // Followers are told of the high watermark with what comes next: for it alone they are not woken, unless
+        // somebody may read there.
+        if has_readers_elsewhere {
+            effects.fetches.extend(self.waiters.take_followers());
+        }
     }
 
     fn expand_by(&mut self, replica: NodeId, effects: &mut Effects) {

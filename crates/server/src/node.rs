@@ -4,7 +4,7 @@ use crate::broker::controller_channel::ControllerChannel;
 use crate::broker::cut_off::Answers;
 use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
 use crate::broker::{Broker, applier, cut_off};
-use crate::config::{ListenerConfig, NodeConfig};
+use crate::config::{ListenerConfig, NodeConfig, ReplicaSelector};
 use crate::directory::{DirectoryError, NodeDirectory};
 use crate::groups::standby;
 use crate::io_pool::{IoPool, Threads};
@@ -521,6 +521,7 @@ fn start_broker(
         clean: directory.clean_shutdown.is_some(),
         topic_defaults: config.topic_defaults.clone(),
         replica_lag_time_max: properties.millis("replica.lag.time.max.ms"),
+        has_readers_elsewhere: config.replica_selector == ReplicaSelector::RackAware,
         producer_id_expiration_ms: properties.number("producer.id.expiration.ms"),
         isr_changes: isr_sender,
         seed,

@@ -83,7 +83,11 @@ impl World {
         let mut world = World {
             random,
             now: Now { monotonic: Monotonic(1_000_000), wall: Timestamp(1_700_000_000_000) },
-            settings: Settings { min_insync_replicas, replica_lag_time_max: LAG_MAX },
+            settings: Settings {
+                min_insync_replicas,
+                replica_lag_time_max: LAG_MAX,
+                has_readers_elsewhere: false,
+            },
             bug,
             nodes: Vec::new(),
             controller: Controller::new(&ids),
@@ -442,13 +446,10 @@ impl World {
         let bytes_max = self.random.index(600);
         let Some(running) = &mut self.nodes[leader].running else { return Fetched::Refused };
         let mut effects = Effects::default();
-        let FetchPosition { leader_epoch, fetch_offset, last_fetched_epoch, .. } = position;
         let found = running.partition.fetch_as_follower(
             asker,
             broker_epoch,
-            leader_epoch,
-            fetch_offset,
-            last_fetched_epoch,
+            position,
             bytes_max,
             AtLeast::OneBatch,
             self.now.monotonic,
@@ -491,7 +492,9 @@ impl World {
                     Some(Err(_)) => return Ok(()),
                 };
                 let epoch = asked.leader_epoch;
-                let done = partition.append_as_follower(&bytes, epoch, high_watermark, start, now);
+                let mut effects = Effects::default();
+                let done =
+                    partition.append_as_follower(&bytes, epoch, high_watermark, start, now, &mut effects);
                 if let Err(crate::AppendError::Log(LogAppendError::Storage(error))) = done {
                     return Err(format!("the disk failed: {error}"));
                 }

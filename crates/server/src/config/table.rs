@@ -159,6 +159,9 @@ pub const SETTINGS: &[Setting] = &[
         "How often the high watermarks are written down."),
     setting("replica.lag.time.max.ms", Kind::Number(1, INT), Some("30000"),
         "How long a follower may lag before it leaves the in-sync set."),
+    setting("replica.selector.class", Kind::Text, None,
+        "Which replica consumers are sent to: org.apache.kafka.common.replica.LeaderSelector, or RackAwareReplicaSelector \
+         for one in their rack."),
     setting("socket.request.max.bytes", Kind::Number(1, INT), Some("104857600"), "The largest request."),
 ];
 
@@ -222,7 +225,6 @@ pub const REFUSED_PREFIXES: &[&str] = &[
     "log.cleaner.io.max.bytes.per.second",
     "principal.builder.",
     "remote.log.",
-    "replica.selector.class",
     "sasl.",
     "security.providers",
     "ssl.",

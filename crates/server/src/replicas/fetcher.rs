@@ -9,7 +9,7 @@ use ottla_net::{CallError, Network, Outgoing, Task, task};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_request::{FetchRequest, ReplicaState};
 use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
-use ottla_replication::{AppendError, FetchPosition};
+use ottla_replication::{AppendError, Effects, FetchPosition};
 use ottla_storage::AppendError as LogAppendError;
 use ottla_types::{LeaderEpoch, NodeId, Offset, OffsetAndEpoch, TopicIdPartition};
 use std::collections::BTreeMap;
@@ -268,13 +268,16 @@ impl Fetcher {
             Some(Ok(records)) => records,
             Some(Err(_)) | None => Default::default(),
         };
+        let mut effects = Effects::default();
         let appended = replica.lock().append_as_follower(
             &records,
             asked.leader_epoch,
             Offset(data.high_watermark),
             Offset(data.log_start_offset),
             now,
+            &mut effects,
         );
+        self.broker.replicas.carry_out(effects);
         match appended {
             Ok(_) => true,
             // The answer to a question of an earlier term.

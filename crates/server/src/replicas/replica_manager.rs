@@ -69,6 +69,8 @@ pub struct ReplicaManagerOptions {
     pub topic_defaults: BTreeMap<String, String>,
     /// `replica.lag.time.max.ms`.
     pub replica_lag_time_max: Duration,
+    /// Whether consumers may be sent to followers.
+    pub has_readers_elsewhere: bool,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
     /// Where changes of in-sync sets are asked for.
@@ -526,6 +528,7 @@ impl ReplicaManager {
         let settings = Settings {
             min_insync_replicas: usize::try_from(config.number("min.insync.replicas")).unwrap_or(1),
             replica_lag_time_max: self.options.replica_lag_time_max,
+            has_readers_elsewhere: self.options.has_readers_elsewhere,
         };
         (log_config(&config, self.options.producer_id_expiration_ms), settings)
     }

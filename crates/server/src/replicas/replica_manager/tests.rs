@@ -23,6 +23,7 @@ fn manager_on(disk: Arc<dyn Disk>, path: &Path) -> ReplicaManager {
         clean: false,
         topic_defaults: Properties::default().topic_defaults().unwrap(),
         replica_lag_time_max: Duration::from_secs(30),
+        has_readers_elsewhere: false,
         producer_id_expiration_ms: 86_400_000,
         isr_changes,
         seed: 7,
@@ -108,7 +109,14 @@ fn a_replica_at_hand_when_its_topic_is_deleted_does_not_look_like_a_broken_disk(
     assert!(manager.flush(&replica).is_ok());
     assert_eq!(manager.retain(&replica).unwrap(), 0);
     let epoch = ottla_types::LeaderEpoch(0);
-    let appended = replica.lock().append_as_follower(&[], epoch, Offset::ZERO, Offset::ZERO, now);
+    let appended = replica.lock().append_as_follower(
+        &[],
+        epoch,
+        Offset::ZERO,
+        Offset::ZERO,
+        now,
+        &mut Effects::default(),
+    );
     assert!(matches!(appended, Err(ottla_replication::AppendError::NotLeader)));
 }
 
