@@ -11,4 +11,8 @@ pub(crate) enum Bug {
     TruncationToHighWatermark,
     /// A member that was asked for counts only when the controller has answered (against KIP-497).
     JoiningMemberNotCounted,
+    /// A leader of a topic with `flush.messages=1` counts what it has, on disk or not.
+    LeaderCountsBeforeSync,
+    /// A follower of such a topic fetches on, which acknowledges, before its disk has what it fetched.
+    FollowerFetchesBeforeSync,
 }

@@ -8,7 +8,7 @@ use crate::isr::IsrChange;
 use crate::leader::{Leader, Range};
 use crate::waiters::{Outcome, WaiterId, Waiters};
 use ottla_records::{LeaderEpochs, Truncation, ValidBatch};
-use ottla_storage::{AppendInfo, AtLeast, Log, StorageError};
+use ottla_storage::{AppendInfo, AtLeast, FlushTarget, Log, StorageError};
 use ottla_types::{
     BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, PartitionEpoch,
     TopicIdPartition, TopicPartition,
@@ -72,12 +72,17 @@ pub struct Effects {
     pub fetches: Vec<WaiterId>,
     /// An in-sync set to ask the controller for.
     pub isr_change: Option<IsrChange>,
+    /// This partition, when its log is to be synced: [`Partition::handle_flushed`] is told of the outcome.
+    pub flush: Option<TopicIdPartition>,
 }
 
 impl Effects {
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.produced.is_empty() && self.fetches.is_empty() && self.isr_change.is_none()
+        self.produced.is_empty()
+            && self.fetches.is_empty()
+            && self.isr_change.is_none()
+            && self.flush.is_none()
     }
 }
 
@@ -201,6 +206,7 @@ impl Partition {
                     self.wake_fetches(effects);
                 }
             }
+            self.ask_to_flush(effects);
             self.advance_high_watermark(now.monotonic, effects);
         } else {
             let was_leader = matches!(self.role, Role::Leader(_));
@@ -235,7 +241,20 @@ impl Partition {
     ) {
         self.settings = settings;
         self.log.set_config(log);
+        self.release_written(effects);
+        self.ask_to_flush(effects);
         self.advance_high_watermark(now, effects);
+    }
+
+    /// What `target` names is on the disk: with `flush.messages=1` it counts from now on.
+    pub fn handle_flushed(&mut self, target: &FlushTarget, now: Monotonic, effects: &mut Effects) {
+        self.log.mark_durable(target);
+        self.release_written(effects);
+        if self.serving().is_some() {
+            self.advance_high_watermark(now, effects);
+        }
+        // What was appended meanwhile is for the next sync.
+        self.ask_to_flush(effects);
     }
 
     /// This node was cut off from the controller, or is about to stop: it answers no more as a leader.
@@ -286,6 +305,7 @@ impl Partition {
         }
         let info = self.log.append_valid(batch, leader.epoch, now)?;
         effects.fetches.extend(self.waiters.take_followers());
+        self.ask_to_flush(effects);
         self.advance_high_watermark(now.monotonic, effects);
         Ok(info)
     }
@@ -299,6 +319,19 @@ impl Partition {
             return Some(self.commit_outcome());
         }
         self.waiters.produced(required, waiter);
+        None
+    }
+
+    /// Lets `waiter` wait until this replica has what is before `required` as far as its topic asks for: on disk with
+    /// `flush.messages=1`. `Some` when it need not.
+    pub fn wait_for_disk(&mut self, required: Offset, waiter: WaiterId) -> Option<Outcome> {
+        if self.serving().is_none() {
+            return Some(Outcome::NotLeader);
+        }
+        if self.own_end() >= required {
+            return Some(Outcome::Written);
+        }
+        self.waiters.written(required, waiter);
         None
     }
 
@@ -616,9 +649,37 @@ impl Partition {
         }
     }
 
-    /// What to ask the leader for; `None` when there is none to follow.
+    /// Whether a record of this topic counts only once it is on disk (`flush.messages=1`).
+    pub fn counts_on_disk(&self) -> bool {
+        self.log.config().flush_messages <= 1
+    }
+
+    /// Whether `flush.messages` records or more are not on disk.
+    pub fn is_flush_due(&self) -> bool {
+        let unflushed = self.log.log_end_offset() - self.log.durable_end();
+        unflushed > 0 && unflushed >= self.log.config().flush_messages && !self.log.is_failed()
+    }
+
+    /// Up to where this replica's own log counts.
+    fn own_end(&self) -> Offset {
+        if self.counts_on_disk() { self.log.durable_end() } else { self.log.log_end_offset() }
+    }
+
+    /// Whom this replica follows; `None` when it follows nobody.
+    pub fn followed(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader,
+            _ => None,
+        }
+    }
+
+    /// What to ask the leader for; `None` when there is none to follow. Asking says that everything before is here:
+    /// with `flush.messages=1` it is `None` too until the log is on disk.
     pub fn fetch_position(&self) -> Option<(NodeId, FetchPosition)> {
         let Role::Follower(Follower { leader: Some(leader), epoch }) = &self.role else { return None };
+        if self.own_end() < self.log.log_end_offset() && !self.has(Bug::FollowerFetchesBeforeSync) {
+            return None;
+        }
         let position = FetchPosition {
             leader_epoch: *epoch,
             fetch_offset: self.log.log_end_offset(),
@@ -690,6 +751,19 @@ impl Partition {
         self.bug = bug;
     }
 
+    /// Asks for a sync when one is due. A follower's fetcher sees to it itself, before it fetches on.
+    fn ask_to_flush(&self, effects: &mut Effects) {
+        if matches!(self.role, Role::Leader(_)) && self.is_flush_due() {
+            effects.flush = Some(self.id);
+        }
+    }
+
+    /// Releases the producers that waited for this replica's disk.
+    fn release_written(&mut self, effects: &mut Effects) {
+        let written = self.waiters.reached_on_disk(self.own_end());
+        effects.produced.extend(written.into_iter().map(|id| (id, Outcome::Written)));
+    }
+
     /// Moves the high watermark as far as the in-sync set allows, and releases who waited for it.
     fn advance_high_watermark(&mut self, now: Monotonic, effects: &mut Effects) {
         let Role::Leader(leader) = &self.role else { return };
@@ -701,10 +775,12 @@ impl Partition {
             leader.isr.pending = None;
         }
         let leader = forgetful.as_ref().unwrap_or(leader);
+        let own_end = if self.has(Bug::LeaderCountsBeforeSync) { end } else { self.own_end() };
         let candidate = high_watermark::candidate(
             leader,
             self.local,
             end,
+            own_end,
             min_insync_replicas,
             replica_lag_time_max,
             now,

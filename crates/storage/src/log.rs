@@ -146,9 +146,19 @@ impl Log {
         self.log_end
     }
 
-    /// The offset up to which a power loss takes nothing: the recovery point.
+    /// The offset up to which a power loss takes no record.
     pub fn durable_end(&self) -> Offset {
         self.durable_end
+    }
+
+    /// The offset up to which a start after a power loss need not look: what goes into
+    /// `recovery-point-offset-checkpoint`. Before [`Log::durable_end`] while a segment has ended and not all of its
+    /// files are durable, for a start takes the indexes below it as they are.
+    pub fn recovery_point(&self) -> Offset {
+        if self.names_changed == self.names_synced {
+            return self.durable_end;
+        }
+        self.durable_end.min(self.active().base_offset - 1).max(self.log_start)
     }
 
     /// Whether the disk failed under this log; all changes are refused then.

@@ -103,7 +103,8 @@ impl World {
             60..66 => {
                 self.log().flush().unwrap();
             }
-            66..70 => self.flush = self.log().flush_target(),
+            66..68 => self.flush = self.log().flush_target(),
+            68..70 => self.flush = self.log().records_target(),
             70..74 => {
                 if let Some(target) = self.flush.take() {
                     target.sync().unwrap();
@@ -175,7 +176,7 @@ impl World {
     }
 
     fn checkpoint(&mut self) {
-        self.recovery_point = self.log().durable_end();
+        self.recovery_point = self.log().recovery_point();
         self.log_start = self.log().log_start_offset();
     }
 

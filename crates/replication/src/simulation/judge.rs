@@ -19,6 +19,8 @@ pub(super) struct Judge {
     acknowledged: BTreeMap<Offset, u64>,
     /// The high watermark of each leader, by its node, incarnation and term.
     high_watermarks: BTreeMap<(NodeId, u64, LeaderEpoch), Offset>,
+    /// How many records went with their hosts' power.
+    lost: usize,
 }
 
 impl Judge {
@@ -46,6 +48,19 @@ impl Judge {
     /// How many records a log was known to have.
     pub(super) fn known_len(&self, node: NodeId) -> usize {
         self.logs.get(&node).map_or(0, Vec::len)
+    }
+
+    /// A host has lost power: of its log this is left.
+    pub(super) fn lost(&mut self, node: NodeId, end: Offset) {
+        let log = self.logs.entry(node).or_default();
+        assert!(log.len() >= end.0 as usize, "{node} has more than before");
+        self.lost += log.len() - end.0 as usize;
+        log.truncate(end.0 as usize);
+    }
+
+    /// How many records went with their hosts' power.
+    pub(super) fn lost_count(&self) -> usize {
+        self.lost
     }
 
     /// A replica's high watermark is this.

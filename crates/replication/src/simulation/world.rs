@@ -5,7 +5,7 @@ use super::judge::{Entry, Judge};
 use crate::bug::Bug;
 use crate::{Effects, FetchError, FetchPosition, IsrChange, Outcome, Partition, Role, Settings, WaiterId};
 use ottla_records::{BatchBuilder, Origin, batches, validate};
-use ottla_storage::{AppendError as LogAppendError, AtLeast, Log, LogConfig, Recovery, SimDisk};
+use ottla_storage::{AppendError as LogAppendError, AtLeast, FlushTarget, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{
     BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, Random, Timestamp,
     TopicIdPartition, TopicPartition, Uuid,
@@ -19,9 +19,13 @@ use std::time::Duration;
 const LAG_MAX: Duration = Duration::from_millis(100);
 
 /// A running broker.
-struct Running {
-    partition: Partition,
+pub(super) struct Running {
+    pub(super) partition: Partition,
     broker_epoch: BrokerEpoch,
+    /// Whether the machine has asked for a sync that is not begun.
+    pub(super) wants_flush: bool,
+    /// The sync that is under way.
+    pub(super) flush: Option<FlushTarget>,
     /// The change that is being asked for, until it is answered or out of date.
     change: Option<IsrChange>,
     is_asking: bool,
@@ -31,10 +35,10 @@ struct Running {
     producers: BTreeMap<WaiterId, (Offset, Vec<u64>)>,
 }
 
-struct Node {
-    id: NodeId,
-    disk: SimDisk,
-    running: Option<Running>,
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) disk: SimDisk,
+    pub(super) running: Option<Running>,
     /// How many images it has learnt of.
     seen: usize,
     /// What a restart finds written down.
@@ -59,23 +63,33 @@ enum Fetched {
     Refused,
 }
 
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hazards {
+    /// Processes are killed, messages are lost; what was appended survives all of it.
+    Kills,
+    /// Hosts lose power besides, all of them at once too. The topic has `flush.messages=1`.
+    PowerLosses,
+}
+
 /// All there is.
 pub(super) struct World {
-    random: Random,
-    now: Now,
+    pub(super) random: Random,
+    pub(super) now: Now,
+    hazards: Hazards,
     settings: Settings,
     bug: Option<Bug>,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     controller: Controller,
     messages: Vec<Message>,
-    judge: Judge,
+    pub(super) judge: Judge,
     next_value: u64,
     next_waiter: u64,
     trace: u64,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, bug: Option<Bug>) -> World {
+    pub(super) fn new(seed: u64, hazards: Hazards, bug: Option<Bug>) -> World {
         let mut random = Random::new(seed);
         let count = 2 + random.index(3);
         let ids: Vec<NodeId> = (1..=count as i32).map(NodeId).collect();
@@ -83,6 +97,7 @@ impl World {
         let mut world = World {
             random,
             now: Now { monotonic: Monotonic(1_000_000), wall: Timestamp(1_700_000_000_000) },
+            hazards,
             settings: Settings {
                 min_insync_replicas,
                 replica_lag_time_max: LAG_MAX,
@@ -114,6 +129,10 @@ impl World {
     /// One thing happens; all that must hold is looked at.
     pub(super) fn step(&mut self) -> Result<(), String> {
         let index = self.random.index(self.nodes.len());
+        if self.hazards == Hazards::PowerLosses && self.random.chance(300) {
+            self.power_step(index);
+            return self.look();
+        }
         match self.random.below(1000) {
             0..120 => self.append(index),
             120..330 => self.fetch(index),
@@ -147,6 +166,8 @@ impl World {
             for index in 0..self.nodes.len() {
                 self.learn_all(index);
                 self.time_out(index);
+                self.begin_flush(index);
+                self.end_flush(index);
                 self.fetch(index);
                 self.ask_controller(index);
             }
@@ -175,7 +196,7 @@ impl World {
         self.judge.acknowledged_count()
     }
 
-    fn note(&mut self, what: impl Debug) {
+    pub(super) fn note(&mut self, what: impl Debug) {
         for byte in format!("{what:?}").bytes() {
             self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -185,11 +206,8 @@ impl World {
 /// What nodes do.
 impl World {
     fn start(&mut self, index: usize, broker_epoch: BrokerEpoch) {
+        let log = self.open_log(index);
         let node = &mut self.nodes[index];
-        let disk = Arc::new(node.disk.clone());
-        let dir = PathBuf::from("/data/t-0");
-        let config = LogConfig { segment_bytes: 2_000, index_interval_bytes: 200, ..LogConfig::default() };
-        let (log, _) = Log::open(disk, dir, config, Recovery::UNKNOWN, self.now).unwrap();
         let id = TopicIdPartition::new(Uuid::from_u128(7), 0);
         let name = TopicPartition::new("t", 0);
         let high_watermark = node.high_watermark_checkpoint;
@@ -198,12 +216,27 @@ impl World {
         node.running = Some(Running {
             partition,
             broker_epoch,
+            wants_flush: false,
+            flush: None,
             change: None,
             is_asking: false,
             is_fetching: false,
             producers: BTreeMap::new(),
         });
         self.note(("start", index));
+    }
+
+    pub(super) fn open_log(&self, index: usize) -> Log {
+        let disk = Arc::new(self.nodes[index].disk.clone());
+        let flush_messages = if self.hazards == Hazards::PowerLosses { 1 } else { i64::MAX };
+        let config = LogConfig {
+            segment_bytes: 2_000,
+            index_interval_bytes: 200,
+            flush_messages,
+            ..LogConfig::default()
+        };
+        let opened = Log::open(disk, PathBuf::from("/data/t-0"), config, Recovery::UNKNOWN, self.now);
+        opened.unwrap().0
     }
 
     fn append(&mut self, index: usize) {
@@ -297,7 +330,7 @@ impl World {
         }
     }
 
-    fn kill(&mut self, index: usize) {
+    pub(super) fn kill(&mut self, index: usize) {
         self.nodes[index].running = None;
         self.nodes[index].seen = 0;
         self.nodes[index].disk.release_locks();
@@ -339,18 +372,19 @@ impl World {
         self.carry_out(index, effects);
     }
 
-    fn write_checkpoint(&mut self, index: usize) {
+    pub(super) fn write_checkpoint(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         if let Some(running) = &node.running {
             node.high_watermark_checkpoint = running.partition.high_watermark();
         }
     }
 
-    fn carry_out(&mut self, index: usize, effects: Effects) {
+    pub(super) fn carry_out(&mut self, index: usize, effects: Effects) {
         let Some(running) = &mut self.nodes[index].running else { return };
         if let Some(change) = effects.isr_change {
             running.change = Some(change);
         }
+        running.wants_flush |= effects.flush.is_some();
         let mut outcomes = Vec::new();
         for (waiter, outcome) in effects.produced {
             let (base_offset, values) = running.producers.remove(&waiter).expect("answered once");

@@ -104,6 +104,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("log.dirs", Kind::List, None, "Where the logs are."),
     setting("log.flush.offset.checkpoint.interval.ms", Kind::Number(1, INT), Some("60000"),
         "How often it is written down up to where the logs are on disk."),
+    setting("log.flush.scheduler.interval.ms", Kind::Number(1, i64::MAX), Some("1000"),
+        "How often logs are looked for whose flush.ms has passed. (Kafka: 9223372036854775807)"),
     setting("log.flush.start.offset.checkpoint.interval.ms", Kind::Number(1, INT), Some("60000"),
         "How often it is written down where the logs begin."),
     setting("log.retention.check.interval.ms", Kind::Number(1, i64::MAX), Some("300000"),
