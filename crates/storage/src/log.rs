@@ -308,4 +308,6 @@ impl Log {
 }
 
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod tests;

@@ -3,11 +3,9 @@
 //! The model is the list of batches appended. After a kill the log holds exactly them; after a power loss it
 //! holds a prefix of them that reaches at least to the durable end.
 
-#![expect(clippy::unwrap_used, reason = "a test may")]
-
+use crate::sim_disk::FaultOn;
+use crate::{AppendError, Disk, FlushTarget, Log, LogConfig, Recovery, SimDisk};
 use ottla_records::{BatchBuilder, BatchHeader, EndTxnMarker, Origin, batches};
-use ottla_storage::sim_disk::FaultOn;
-use ottla_storage::{AppendError, Disk, FlushTarget, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{LeaderEpoch, Monotonic, Now, Offset, ProducerEpoch, ProducerId, Random, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
