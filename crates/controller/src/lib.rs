@@ -15,6 +15,7 @@
 pub mod balancing;
 pub mod bootstrap;
 pub mod brokers;
+mod bug;
 pub mod configs;
 pub mod controller;
 pub mod detector;
@@ -22,6 +23,8 @@ pub mod elections;
 pub mod partitions;
 pub mod placement;
 pub mod producer_ids;
+#[cfg(test)]
+mod simulation;
 pub mod topics;
 
 pub use controller::{Controller, Settings};

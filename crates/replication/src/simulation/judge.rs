@@ -79,7 +79,9 @@ impl Judge {
             let Some((producer, sequence)) = producer(value) else { continue };
             let count = self.counts.entry(producer).or_default();
             if sequence != *count {
-                return Err(format!("IDEM-1: record {sequence} of producer {producer} at {index}, after {count}"));
+                return Err(format!(
+                    "IDEM-1: record {sequence} of producer {producer} at {index}, after {count}"
+                ));
             }
             *count += 1;
         }

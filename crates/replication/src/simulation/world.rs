@@ -215,7 +215,11 @@ impl World {
         let node = &mut self.nodes[index];
         let disk = Arc::new(node.disk.clone());
         let dir = PathBuf::from("/data/t-0");
-        let config = LogConfig { segment_bytes: self.segment_bytes, index_interval_bytes: 200, ..LogConfig::default() };
+        let config = LogConfig {
+            segment_bytes: self.segment_bytes,
+            index_interval_bytes: 200,
+            ..LogConfig::default()
+        };
         let (log, _) = Log::open(disk, dir, config, Recovery::UNKNOWN, self.now).unwrap();
         let id = TopicIdPartition::new(Uuid::from_u128(7), 0);
         let name = TopicPartition::new("t", 0);
