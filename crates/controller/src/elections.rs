@@ -10,6 +10,7 @@
 //! *recovering*. That is the one election of Kafka's that may lose records without having been asked for.
 
 use crate::assignment::Assignment;
+use crate::bug::Bug;
 use ottla_metadata::partition::{NO_LEADER_CHANGE, ids};
 use ottla_metadata::{ClusterImage, LeaderRecoveryState, PartitionRegistration};
 use ottla_protocol::records::metadata::PartitionChangeRecord;
@@ -80,6 +81,8 @@ pub struct Election<'a> {
     directories: BTreeMap<NodeId, Uuid>,
     leaving: Option<NodeId>,
     lost: Option<NodeId>,
+    #[cfg(test)]
+    bug: Option<Bug>,
 }
 
 /// What a partition is to become.
@@ -106,6 +109,25 @@ impl<'a> Election<'a> {
             directories: BTreeMap::new(),
             leaving: None,
             lost: None,
+            #[cfg(test)]
+            bug: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_bug(self, bug: Option<Bug>) -> Election<'a> {
+        Election { bug, ..self }
+    }
+
+    /// Returns whether a test asked for this mistake.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests make mistakes on purpose"))]
+    fn has(&self, bug: Bug) -> bool {
+        #[cfg(test)]
+        return self.bug == Some(bug);
+        #[cfg(not(test))]
+        {
+            let _ = bug;
+            false
         }
     }
 
@@ -118,6 +140,9 @@ impl<'a> Election<'a> {
 
     /// `node` leaves, and may have lost records that it had: it is not eligible either.
     pub fn without_lost(self, node: NodeId) -> Election<'a> {
+        if self.has(Bug::LostReplicaStaysEligible) {
+            return self.without(node);
+        }
         Election { lost: Some(node), ..self.without(node) }
     }
 
@@ -163,6 +188,12 @@ impl<'a> Election<'a> {
                 leader: Some(leader),
                 is_unclean: false,
             });
+        }
+        if self.has(Bug::LeaderOutsideInSync)
+            && let Some(leader) = of(&self.partition.replicas)
+        {
+            let isr = vec![leader];
+            return self.change(Outcome { isr, eligible, leader: Some(leader), is_unclean: false });
         }
         if let ([], [], &[last]) = (&isr[..], &eligible[..], &self.partition.last_known_elr[..])
             && may_lead(last)

@@ -16,6 +16,7 @@ pub mod assignment;
 pub mod balancing;
 pub mod bootstrap;
 pub mod brokers;
+mod bug;
 pub mod configs;
 pub mod controller;
 pub mod detector;
@@ -24,6 +25,8 @@ pub mod partitions;
 pub mod placement;
 pub mod producer_ids;
 pub mod reassignment;
+#[cfg(test)]
+mod simulation;
 pub mod topics;
 
 pub use controller::{Controller, Settings};

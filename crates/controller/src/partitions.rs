@@ -1,5 +1,6 @@
 //! Leaders ask for changes of their in-sync sets; administrators ask for elections.
 
+use crate::bug::Bug;
 use crate::controller::Controller;
 use ottla_metadata::partition::{NO_LEADER_CHANGE, ids, nodes};
 use ottla_metadata::{LeaderRecoveryState, PartitionRegistration};
@@ -127,9 +128,11 @@ impl Controller {
         {
             return Err(ErrorCode::InvalidRequest);
         }
+        let is_any_epoch_right = self.has(Bug::StaleBrokerEpochJoins);
         for (node, epoch) in asked_isr_with_epochs(asked) {
             let eligible = self.image.cluster.broker(node).is_some_and(|broker| {
-                broker.is_active() && (epoch == BrokerEpoch::NONE || epoch == broker.epoch)
+                broker.is_active()
+                    && (epoch == BrokerEpoch::NONE || epoch == broker.epoch || is_any_epoch_right)
             });
             if !eligible {
                 return Err(ErrorCode::IneligibleReplica);

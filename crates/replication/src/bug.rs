@@ -15,4 +15,14 @@ pub(crate) enum Bug {
     LeaderCountsBeforeSync,
     /// A follower of such a topic fetches on, which acknowledges, before its disk has what it fetched.
     FollowerFetchesBeforeSync,
+    /// A member that is to leave counts no more, before the controller has agreed.
+    LeavingMemberNotCounted,
+    /// Whoever waits for `acks=all` is answered as soon as the leader has the records.
+    AcknowledgementBeforeInSync,
+    /// A leader that a newer epoch has fenced acknowledges what waits.
+    DeposedLeaderAcknowledges,
+    /// The high watermark follows a slow replica back.
+    HighWatermarkGoesBack,
+    /// A new leader knows no producers: what is sent again is appended again.
+    ProducersForgottenByNewLeader,
 }

@@ -203,6 +203,9 @@ impl Partition {
                     let end = self.log.log_end_offset();
                     let leader = Leader::new(self.local, assignment, brokers, end, now.monotonic);
                     self.role = Role::Leader(leader);
+                    if self.has(Bug::ProducersForgottenByNewLeader) {
+                        self.log.remove_expired_producers(now.after(Duration::from_secs(1 << 30)));
+                    }
                     self.wake_fetches(effects);
                 }
             }
@@ -315,7 +318,7 @@ impl Partition {
         if self.serving().is_none() {
             return Some(Outcome::NotLeader);
         }
-        if self.high_watermark >= required {
+        if self.high_watermark >= required || self.has(Bug::AcknowledgementBeforeInSync) {
             return Some(self.commit_outcome());
         }
         self.waiters.produced(required, waiter);
@@ -774,6 +777,12 @@ impl Partition {
             let leader = forgetful.insert(leader.clone());
             leader.isr.pending = None;
         }
+        if self.has(Bug::LeavingMemberNotCounted)
+            && let Some(pending) = leader.isr.pending.clone()
+        {
+            let leader = forgetful.insert(leader.clone());
+            leader.isr.committed.retain(|member| pending.contains(member));
+        }
         let leader = forgetful.as_ref().unwrap_or(leader);
         let own_end = if self.has(Bug::LeaderCountsBeforeSync) { end } else { self.own_end() };
         let candidate = high_watermark::candidate(
@@ -786,7 +795,11 @@ impl Partition {
             now,
         );
         let candidate = if self.has(Bug::HighWatermarkPastInSync) { Some(end) } else { candidate };
-        let Some(candidate) = candidate.filter(|&candidate| candidate > self.high_watermark) else { return };
+        let may_go_back = self.has(Bug::HighWatermarkGoesBack);
+        let moves = |&candidate: &Offset| {
+            candidate > self.high_watermark || (may_go_back && candidate >= self.log.log_start_offset())
+        };
+        let Some(candidate) = candidate.filter(moves) else { return };
         assert!(candidate <= end, "LOG-3: the high watermark lies within the log");
         self.high_watermark = candidate;
         self.log.advance_high_watermark(candidate);
@@ -820,7 +833,9 @@ impl Partition {
 
     fn stop_leading(&mut self, effects: &mut Effects) {
         let producers = self.waiters.all_producers();
-        effects.produced.extend(producers.into_iter().map(|id| (id, Outcome::NotLeader)));
+        let deposed = Outcome::NotLeader;
+        let outcome = if self.has(Bug::DeposedLeaderAcknowledges) { Outcome::Committed } else { deposed };
+        effects.produced.extend(producers.into_iter().map(|id| (id, outcome)));
         self.wake_fetches(effects);
     }
 

@@ -15,10 +15,7 @@ use crate::bug::Bug;
 use world::{Hazards, World};
 
 /// How many runs a test makes.
-const SEEDS: u64 = 400;
-
-/// How violations begin that are more than a lack of progress.
-const SAFETY: [&str; 3] = ["ACK-1", "HW-2", "EPOCH-1"];
+const SEEDS: u64 = 2000;
 
 /// What came of a run.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,35 +79,61 @@ fn the_same_seed_gives_the_same_trace() {
     }
 }
 
-fn is_caught(hazards: Hazards, bug: Bug) -> bool {
-    let caught = |seed| {
-        let outcome = run(seed, hazards, Some(bug));
-        matches!(outcome, Err(violation) if SAFETY.iter().any(|id| violation.starts_with(id)))
-    };
-    (0..SEEDS).any(caught)
+/// Runs one seed after the other with a mistake: it is noticed before `seeds_max` of them, by one of these ids.
+fn notices(hazards: Hazards, bug: Bug, seeds_max: u64, invariants: &[&str]) {
+    let noticed = (0..seeds_max).find_map(|seed| Some((seed + 1, run(seed, hazards, Some(bug)).err()?)));
+
+    let (seeds, violation) = noticed.unwrap_or_else(|| panic!("{bug:?}: unnoticed after {seeds_max} seeds"));
+    println!("{bug:?}: noticed after {seeds} seeds: {violation}");
+    assert!(invariants.iter().any(|id| violation.starts_with(id)), "{violation}");
 }
 
 #[test]
-fn a_high_watermark_past_an_in_sync_replica_is_noticed() {
-    assert!(is_caught(Hazards::Kills, Bug::HighWatermarkPastInSync));
+fn notices_a_high_watermark_past_an_in_sync_replica() {
+    notices(Hazards::Kills, Bug::HighWatermarkPastInSync, 20, &["HW-2", "ACK-1"]);
 }
 
 #[test]
-fn truncation_to_the_high_watermark_is_noticed() {
-    assert!(is_caught(Hazards::Kills, Bug::TruncationToHighWatermark));
+fn notices_a_truncation_to_the_high_watermark() {
+    notices(Hazards::Kills, Bug::TruncationToHighWatermark, 100, &["HW-2", "ACK-1"]);
 }
 
 #[test]
-fn a_joining_member_that_does_not_count_is_noticed() {
-    assert!(is_caught(Hazards::Kills, Bug::JoiningMemberNotCounted));
+fn notices_a_joining_member_that_does_not_count() {
+    notices(Hazards::Kills, Bug::JoiningMemberNotCounted, 100, &["HW-2", "ACK-1"]);
 }
 
 #[test]
-fn a_leader_that_counts_what_is_not_on_its_disk_is_noticed() {
-    assert!(is_caught(Hazards::PowerLosses, Bug::LeaderCountsBeforeSync));
+fn notices_a_shrunk_in_sync_set_that_is_used_before_the_controller_agreed() {
+    notices(Hazards::Kills, Bug::LeavingMemberNotCounted, 100, &["HW-2", "ACK-1"]);
 }
 
 #[test]
-fn a_follower_that_acknowledges_what_is_not_on_its_disk_is_noticed() {
-    assert!(is_caught(Hazards::PowerLosses, Bug::FollowerFetchesBeforeSync));
+fn notices_an_acknowledgement_before_the_in_sync_set_has_it() {
+    notices(Hazards::Kills, Bug::AcknowledgementBeforeInSync, 20, &["ACK-1"]);
+}
+
+#[test]
+fn notices_a_fenced_leader_that_acknowledges() {
+    notices(Hazards::Kills, Bug::DeposedLeaderAcknowledges, 20, &["ACK-1"]);
+}
+
+#[test]
+fn notices_a_high_watermark_that_goes_back() {
+    notices(Hazards::Kills, Bug::HighWatermarkGoesBack, 100, &["HW-1"]);
+}
+
+#[test]
+fn notices_a_duplicate_window_that_is_lost_when_leadership_moves() {
+    notices(Hazards::Kills, Bug::ProducersForgottenByNewLeader, 100, &["IDEM-1"]);
+}
+
+#[test]
+fn notices_a_leader_that_counts_what_is_not_on_its_disk() {
+    notices(Hazards::PowerLosses, Bug::LeaderCountsBeforeSync, 400, &["ACK-1", "HW-2", "EPOCH-1"]);
+}
+
+#[test]
+fn notices_a_follower_that_acknowledges_what_is_not_on_its_disk() {
+    notices(Hazards::PowerLosses, Bug::FollowerFetchesBeforeSync, 400, &["ACK-1", "HW-2", "EPOCH-1"]);
 }

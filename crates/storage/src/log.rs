@@ -17,6 +17,7 @@ pub mod recovery;
 pub mod retention;
 pub mod truncate;
 
+use crate::bug::Bug;
 use crate::checkpoints;
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile};
@@ -58,6 +59,8 @@ pub struct Log {
     deleted: Vec<DeletedFiles>,
     /// Set when the disk failed: what is on it is not known any more.
     failed: bool,
+    #[cfg(test)]
+    bug: Option<Bug>,
 }
 
 /// Files that are no longer part of the log, and when they go.
@@ -223,6 +226,18 @@ impl Log {
         self.active().base_offset
     }
 
+    /// Returns whether a test asked for this mistake.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests make mistakes on purpose"))]
+    fn has(&self, bug: Bug) -> bool {
+        #[cfg(test)]
+        return self.bug == Some(bug);
+        #[cfg(not(test))]
+        {
+            let _ = bug;
+            false
+        }
+    }
+
     fn active(&self) -> &Segment {
         self.segments.last_key_value().expect("a log has a segment").1
     }
@@ -317,5 +332,7 @@ impl Log {
     }
 }
 
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod tests;

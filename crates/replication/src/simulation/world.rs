@@ -1,14 +1,14 @@
 //! Nodes, their network, and chance.
 
 use super::controller::{Controller, Image, Verdict};
-use super::judge::{Entry, Judge};
+use super::judge::{self, Entry, Judge};
 use crate::bug::Bug;
 use crate::{Effects, FetchError, FetchPosition, IsrChange, Outcome, Partition, Role, Settings, WaiterId};
 use ottla_records::{BatchBuilder, Origin, batches, validate};
 use ottla_storage::{AppendError as LogAppendError, AtLeast, FlushTarget, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{
-    BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, Random, Timestamp,
-    TopicIdPartition, TopicPartition, Uuid,
+    BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, ProducerEpoch,
+    ProducerId, Random, Timestamp, TopicIdPartition, TopicPartition, Uuid,
 };
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -17,6 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const LAG_MAX: Duration = Duration::from_millis(100);
+
+/// How many producers there are that are idempotent.
+const PRODUCERS: u64 = 3;
+
+/// An idempotent producer: one batch at a time, sent again to whoever leads until it is acknowledged.
+struct Producer {
+    /// How many of its records are acknowledged, and so the next sequence number.
+    acknowledged: u64,
+    /// How many records are in the batch that it is sending, if it is.
+    sending: Option<u64>,
+}
 
 /// A running broker.
 pub(super) struct Running {
@@ -83,6 +94,8 @@ pub(super) struct World {
     controller: Controller,
     messages: Vec<Message>,
     pub(super) judge: Judge,
+    producers: Vec<Producer>,
+    segment_bytes: u64,
     next_value: u64,
     next_waiter: u64,
     trace: u64,
@@ -94,6 +107,8 @@ impl World {
         let count = 2 + random.index(3);
         let ids: Vec<NodeId> = (1..=count as i32).map(NodeId).collect();
         let min_insync_replicas = 1 + random.index(2);
+        let segment_bytes = [300, 2_000][random.index(2)];
+        let producer = |_| Producer { acknowledged: 0, sending: None };
         let mut world = World {
             random,
             now: Now { monotonic: Monotonic(1_000_000), wall: Timestamp(1_700_000_000_000) },
@@ -108,6 +123,8 @@ impl World {
             controller: Controller::new(&ids),
             messages: Vec::new(),
             judge: Judge::default(),
+            producers: (0..PRODUCERS).map(producer).collect(),
+            segment_bytes,
             next_value: 0,
             next_waiter: 0,
             trace: 0xcbf2_9ce4_8422_2325,
@@ -161,8 +178,11 @@ impl World {
                 self.controller.unfence(self.nodes[index].id);
             }
         }
-        for _ in 0..60 {
+        for round in 0..60 {
             self.now = self.now.after(Duration::from_millis(1));
+            if round == 30 {
+                self.produce_more();
+            }
             for index in 0..self.nodes.len() {
                 self.learn_all(index);
                 self.time_out(index);
@@ -181,14 +201,25 @@ impl World {
             let nodes = self.nodes.iter().flat_map(|node| &node.running);
             let nodes: Vec<_> =
                 nodes.map(|running| (running.partition.role(), &running.change, running.is_asking)).collect();
-            return Err(format!("not all came back into sync: {assignment:?}, {nodes:#?}"));
+            return Err(format!("LIVE-1: not all came back into sync: {assignment:?}, {nodes:#?}"));
         }
         if let Some(waiting) =
             self.nodes.iter().flat_map(|node| &node.running).find(|r| !r.producers.is_empty())
         {
-            return Err(format!("producers wait for ever: {:?}", waiting.producers));
+            return Err(format!("LIVE-1: producers wait for ever: {:?}", waiting.producers));
+        }
+        if let Some(number) = self.producers.iter().position(|producer| producer.sending.is_some()) {
+            return Err(format!("LIVE-1: the leader takes nothing from producer {number}"));
         }
         self.judge.equal()
+    }
+
+    /// Whoever leads takes records again, those that are sent again too.
+    fn produce_more(&mut self) {
+        let leader = self.controller.current().assignment.leader;
+        if let Some(index) = self.nodes.iter().position(|node| Some(node.id) == leader) {
+            (0..self.producers.len()).for_each(|number| self.produce(index, number));
+        }
     }
 
     /// How many records were acknowledged: a run in which nothing is proves nothing.
@@ -230,7 +261,7 @@ impl World {
         let disk = Arc::new(self.nodes[index].disk.clone());
         let flush_messages = if self.hazards == Hazards::PowerLosses { 1 } else { i64::MAX };
         let config = LogConfig {
-            segment_bytes: 2_000,
+            segment_bytes: self.segment_bytes,
             index_interval_bytes: 200,
             flush_messages,
             ..LogConfig::default()
@@ -239,12 +270,34 @@ impl World {
         opened.unwrap().0
     }
 
+    /// Somebody sends a batch, or sends one again.
     fn append(&mut self, index: usize) {
-        let count = 1 + self.random.index(3) as u64;
-        let all = self.random.chance(800);
-        let values: Vec<u64> = (self.next_value..self.next_value + count).collect();
+        match self.random.index(2 * PRODUCERS as usize) {
+            producer if producer < PRODUCERS as usize => self.produce(index, producer),
+            _ => {
+                let count = 1 + self.random.index(3) as u64;
+                let all = self.random.chance(700);
+                let values = (self.next_value..self.next_value + count).collect();
+                self.next_value += count;
+                self.send(index, BatchBuilder::new(), values, all);
+            }
+        }
+    }
+
+    /// An idempotent producer sends: what it has not been told of, or else something new.
+    fn produce(&mut self, index: usize, number: usize) {
+        let fresh = 1 + self.random.index(3) as u64;
+        let producer = &mut self.producers[number];
+        let count = *producer.sending.get_or_insert(fresh);
+        let sequence = producer.acknowledged;
+        let id = ProducerId(number as i64);
+        let builder = BatchBuilder::new().producer(id, ProducerEpoch(0), sequence as i32);
+        let values = (sequence..sequence + count).map(|sequence| judge::value(number as u64, sequence));
+        self.send(index, builder, values.collect(), true);
+    }
+
+    fn send(&mut self, index: usize, mut builder: BatchBuilder, values: Vec<u64>, all: bool) {
         let Some(running) = &mut self.nodes[index].running else { return };
-        let mut builder = BatchBuilder::new();
         for value in &values {
             builder.push(self.now.wall, None, Some(&value.to_be_bytes()), &[]);
         }
@@ -253,15 +306,14 @@ impl World {
         let valid = validate(&mut bytes, &rules).unwrap();
         let mut effects = Effects::default();
         let appended = running.partition.append(valid, all, self.now, &mut effects);
-        if let Ok(info) = &appended {
-            self.next_value += count;
-            if all {
-                let waiter = WaiterId(self.next_waiter);
-                self.next_waiter += 1;
-                running.producers.insert(waiter, (info.base_offset, values));
-                if let Some(outcome) = running.partition.wait_for_commit(info.next_offset(), waiter) {
-                    effects.produced.push((waiter, outcome));
-                }
+        if let Ok(info) = &appended
+            && all
+        {
+            let waiter = WaiterId(self.next_waiter);
+            self.next_waiter += 1;
+            running.producers.insert(waiter, (info.base_offset, values));
+            if let Some(outcome) = running.partition.wait_for_commit(info.next_offset(), waiter) {
+                effects.produced.push((waiter, outcome));
             }
         }
         self.note(("append", index, appended.map(|info| info.base_offset).ok()));
@@ -390,6 +442,7 @@ impl World {
             let (base_offset, values) = running.producers.remove(&waiter).expect("answered once");
             if outcome == Outcome::Committed {
                 self.judge.acknowledged(base_offset, &values);
+                settle(&mut self.producers, &values);
             }
             outcomes.push(outcome);
         }
@@ -591,11 +644,22 @@ impl World {
             self.judge.log(node.id, end.0 as usize, &new)?;
             self.judge.high_watermark(node.id, partition.high_watermark())?;
             if let Role::Leader(leader) = partition.role() {
+                self.judge.isr(node.id, leader)?;
                 let incarnation = broker_epoch.0 as u64;
                 self.judge.leader(node.id, incarnation, leader.epoch, partition.high_watermark())?;
             }
         }
         self.judge.in_sync(&self.controller.current().assignment.isr)
+    }
+}
+
+/// A batch is acknowledged: its producer, if it is an idempotent one that still waits for this, goes on.
+fn settle(producers: &mut [Producer], values: &[u64]) {
+    let Some((number, sequence)) = judge::producer(values[0]) else { return };
+    let producer = &mut producers[number as usize];
+    if producer.acknowledged == sequence {
+        producer.acknowledged += values.len() as u64;
+        producer.sending = None;
     }
 }
 
