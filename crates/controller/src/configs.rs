@@ -22,7 +22,8 @@ const SUBTRACT: i8 = 3;
 impl Controller {
     /// Changes single configuration values (KIP-339); each resource succeeds or fails as a whole.
     ///
-    /// Topics only: settings of brokers, clients and groups are not dynamic here, and are refused.
+    /// Topics only: settings of brokers, clients and groups are not dynamic here, and are refused. That a broker's setting
+    /// is removed which nobody could set is no change: tools do it to be sure (`kafka-reassign-partitions --verify`).
     pub fn handle_incremental_alter_configs(
         &mut self,
         request: &IncrementalAlterConfigsRequest,
@@ -59,7 +60,15 @@ impl Controller {
     }
 
     fn plan_configs(&self, resource: &AlterConfigsResource) -> Result<Vec<MetadataRecord>, Refusal> {
-        if ResourceType::from_wire(resource.resource_type) != Some(ResourceType::Topic) {
+        let kind = ResourceType::from_wire(resource.resource_type);
+        let names_broker = resource.resource_name.is_empty() || resource.resource_name.parse::<i32>().is_ok();
+        if kind == Some(ResourceType::Broker)
+            && names_broker
+            && resource.configs.iter().all(|config| config.config_operation == DELETE)
+        {
+            return Ok(Vec::new());
+        }
+        if kind != Some(ResourceType::Topic) {
             return Err((
                 ErrorCode::InvalidRequest,
                 "only the configuration of topics can be changed while the cluster runs".to_owned(),
@@ -130,5 +139,39 @@ impl Controller {
             }
             other => Err((ErrorCode::InvalidRequest, format!("Unknown config operation: {other}"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Settings;
+    use ottla_metadata::MetadataImage;
+
+    #[test]
+    fn of_a_broker_only_what_is_not_set_is_removed() {
+        let mut controller = Controller::new(Settings::for_tests(), MetadataImage::default(), 7);
+        let mut altered = |name: &str, operations: &[i8]| {
+            let configs = operations.iter().map(|&config_operation| AlterableConfig {
+                name: "leader.replication.throttled.rate".to_owned(),
+                config_operation,
+                value: Some("1000".to_owned()),
+            });
+            let resource = AlterConfigsResource {
+                resource_type: ResourceType::Broker.to_wire(),
+                resource_name: name.to_owned(),
+                configs: configs.collect(),
+            };
+            let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+            let decision = controller.handle_incremental_alter_configs(&request);
+            assert!(decision.records.is_empty());
+            ErrorCode::from(decision.replies[0].responses[0].error_code)
+        };
+
+        assert_eq!(altered("1", &[DELETE]), ErrorCode::None);
+        assert_eq!(altered("", &[DELETE]), ErrorCode::None);
+        assert_eq!(altered("one", &[DELETE]), ErrorCode::InvalidRequest);
+        assert_eq!(altered("1", &[SET]), ErrorCode::InvalidRequest);
+        assert_eq!(altered("1", &[DELETE, SET]), ErrorCode::InvalidRequest);
     }
 }

@@ -1,6 +1,7 @@
 //! The machine itself: its state, and the two ways to move it.
 
 use crate::brokers::Liveness;
+use crate::bug::Bug;
 use crate::elections::{Brokers, Election, Eligibility};
 use ottla_metadata::{
     ConfigResource, ELIGIBLE_LEADER_REPLICAS, MetadataDelta, MetadataImage, PartitionRegistration,
@@ -52,6 +53,8 @@ pub struct Controller {
     /// See [`Controller::set_newcomers`].
     pub(crate) newcomers: BTreeSet<NodeId>,
     pub(crate) random: Random,
+    #[cfg(test)]
+    pub(crate) bug: Option<Bug>,
 }
 
 impl Controller {
@@ -59,7 +62,15 @@ impl Controller {
     /// replicas are placed.
     pub fn new(settings: Settings, image: MetadataImage, seed: u64) -> Controller {
         let (liveness, newcomers) = (BTreeMap::new(), BTreeSet::new());
-        Controller { settings, image, liveness, newcomers, random: Random::new(seed) }
+        Controller {
+            settings,
+            image,
+            liveness,
+            newcomers,
+            random: Random::new(seed),
+            #[cfg(test)]
+            bug: None,
+        }
     }
 
     /// Applies a record of this controller's own, as soon as it is appended; `offset` is its place.
@@ -103,7 +114,22 @@ impl Controller {
         at: TopicIdPartition,
         partition: &'a PartitionRegistration,
     ) -> Election<'a> {
-        Election::new(at, partition, self.eligibility(at.topic_id))
+        let election = Election::new(at, partition, self.eligibility(at.topic_id));
+        #[cfg(test)]
+        let election = election.with_bug(self.bug);
+        election
+    }
+
+    /// Returns whether a test asked for this mistake.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests make mistakes on purpose"))]
+    pub(crate) fn has(&self, bug: Bug) -> bool {
+        #[cfg(test)]
+        return self.bug == Some(bug);
+        #[cfg(not(test))]
+        {
+            let _ = bug;
+            false
+        }
     }
 
     /// Who may lead a partition.

@@ -9,11 +9,13 @@
 //! A partition whose members have all lost something waits for nobody: its last leader goes on with what it still has,
 //! *recovering*. That is the one election of Kafka's that may lose records without having been asked for.
 
+use crate::assignment::Assignment;
+use crate::bug::Bug;
 use ottla_metadata::partition::{NO_LEADER_CHANGE, ids};
 use ottla_metadata::{ClusterImage, LeaderRecoveryState, PartitionRegistration};
 use ottla_protocol::records::metadata::PartitionChangeRecord;
 use ottla_types::{NodeId, TopicIdPartition, Uuid};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns whether `node` may lead the partition or join its in-sync set: registered, unfenced, not
 /// leaving, and its replica's directory works.
@@ -66,15 +68,21 @@ impl Candidates for Brokers<'_> {
     }
 }
 
-/// A change of a partition's in-sync set, and the leader that follows from it (`PartitionChangeBuilder`).
+/// A change of a partition's in-sync set or replicas, and the leader that follows from it
+/// (`PartitionChangeBuilder`). A reassignment is over with the change that brings its last replica into the set.
 #[derive(Clone, Debug)]
 pub struct Election<'a> {
     at: TopicIdPartition,
     partition: &'a PartitionRegistration,
     eligibility: Eligibility,
     isr: Vec<NodeId>,
+    assignment: Assignment,
+    /// The directories of replicas that it does not have yet.
+    directories: BTreeMap<NodeId, Uuid>,
     leaving: Option<NodeId>,
     lost: Option<NodeId>,
+    #[cfg(test)]
+    bug: Option<Bug>,
 }
 
 /// What a partition is to become.
@@ -92,7 +100,35 @@ impl<'a> Election<'a> {
         partition: &'a PartitionRegistration,
         eligibility: Eligibility,
     ) -> Election<'a> {
-        Election { at, partition, eligibility, isr: partition.isr.clone(), leaving: None, lost: None }
+        Election {
+            at,
+            partition,
+            eligibility,
+            isr: partition.isr.clone(),
+            assignment: Assignment::of(partition),
+            directories: BTreeMap::new(),
+            leaving: None,
+            lost: None,
+            #[cfg(test)]
+            bug: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_bug(self, bug: Option<Bug>) -> Election<'a> {
+        Election { bug, ..self }
+    }
+
+    /// Returns whether a test asked for this mistake.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests make mistakes on purpose"))]
+    fn has(&self, bug: Bug) -> bool {
+        #[cfg(test)]
+        return self.bug == Some(bug);
+        #[cfg(not(test))]
+        {
+            let _ = bug;
+            false
+        }
     }
 
     /// `node` leaves the in-sync set, and may not lead.
@@ -104,6 +140,9 @@ impl<'a> Election<'a> {
 
     /// `node` leaves, and may have lost records that it had: it is not eligible either.
     pub fn without_lost(self, node: NodeId) -> Election<'a> {
+        if self.has(Bug::LostReplicaStaysEligible) {
+            return self.without(node);
+        }
         Election { lost: Some(node), ..self.without(node) }
     }
 
@@ -112,13 +151,21 @@ impl<'a> Election<'a> {
         Election { isr, ..self }
     }
 
+    /// Others are to hold it; `directory` is where a broker that does not yet will.
+    pub fn with_assignment(self, assignment: Assignment, directory: impl Fn(NodeId) -> Uuid) -> Election<'a> {
+        let new = assignment.replicas.iter().filter(|node| !self.partition.has_replica(**node));
+        let directories = new.map(|&node| (node, directory(node))).collect();
+        Election { assignment, directories, ..self }
+    }
+
     /// The change to a leader that may lead: the present one if it still may, so that there is no needless move. `None`
     /// when nothing changes.
-    pub fn elect(self, candidates: &impl Candidates) -> Option<PartitionChangeRecord> {
+    pub fn elect(mut self, candidates: &impl Candidates) -> Option<PartitionChangeRecord> {
+        self.complete();
         let (isr, eligible) = self.sets();
         let may_lead = |node: NodeId| self.leaving != Some(node) && candidates.is_acceptable(node);
         let first = |among: &[NodeId], suits: &dyn Fn(NodeId) -> bool| {
-            let mut replicas = self.partition.replicas.iter().copied();
+            let mut replicas = self.assignment.replicas.iter().copied();
             replicas.find(|node| among.contains(node) && suits(*node))
         };
         let stays = self.partition.leader.filter(|leader| isr.contains(leader) && may_lead(*leader));
@@ -131,7 +178,7 @@ impl<'a> Election<'a> {
         }
         if let Some(leader) = of(&eligible) {
             // The others have as much, as far as anybody knows; they follow, and become members again.
-            let others = self.partition.replicas.iter().copied();
+            let others = self.assignment.replicas.iter().copied();
             let eligible =
                 others.filter(|&node| node != leader && (isr.contains(&node) || eligible.contains(&node)));
             let eligible = eligible.collect();
@@ -141,6 +188,12 @@ impl<'a> Election<'a> {
                 leader: Some(leader),
                 is_unclean: false,
             });
+        }
+        if self.has(Bug::LeaderOutsideInSync)
+            && let Some(leader) = of(&self.partition.replicas)
+        {
+            let isr = vec![leader];
+            return self.change(Outcome { isr, eligible, leader: Some(leader), is_unclean: false });
         }
         if let ([], [], &[last]) = (&isr[..], &eligible[..], &self.partition.last_known_elr[..])
             && may_lead(last)
@@ -153,8 +206,9 @@ impl<'a> Election<'a> {
 
     /// The change that gives the lead to the first replica of the assignment, whoever has it; `None` when that one leads
     /// already, or may not lead.
-    pub fn prefer(self, candidates: &impl Candidates) -> Option<PartitionChangeRecord> {
-        let preferred = *self.partition.replicas.first()?;
+    pub fn prefer(mut self, candidates: &impl Candidates) -> Option<PartitionChangeRecord> {
+        self.complete();
+        let preferred = *self.assignment.replicas.first()?;
         if !self.isr.contains(&preferred) || !candidates.is_acceptable(preferred) {
             return None;
         }
@@ -173,17 +227,18 @@ impl<'a> Election<'a> {
         if has_leader {
             return clean;
         }
-        let leader = self.partition.replicas.iter().copied().find(|&node| candidates.is_acceptable(node))?;
+        let leader = self.assignment.replicas.iter().copied().find(|&node| candidates.is_acceptable(node))?;
         let outcome =
             Outcome { isr: vec![leader], eligible: Vec::new(), leader: Some(leader), is_unclean: true };
         self.change(outcome)
     }
 
-    /// The change without an election.
-    pub fn keep_leader(self) -> Option<PartitionChangeRecord> {
-        let (isr, eligible) = self.sets();
-        let leader = self.partition.leader;
-        self.change(Outcome { isr, eligible, leader, is_unclean: false })
+    /// Ends the reassignment, if all that it is to lead to are in sync.
+    fn complete(&mut self) {
+        if let Some((assignment, isr)) = self.assignment.completed(&self.isr) {
+            self.assignment = assignment;
+            self.isr = isr;
+        }
     }
 
     /// The in-sync set and who is eligible besides.
@@ -191,15 +246,17 @@ impl<'a> Election<'a> {
         let Eligibility::Below(min_isr) = self.eligibility else {
             // The last member alone is known to have every acknowledged record.
             let isr = if self.isr.is_empty() { &self.partition.isr } else { &self.isr };
-            return (isr.clone(), self.partition.eligible_leader_replicas.clone());
+            let mut eligible = self.partition.eligible_leader_replicas.clone();
+            eligible.retain(|node| self.assignment.replicas.contains(node));
+            return (isr.clone(), eligible);
         };
-        if self.isr.len() >= min_isr.min(self.partition.replicas.len()) {
+        if self.isr.len() >= min_isr.min(self.assignment.replicas.len()) {
             return (self.isr.clone(), Vec::new());
         }
         let was = |node: &NodeId| {
             self.partition.isr.contains(node) || self.partition.eligible_leader_replicas.contains(node)
         };
-        let replicas = self.partition.replicas.iter().copied();
+        let replicas = self.assignment.replicas.iter().copied();
         let eligible =
             replicas.filter(|node| was(node) && !self.isr.contains(node) && self.lost != Some(*node));
         (self.isr.clone(), eligible.collect())
@@ -216,11 +273,22 @@ impl<'a> Election<'a> {
             (None, _) => was.last_known_elr.clone(),
         };
         let differs = |new: Vec<NodeId>, old: &[NodeId]| (new != old).then(|| ids(&new));
+        let Assignment { replicas, adding, removing } = self.assignment;
+        // Who is a replica no longer must not be taken for one by what it asked before: its fetches, and the leader's
+        // memory of them, are of another term.
+        let loses_replica = was.replicas.iter().any(|node| !replicas.contains(node));
+        let directory =
+            |node: &NodeId| self.directories.get(node).copied().unwrap_or_else(|| was.directory(*node));
+        let directories: Vec<Uuid> = replicas.iter().map(directory).collect();
         let change = PartitionChangeRecord {
             partition_id: self.at.partition,
             topic_id: self.at.topic_id,
             isr: differs(isr, &was.isr),
-            leader: if leader == was.leader { NO_LEADER_CHANGE } else { leader.unwrap_or(NodeId::NONE).0 },
+            leader: if leader == was.leader && !loses_replica {
+                NO_LEADER_CHANGE
+            } else {
+                leader.unwrap_or(NodeId::NONE).0
+            },
             leader_recovery_state: if is_unclean
                 && was.leader_recovery_state == LeaderRecoveryState::Recovered
             {
@@ -228,15 +296,21 @@ impl<'a> Election<'a> {
             } else {
                 NO_RECOVERY_CHANGE
             },
+            replicas: differs(replicas, &was.replicas),
+            adding_replicas: differs(adding, &was.adding_replicas),
+            removing_replicas: differs(removing, &was.removing_replicas),
+            directories: (directories != was.directories).then_some(directories),
             eligible_leader_replicas: differs(eligible, &was.eligible_leader_replicas),
             last_known_elr: differs(last_known, &was.last_known_elr),
+        };
+        let nothing = PartitionChangeRecord {
+            partition_id: change.partition_id,
+            topic_id: change.topic_id,
+            leader: NO_LEADER_CHANGE,
+            leader_recovery_state: change.leader_recovery_state,
             ..Default::default()
         };
-        let is_same = change.isr.is_none()
-            && change.leader == NO_LEADER_CHANGE
-            && change.eligible_leader_replicas.is_none()
-            && change.last_known_elr.is_none();
-        (!is_same).then_some(change)
+        (change != nothing).then_some(change)
     }
 }
 
@@ -376,7 +450,7 @@ mod tests {
         assert_eq!((&back.eligible_leader_replicas, &back.last_known_elr), (&nodes(&[2]), &nodes(&[])));
         assert_eq!(back.leader_recovery_state, LeaderRecoveryState::Recovered);
 
-        let whole = after(&back, election(&back, TWO).with_isr(nodes(&[1, 3])).keep_leader());
+        let whole = after(&back, election(&back, TWO).with_isr(nodes(&[1, 3])).elect(&ALL));
         assert_eq!((&whole.isr, &whole.eligible_leader_replicas), (&nodes(&[1, 3]), &nodes(&[])));
     }
 

@@ -9,12 +9,14 @@
 //! What no record rebuilds: the brokers' last known metadata offsets and shutdown requests
 //! ([`brokers`]), and the failure [`detector`]'s view of connections.
 //!
-//! Reading order: [`controller`], [`elections`], [`balancing`], [`brokers`], [`detector`], [`topics`], [`placement`],
-//! [`partitions`], [`configs`], [`producer_ids`], [`bootstrap`].
+//! Reading order: [`controller`], [`assignment`], [`elections`], [`balancing`], [`brokers`], [`detector`], [`topics`],
+//! [`placement`], [`partitions`], [`reassignment`], [`configs`], [`producer_ids`], [`bootstrap`].
 
+pub mod assignment;
 pub mod balancing;
 pub mod bootstrap;
 pub mod brokers;
+mod bug;
 pub mod configs;
 pub mod controller;
 pub mod detector;
@@ -22,6 +24,9 @@ pub mod elections;
 pub mod partitions;
 pub mod placement;
 pub mod producer_ids;
+pub mod reassignment;
+#[cfg(test)]
+mod simulation;
 pub mod topics;
 
 pub use controller::{Controller, Settings};

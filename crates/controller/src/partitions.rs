@@ -1,5 +1,6 @@
 //! Leaders ask for changes of their in-sync sets; administrators ask for elections.
 
+use crate::bug::Bug;
 use crate::controller::Controller;
 use ottla_metadata::partition::{NO_LEADER_CHANGE, ids, nodes};
 use ottla_metadata::{LeaderRecoveryState, PartitionRegistration};
@@ -66,7 +67,8 @@ impl Controller {
         let at = TopicIdPartition::new(topic_id, asked.partition_index);
         let isr = asked_isr(asked);
         let asked_state = LeaderRecoveryState::from_wire(asked.leader_recovery_state);
-        let mut change = self.election(at, current).with_isr(isr).keep_leader();
+        let candidates = self.candidates(current);
+        let mut change = self.election(at, current).with_isr(isr).elect(&candidates);
         if asked_state != current.leader_recovery_state {
             let change = change.get_or_insert_with(|| PartitionChangeRecord {
                 partition_id: at.partition,
@@ -78,6 +80,10 @@ impl Controller {
         }
         let after = change.as_ref().map_or_else(|| current.clone(), |change| current.merge(change));
         records.extend(change.map(MetadataRecord::PartitionChange));
+        if after.leader != current.leader {
+            // The reassignment that this completes takes the leader away: the set is changed all the same.
+            return Err(ErrorCode::NewLeaderElected);
+        }
         Ok(alter_partition_response::PartitionData {
             partition_index: asked.partition_index,
             error_code: ErrorCode::None.code(),
@@ -122,9 +128,11 @@ impl Controller {
         {
             return Err(ErrorCode::InvalidRequest);
         }
+        let is_any_epoch_right = self.has(Bug::StaleBrokerEpochJoins);
         for (node, epoch) in asked_isr_with_epochs(asked) {
             let eligible = self.image.cluster.broker(node).is_some_and(|broker| {
-                broker.is_active() && (epoch == BrokerEpoch::NONE || epoch == broker.epoch)
+                broker.is_active()
+                    && (epoch == BrokerEpoch::NONE || epoch == broker.epoch || is_any_epoch_right)
             });
             if !eligible {
                 return Err(ErrorCode::IneligibleReplica);

@@ -1,5 +1,6 @@
 //! Topics are created, enlarged and deleted.
 
+use crate::assignment::Assignment;
 use crate::controller::{Controller, PARTITIONS_PER_REQUEST_MAX};
 use crate::placement;
 use ottla_metadata::partition::nodes;
@@ -293,6 +294,16 @@ impl Controller {
     /// Checks the replicas of one manual assignment.
     pub(crate) fn check_assignment(&self, replicas: &[NodeId]) -> Result<(), Refusal> {
         let invalid = |message: String| Err((ErrorCode::InvalidReplicaAssignment, message));
+        self.check_replicas(replicas)?;
+        if !replicas.iter().any(|&replica| self.image.cluster.is_active(replica)) {
+            return invalid("All brokers specified in the manual partition assignment are fenced or in controlled shutdown.".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Checks that replicas can be: different brokers, and registered.
+    pub(crate) fn check_replicas(&self, replicas: &[NodeId]) -> Result<(), Refusal> {
+        let invalid = |message: String| Err((ErrorCode::InvalidReplicaAssignment, message));
         if replicas.is_empty() {
             return invalid("The manual partition assignment includes an empty replica list.".to_owned());
         }
@@ -308,10 +319,15 @@ impl Controller {
                 ));
             }
         }
-        if !replicas.iter().any(|&replica| self.image.cluster.is_active(replica)) {
-            return invalid("All brokers specified in the manual partition assignment are fenced or in controlled shutdown.".to_owned());
-        }
         Ok(())
+    }
+
+    /// Where a broker will hold a new replica: in its only directory; which of several, it says itself.
+    pub(crate) fn default_directory(&self, node: NodeId) -> Uuid {
+        match self.image.cluster.broker(node).map(|broker| broker.directories.as_slice()) {
+            Some([only]) => *only,
+            _ => Uuid::UNASSIGNED_DIR,
+        }
     }
 
     /// A partition whose in-sync set is what of its replicas is active.
@@ -320,13 +336,7 @@ impl Controller {
         let isr: Vec<NodeId> = replicas.iter().copied().filter(|&node| cluster.is_active(node)).collect();
         let leader = isr.first().copied();
         assert!(leader.is_some(), "ISR-1: placement puts an active broker into every partition");
-        let directories = replicas
-            .iter()
-            .map(|&node| match cluster.broker(node).map(|broker| broker.directories.as_slice()) {
-                Some([only]) => *only,
-                _ => Uuid::UNASSIGNED_DIR,
-            })
-            .collect();
+        let directories = replicas.iter().map(|&node| self.default_directory(node)).collect();
         let registration = PartitionRegistration {
             replicas,
             directories,
@@ -382,7 +392,8 @@ impl Controller {
                 "Excessively large number of partitions per request, at most {PARTITIONS_PER_REQUEST_MAX}."
             ));
         }
-        let factor = existing.partitions.values().next().map_or(1, |p| p.replicas.len());
+        // What is to be: a new partition has no use for those that a reassignment takes away from the others.
+        let factor = existing.partitions.values().next().map_or(1, |p| Assignment::of(p).target().len());
         let placements = match &topic.assignments {
             Some(assignments) => {
                 if assignments.len() != added {

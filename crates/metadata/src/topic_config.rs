@@ -102,10 +102,10 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         "Whether the topic takes what share groups could not process."),
     def("file.delete.delay.ms", Kind::Long(0, LONG), "60000", &["log.segment.delete.delay.ms"], Enforced,
         "How long a deleted segment's file stays on disk under another name."),
-    def("flush.messages", Kind::Long(1, LONG), LONG_MAX, &["log.flush.interval.messages"], DefaultOnly,
-        "After how many records the log is synced to disk."),
+    def("flush.messages", Kind::Long(1, LONG), LONG_MAX, &["log.flush.interval.messages"], Enforced,
+        "After how many records the log is synced to disk. With 1 nothing is acknowledged before it is."),
     def("flush.ms", Kind::Long(0, LONG), LONG_MAX, &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
-        DefaultOnly, "After how many milliseconds the log is synced to disk."),
+        Enforced, "After how many milliseconds the log is synced to disk."),
     def("follower.replication.throttled.replicas", Kind::List, "", &[], DefaultOnly,
         "The replicas whose fetching is throttled."),
     def("index.interval.bytes", Kind::Int(0, INT), "4096", &["log.index.interval.bytes"], Enforced,
@@ -299,13 +299,15 @@ mod tests {
             ("min.insync.replicas", "0"),
             ("cleanup.policy", "compact,shred"),
             ("cleanup.policy", "shred"),
-            ("flush.messages", "1"),
+            ("flush.messages", "0"),
+            ("preallocate", "true"),
             ("message.timestamp.type", "createtime"),
             ("remote.storage.enable", "true"),
         ] {
             assert!(validate(name, value, Owner::User).is_err(), "{name}={value}");
         }
-        assert_eq!(validate("flush.messages", "1", Owner::Internal), Ok(()));
+        assert_eq!(validate("preallocate", "true", Owner::Internal), Ok(()));
+        assert_eq!(validate("flush.messages", "1", Owner::User), Ok(()));
         assert_eq!(validate("cleanup.policy", "compact, delete", Owner::User), Ok(()));
         assert_eq!(validate("retention.ms", "-1", Owner::User), Ok(()));
     }

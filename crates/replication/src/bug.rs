@@ -11,4 +11,18 @@ pub(crate) enum Bug {
     TruncationToHighWatermark,
     /// A member that was asked for counts only when the controller has answered (against KIP-497).
     JoiningMemberNotCounted,
+    /// A leader of a topic with `flush.messages=1` counts what it has, on disk or not.
+    LeaderCountsBeforeSync,
+    /// A follower of such a topic fetches on, which acknowledges, before its disk has what it fetched.
+    FollowerFetchesBeforeSync,
+    /// A member that is to leave counts no more, before the controller has agreed.
+    LeavingMemberNotCounted,
+    /// Whoever waits for `acks=all` is answered as soon as the leader has the records.
+    AcknowledgementBeforeInSync,
+    /// A leader that a newer epoch has fenced acknowledges what waits.
+    DeposedLeaderAcknowledges,
+    /// The high watermark follows a slow replica back.
+    HighWatermarkGoesBack,
+    /// A new leader knows no producers: what is sent again is appended again.
+    ProducersForgottenByNewLeader,
 }

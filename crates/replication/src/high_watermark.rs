@@ -8,11 +8,13 @@ use std::time::Duration;
 /// for anything to be called committed.
 ///
 /// The maximal in-sync set counts (HW-2), and so does a replica outside it that has caught up and may
-/// join at any moment: otherwise it would join behind the mark.
+/// join at any moment: otherwise it would join behind the mark. `own_end` is how far the leader's own log counts.
+#[expect(clippy::too_many_arguments, reason = "the partition's state, and what its settings say")]
 pub(crate) fn candidate(
     leader: &Leader,
     local: NodeId,
     log_end: Offset,
+    own_end: Offset,
     min_in_sync: usize,
     lag_max: Duration,
     now: Monotonic,
@@ -22,7 +24,7 @@ pub(crate) fn candidate(
         return None;
     }
     let maximal = leader.isr.maximal();
-    let mut lowest = log_end;
+    let mut lowest = own_end;
     for (&node, state) in &leader.peers {
         assert_ne!(node, local, "the leader is not its own follower");
         let counts =

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub struct PeerState {
     /// Its log's end: the offset of its last fetch, which says that it has all before.
     pub log_end: Offset,
+    /// Its log's start, as it last said.
+    pub log_start: Offset,
     /// The incarnation that fetched.
     pub broker_epoch: BrokerEpoch,
     /// The last moment at which it had everything that the leader had.
@@ -25,6 +27,7 @@ impl PeerState {
     fn unknown(caught_up_at: Option<Monotonic>) -> PeerState {
         PeerState {
             log_end: Offset::UNKNOWN,
+            log_start: Offset::UNKNOWN,
             broker_epoch: BrokerEpoch::NONE,
             caught_up_at,
             fetched_at: None,
@@ -38,7 +41,8 @@ impl PeerState {
             || self.caught_up_at.is_some_and(|caught_up_at| now - caught_up_at <= lag_max)
     }
 
-    fn fetched(&mut self, offset: Offset, epoch: BrokerEpoch, leader_end: Offset, now: Monotonic) {
+    fn fetched(&mut self, from: Range, epoch: BrokerEpoch, leader_end: Offset, now: Monotonic) {
+        let offset = from.end;
         if offset >= leader_end {
             self.caught_up_at = Some(now);
         } else if offset >= self.leader_end_at_fetch
@@ -48,10 +52,31 @@ impl PeerState {
             self.caught_up_at = self.caught_up_at.max(Some(fetched_at));
         }
         self.log_end = offset;
+        self.log_start = from.start;
         self.broker_epoch = epoch;
         self.fetched_at = Some(now);
         self.leader_end_at_fetch = leader_end;
     }
+}
+
+/// What a follower's log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// Its start.
+    pub(crate) start: Offset,
+    /// Its end.
+    pub(crate) end: Offset,
+}
+
+/// A follower that a consumer could read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// The broker.
+    pub node: NodeId,
+    /// Its log's end.
+    pub log_end: Offset,
+    /// For how long it has not had everything that the leader has.
+    pub lag: Duration,
 }
 
 /// A term of leadership.
@@ -124,17 +149,29 @@ impl Leader {
             && (peer.broker_epoch == BrokerEpoch::NONE || peer.broker_epoch == broker.broker_epoch)
     }
 
-    /// A follower asks for what comes after `offset`: it has all before.
+    /// A follower asks for what comes after `holds`: it has all of that.
     pub(crate) fn fetched(
         &mut self,
         node: NodeId,
         epoch: BrokerEpoch,
-        offset: Offset,
+        holds: Range,
         leader_end: Offset,
         now: Monotonic,
     ) {
         let peer = self.peers.get_mut(&node).expect("checked to be a replica");
-        peer.fetched(offset, epoch, leader_end, now);
+        peer.fetched(holds, epoch, leader_end, now);
+    }
+
+    /// The followers in sync that have `offset` (KIP-392). One that lags would send its readers back, and they would be
+    /// sent to it again.
+    pub fn readers(&self, offset: Offset, now: Monotonic) -> Vec<Reader> {
+        let has_it = |peer: &PeerState| peer.log_start <= offset && peer.log_end >= offset;
+        let lag = |peer: &PeerState| peer.caught_up_at.map_or(Duration::MAX, |at| now - at);
+        self.peers
+            .iter()
+            .filter(|(node, peer)| self.isr.committed.contains(node) && has_it(peer))
+            .map(|(&node, peer)| Reader { node, log_end: peer.log_end, lag: lag(peer) })
+            .collect()
     }
 
     /// The change that lets `node` join, if it has come far enough: to the high watermark, and past the

@@ -28,6 +28,6 @@ mod tests;
 pub use error::{AppendError, FetchError};
 pub use follower::{FetchPosition, Follower};
 pub use isr::{IsrChange, IsrMember, IsrState};
-pub use leader::{Leader, PeerState};
-pub use partition::{Assignment, Effects, Fetched, Isolation, Partition, Peer, Role, Settings};
+pub use leader::{Leader, PeerState, Reader};
+pub use partition::{Assignment, Effects, Fetched, Isolation, Partition, Peer, ReadFrom, Role, Settings};
 pub use waiters::{Outcome, WaiterId, Waiters};

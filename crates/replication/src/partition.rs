@@ -5,10 +5,10 @@ use crate::error::{AppendError, FetchError};
 use crate::follower::{FetchPosition, Follower};
 use crate::high_watermark;
 use crate::isr::IsrChange;
-use crate::leader::Leader;
+use crate::leader::{Leader, Range};
 use crate::waiters::{Outcome, WaiterId, Waiters};
 use ottla_records::{LeaderEpochs, Truncation, ValidBatch};
-use ottla_storage::{AppendInfo, AtLeast, Log, StorageError};
+use ottla_storage::{AppendInfo, AtLeast, FlushTarget, Log, StorageError};
 use ottla_types::{
     BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, PartitionEpoch,
     TopicIdPartition, TopicPartition,
@@ -47,6 +47,9 @@ pub struct Settings {
     pub min_insync_replicas: usize,
     /// `replica.lag.time.max.ms`.
     pub replica_lag_time_max: Duration,
+    /// Whether consumers may be sent to followers (`replica.selector.class`): those are told at once how far they may
+    /// let them read.
+    pub has_readers_elsewhere: bool,
 }
 
 /// What the replica is.
@@ -69,12 +72,17 @@ pub struct Effects {
     pub fetches: Vec<WaiterId>,
     /// An in-sync set to ask the controller for.
     pub isr_change: Option<IsrChange>,
+    /// This partition, when its log is to be synced: [`Partition::handle_flushed`] is told of the outcome.
+    pub flush: Option<TopicIdPartition>,
 }
 
 impl Effects {
     /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.produced.is_empty() && self.fetches.is_empty() && self.isr_change.is_none()
+        self.produced.is_empty()
+            && self.fetches.is_empty()
+            && self.isr_change.is_none()
+            && self.flush.is_none()
     }
 }
 
@@ -102,6 +110,15 @@ pub enum Isolation {
     ReadUncommitted,
     /// Nothing of transactions that are not ended.
     ReadCommitted,
+}
+
+/// Which replicas may answer a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The leader alone.
+    Leader,
+    /// Whichever is asked (KIP-392).
+    AnyReplica,
 }
 
 /// One replica of a partition.
@@ -186,9 +203,13 @@ impl Partition {
                     let end = self.log.log_end_offset();
                     let leader = Leader::new(self.local, assignment, brokers, end, now.monotonic);
                     self.role = Role::Leader(leader);
+                    if self.has(Bug::ProducersForgottenByNewLeader) {
+                        self.log.remove_expired_producers(now.after(Duration::from_secs(1 << 30)));
+                    }
                     self.wake_fetches(effects);
                 }
             }
+            self.ask_to_flush(effects);
             self.advance_high_watermark(now.monotonic, effects);
         } else {
             let was_leader = matches!(self.role, Role::Leader(_));
@@ -223,7 +244,20 @@ impl Partition {
     ) {
         self.settings = settings;
         self.log.set_config(log);
+        self.release_written(effects);
+        self.ask_to_flush(effects);
         self.advance_high_watermark(now, effects);
+    }
+
+    /// What `target` names is on the disk: with `flush.messages=1` it counts from now on.
+    pub fn handle_flushed(&mut self, target: &FlushTarget, now: Monotonic, effects: &mut Effects) {
+        self.log.mark_durable(target);
+        self.release_written(effects);
+        if self.serving().is_some() {
+            self.advance_high_watermark(now, effects);
+        }
+        // What was appended meanwhile is for the next sync.
+        self.ask_to_flush(effects);
     }
 
     /// This node was cut off from the controller, or is about to stop: it answers no more as a leader.
@@ -232,9 +266,7 @@ impl Partition {
     /// yet be committed: were that forgotten, it would go on with too small a set (HW-2).
     pub fn handle_cut_off(&mut self, effects: &mut Effects) {
         self.is_cut_off = true;
-        if matches!(self.role, Role::Leader(_)) {
-            self.stop_leading(effects);
-        }
+        self.stop_leading(effects);
     }
 
     /// The controller answers again: if this replica still leads by the latest image, it goes on.
@@ -276,6 +308,7 @@ impl Partition {
         }
         let info = self.log.append_valid(batch, leader.epoch, now)?;
         effects.fetches.extend(self.waiters.take_followers());
+        self.ask_to_flush(effects);
         self.advance_high_watermark(now.monotonic, effects);
         Ok(info)
     }
@@ -285,10 +318,23 @@ impl Partition {
         if self.serving().is_none() {
             return Some(Outcome::NotLeader);
         }
-        if self.high_watermark >= required {
+        if self.high_watermark >= required || self.has(Bug::AcknowledgementBeforeInSync) {
             return Some(self.commit_outcome());
         }
         self.waiters.produced(required, waiter);
+        None
+    }
+
+    /// Lets `waiter` wait until this replica has what is before `required` as far as its topic asks for: on disk with
+    /// `flush.messages=1`. `Some` when it need not.
+    pub fn wait_for_disk(&mut self, required: Offset, waiter: WaiterId) -> Option<Outcome> {
+        if self.serving().is_none() {
+            return Some(Outcome::NotLeader);
+        }
+        if self.own_end() >= required {
+            return Some(Outcome::Written);
+        }
+        self.waiters.written(required, waiter);
         None
     }
 
@@ -317,15 +363,14 @@ impl Partition {
         &mut self,
         replica: NodeId,
         broker_epoch: BrokerEpoch,
-        asked_epoch: LeaderEpoch,
-        fetch_offset: Offset,
-        last_fetched_epoch: LeaderEpoch,
+        position: FetchPosition,
         bytes_max: usize,
         at_least: AtLeast,
         now: Monotonic,
         effects: &mut Effects,
     ) -> Result<Fetched, FetchError> {
-        self.check_epoch(asked_epoch)?;
+        let FetchPosition { fetch_offset, last_fetched_epoch, log_start_offset, .. } = position;
+        self.check_epoch(position.leader_epoch)?;
         if self.is_cut_off {
             return Err(FetchError::NotLeader);
         }
@@ -350,7 +395,8 @@ impl Partition {
         if fetch_offset > end {
             return Err(FetchError::OffsetOutOfRange { offset: fetch_offset, start, end });
         }
-        leader.fetched(replica, broker_epoch, fetch_offset, end, now);
+        let holds = Range { start: log_start_offset, end: fetch_offset };
+        leader.fetched(replica, broker_epoch, holds, end, now);
         self.expand_by(replica, effects);
         self.advance_high_watermark(now, effects);
         if fetch_offset == end {
@@ -361,7 +407,7 @@ impl Partition {
     }
 
     /// A consumer asks for records from `offset` on. `asked_epoch` is what it believes, or
-    /// [`LeaderEpoch::NONE`].
+    /// [`LeaderEpoch::NONE`]. A follower answers up to its own high watermark, which is never above the leader's.
     ///
     /// # Errors
     /// As [`FetchError`] says.
@@ -369,12 +415,13 @@ impl Partition {
         &self,
         offset: Offset,
         asked_epoch: LeaderEpoch,
+        from: ReadFrom,
         isolation: Isolation,
         bytes_max: usize,
         at_least: AtLeast,
     ) -> Result<Fetched, FetchError> {
         self.check_epoch(asked_epoch)?;
-        if self.serving().is_none() {
+        if !self.may_answer(from) {
             return Err(FetchError::NotLeader);
         }
         let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
@@ -438,7 +485,8 @@ impl Partition {
         }
     }
 
-    /// Appends what the leader sent, and takes over its high watermark and log start.
+    /// Appends what the leader sent, and takes over its high watermark and log start: consumers that read here learn of
+    /// it.
     ///
     /// # Errors
     /// When the batches are corrupt or out of order (fetch again), or the disk fails.
@@ -449,6 +497,7 @@ impl Partition {
         leader_high_watermark: Offset,
         leader_log_start: Offset,
         now: Now,
+        effects: &mut Effects,
     ) -> Result<AppendInfo, AppendError> {
         if !matches!(&self.role, Role::Follower(follower) if follower.epoch == fetched_epoch) {
             // The answer to a question of an earlier term.
@@ -456,7 +505,11 @@ impl Partition {
         }
         let info = self.log.append_as_follower(batches, fetched_epoch, now)?;
         let end = self.log.log_end_offset();
-        self.high_watermark = self.high_watermark.max(leader_high_watermark.min(end));
+        let before = self.high_watermark;
+        self.high_watermark = before.max(leader_high_watermark.min(end));
+        if self.high_watermark > before {
+            effects.fetches.extend(self.waiters.take_consumers());
+        }
         self.log.advance_high_watermark(self.high_watermark);
         if leader_log_start > self.log.log_start_offset() && leader_log_start <= end {
             self.log
@@ -534,6 +587,21 @@ impl Partition {
         }
     }
 
+    /// Returns whether this replica may answer a consumer. A follower that is cut off does not: its readers would wait
+    /// for records that it does not get.
+    fn may_answer(&self, from: ReadFrom) -> bool {
+        match (&self.role, from) {
+            _ if self.is_cut_off => false,
+            (Role::Leader(_), _) | (Role::Follower(_), ReadFrom::AnyReplica) => true,
+            (Role::Unassigned | Role::Follower(_), _) => false,
+        }
+    }
+
+    /// What a fetch is told whose records are to be had elsewhere: how far the log goes, and none of it.
+    pub fn without_records(&self) -> Fetched {
+        self.fetched(None)
+    }
+
     /// The leader's term, as the controller last said.
     pub fn leader_epoch(&self) -> LeaderEpoch {
         self.leader_epoch
@@ -584,9 +652,37 @@ impl Partition {
         }
     }
 
-    /// What to ask the leader for; `None` when there is none to follow.
+    /// Whether a record of this topic counts only once it is on disk (`flush.messages=1`).
+    pub fn counts_on_disk(&self) -> bool {
+        self.log.config().flush_messages <= 1
+    }
+
+    /// Whether `flush.messages` records or more are not on disk.
+    pub fn is_flush_due(&self) -> bool {
+        let unflushed = self.log.log_end_offset() - self.log.durable_end();
+        unflushed > 0 && unflushed >= self.log.config().flush_messages && !self.log.is_failed()
+    }
+
+    /// Up to where this replica's own log counts.
+    fn own_end(&self) -> Offset {
+        if self.counts_on_disk() { self.log.durable_end() } else { self.log.log_end_offset() }
+    }
+
+    /// Whom this replica follows; `None` when it follows nobody.
+    pub fn followed(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader,
+            _ => None,
+        }
+    }
+
+    /// What to ask the leader for; `None` when there is none to follow. Asking says that everything before is here:
+    /// with `flush.messages=1` it is `None` too until the log is on disk.
     pub fn fetch_position(&self) -> Option<(NodeId, FetchPosition)> {
         let Role::Follower(Follower { leader: Some(leader), epoch }) = &self.role else { return None };
+        if self.own_end() < self.log.log_end_offset() && !self.has(Bug::FollowerFetchesBeforeSync) {
+            return None;
+        }
         let position = FetchPosition {
             leader_epoch: *epoch,
             fetch_offset: self.log.log_end_offset(),
@@ -658,34 +754,63 @@ impl Partition {
         self.bug = bug;
     }
 
+    /// Asks for a sync when one is due. A follower's fetcher sees to it itself, before it fetches on.
+    fn ask_to_flush(&self, effects: &mut Effects) {
+        if matches!(self.role, Role::Leader(_)) && self.is_flush_due() {
+            effects.flush = Some(self.id);
+        }
+    }
+
+    /// Releases the producers that waited for this replica's disk.
+    fn release_written(&mut self, effects: &mut Effects) {
+        let written = self.waiters.reached_on_disk(self.own_end());
+        effects.produced.extend(written.into_iter().map(|id| (id, Outcome::Written)));
+    }
+
     /// Moves the high watermark as far as the in-sync set allows, and releases who waited for it.
     fn advance_high_watermark(&mut self, now: Monotonic, effects: &mut Effects) {
         let Role::Leader(leader) = &self.role else { return };
         let end = self.log.log_end_offset();
-        let Settings { min_insync_replicas, replica_lag_time_max } = self.settings;
+        let Settings { min_insync_replicas, replica_lag_time_max, has_readers_elsewhere } = self.settings;
         let mut forgetful = None;
         if self.has(Bug::JoiningMemberNotCounted) {
             let leader = forgetful.insert(leader.clone());
             leader.isr.pending = None;
         }
+        if self.has(Bug::LeavingMemberNotCounted)
+            && let Some(pending) = leader.isr.pending.clone()
+        {
+            let leader = forgetful.insert(leader.clone());
+            leader.isr.committed.retain(|member| pending.contains(member));
+        }
         let leader = forgetful.as_ref().unwrap_or(leader);
+        let own_end = if self.has(Bug::LeaderCountsBeforeSync) { end } else { self.own_end() };
         let candidate = high_watermark::candidate(
             leader,
             self.local,
             end,
+            own_end,
             min_insync_replicas,
             replica_lag_time_max,
             now,
         );
         let candidate = if self.has(Bug::HighWatermarkPastInSync) { Some(end) } else { candidate };
-        let Some(candidate) = candidate.filter(|&candidate| candidate > self.high_watermark) else { return };
+        let may_go_back = self.has(Bug::HighWatermarkGoesBack);
+        let moves = |&candidate: &Offset| {
+            candidate > self.high_watermark || (may_go_back && candidate >= self.log.log_start_offset())
+        };
+        let Some(candidate) = candidate.filter(moves) else { return };
         assert!(candidate <= end, "LOG-3: the high watermark lies within the log");
         self.high_watermark = candidate;
         self.log.advance_high_watermark(candidate);
         let outcome = self.commit_outcome();
         effects.produced.extend(self.waiters.reached(candidate).into_iter().map(|id| (id, outcome)));
-        // Followers are told of the high watermark with what comes next: for it alone they are not woken.
         effects.fetches.extend(self.waiters.take_consumers());
+        // Followers are told of the high watermark with what comes next: for it alone they are not woken, unless
+        // somebody may read there.
+        if has_readers_elsewhere {
+            effects.fetches.extend(self.waiters.take_followers());
+        }
     }
 
     fn expand_by(&mut self, replica: NodeId, effects: &mut Effects) {
@@ -708,7 +833,9 @@ impl Partition {
 
     fn stop_leading(&mut self, effects: &mut Effects) {
         let producers = self.waiters.all_producers();
-        effects.produced.extend(producers.into_iter().map(|id| (id, Outcome::NotLeader)));
+        let deposed = Outcome::NotLeader;
+        let outcome = if self.has(Bug::DeposedLeaderAcknowledges) { Outcome::Committed } else { deposed };
+        effects.produced.extend(producers.into_iter().map(|id| (id, outcome)));
         self.wake_fetches(effects);
     }
 

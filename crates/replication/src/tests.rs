@@ -1,7 +1,8 @@
 //! What one replica does, event by event; whole partitions are in `simulation.rs`.
 
 use crate::{
-    Assignment, Effects, FetchError, Isolation, IsrChange, Partition, Peer, Role, Settings, WaiterId,
+    Assignment, Effects, FetchError, FetchPosition, Isolation, IsrChange, Partition, Peer, ReadFrom, Role,
+    Settings, WaiterId,
 };
 use ottla_storage::{AtLeast, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{
@@ -39,7 +40,11 @@ fn leader() -> Partition {
     let disk = Arc::new(SimDisk::new());
     let (log, _) =
         Log::open(disk, PathBuf::from("/data/t-0"), LogConfig::default(), Recovery::UNKNOWN, NOW).unwrap();
-    let settings = Settings { min_insync_replicas: 1, replica_lag_time_max: Duration::from_secs(30) };
+    let settings = Settings {
+        min_insync_replicas: 1,
+        replica_lag_time_max: Duration::from_secs(30),
+        has_readers_elsewhere: true,
+    };
     let id = TopicIdPartition::new(Uuid::from_u128(7), 0);
     let name = TopicPartition::new("t", 0);
     let mut partition = Partition::new(id, name, NodeId(1), settings, log, Offset::ZERO);
@@ -55,9 +60,13 @@ fn fetch(partition: &mut Partition, node: i32) -> Option<IsrChange> {
         .fetch_as_follower(
             NodeId(node),
             BrokerEpoch(i64::from(node)),
-            LeaderEpoch(0),
-            end,
-            LeaderEpoch::NONE,
+            FetchPosition {
+                leader_epoch: LeaderEpoch(0),
+                fetch_offset: end,
+                last_fetched_epoch: LeaderEpoch::NONE,
+                log_start_offset: Offset::ZERO,
+                high_watermark: Offset::ZERO,
+            },
             1 << 20,
             AtLeast::OneBatch,
             NOW.monotonic,
@@ -115,6 +124,7 @@ fn a_leader_that_was_cut_off_serves_nobody_and_goes_on_with_the_change_under_way
     let read = partition.fetch_as_consumer(
         Offset::ZERO,
         LeaderEpoch::NONE,
+        ReadFrom::AnyReplica,
         Isolation::ReadUncommitted,
         1,
         AtLeast::OneBatch,

@@ -12,17 +12,21 @@ pub struct WaiterId(pub u64);
 pub enum Outcome {
     /// Every member of the in-sync set has it.
     Committed,
+    /// This replica has it on its disk.
+    Written,
     /// This replica does not lead any more: nobody knows here whether the batch survives.
     NotLeader,
     /// Every member has it, but they are fewer than `min.insync.replicas` now.
     NotEnoughReplicas,
 }
 
-/// Producers that wait for offsets, and fetches that wait for any movement.
+/// Producers that wait for offsets or for the disk, and fetches that wait for any movement.
 #[derive(Debug, Default)]
 pub struct Waiters {
     /// By the high watermark that releases them.
     producers: BTreeMap<Offset, Vec<WaiterId>>,
+    /// By the durable end that releases them.
+    writers: BTreeMap<Offset, Vec<WaiterId>>,
     /// Fetches by consumers: released when the high watermark moves.
     consumers: BTreeSet<WaiterId>,
     /// Fetches by followers: released when records are appended.
@@ -35,6 +39,11 @@ impl Waiters {
         self.producers.entry(required).or_default().push(waiter);
     }
 
+    /// Waits until this replica's disk has everything before `required`.
+    pub(crate) fn written(&mut self, required: Offset, waiter: WaiterId) {
+        self.writers.entry(required).or_default().push(waiter);
+    }
+
     pub(crate) fn consumer(&mut self, waiter: WaiterId) {
         self.consumers.insert(waiter);
     }
@@ -45,13 +54,18 @@ impl Waiters {
 
     /// Takes the producers that a high watermark releases.
     pub(crate) fn reached(&mut self, high_watermark: Offset) -> Vec<WaiterId> {
-        let later = self.producers.split_off(&(high_watermark + 1));
-        std::mem::replace(&mut self.producers, later).into_values().flatten().collect()
+        take_until(&mut self.producers, high_watermark)
     }
 
-    /// Takes all producers.
+    /// Takes the producers that a durable end releases.
+    pub(crate) fn reached_on_disk(&mut self, durable_end: Offset) -> Vec<WaiterId> {
+        take_until(&mut self.writers, durable_end)
+    }
+
+    /// Takes all producers, whatever they wait for.
     pub(crate) fn all_producers(&mut self) -> Vec<WaiterId> {
-        std::mem::take(&mut self.producers).into_values().flatten().collect()
+        let committing = std::mem::take(&mut self.producers).into_values();
+        committing.chain(std::mem::take(&mut self.writers).into_values()).flatten().collect()
     }
 
     pub(crate) fn take_consumers(&mut self) -> BTreeSet<WaiterId> {
@@ -67,6 +81,11 @@ impl Waiters {
         self.consumers.remove(&waiter);
         self.followers.remove(&waiter);
     }
+}
+
+fn take_until(waiting: &mut BTreeMap<Offset, Vec<WaiterId>>, reached: Offset) -> Vec<WaiterId> {
+    let later = waiting.split_off(&(reached + 1));
+    std::mem::replace(waiting, later).into_values().flatten().collect()
 }
 
 #[cfg(test)]

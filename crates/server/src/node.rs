@@ -4,7 +4,7 @@ use crate::broker::controller_channel::ControllerChannel;
 use crate::broker::cut_off::Answers;
 use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
 use crate::broker::{Broker, applier, cut_off};
-use crate::config::{ListenerConfig, NodeConfig};
+use crate::config::{ListenerConfig, NodeConfig, ReplicaSelector};
 use crate::directory::{DirectoryError, NodeDirectory};
 use crate::groups::standby;
 use crate::io_pool::{IoPool, Threads};
@@ -17,7 +17,7 @@ use crate::quorum::snapshots::LoadError;
 use crate::quorum::state_file::StateFile;
 use crate::quorum::{Committed, Journal, QuorumHandle, QuorumLog, Snapshots, Start, balancing};
 use crate::replicas::replica_manager::ReplicaManagerOptions;
-use crate::replicas::{ReplicaManager, cleaner, fetcher, isr_channel};
+use crate::replicas::{ReplicaManager, cleaner, fetcher, flusher, isr_channel};
 use crate::request::controller_router::ControllerService;
 use crate::request::router::BrokerService;
 use ottla_controller::Settings;
@@ -521,6 +521,7 @@ fn start_broker(
         clean: directory.clean_shutdown.is_some(),
         topic_defaults: config.topic_defaults.clone(),
         replica_lag_time_max: properties.millis("replica.lag.time.max.ms"),
+        has_readers_elsewhere: config.replica_selector == ReplicaSelector::RackAware,
         producer_id_expiration_ms: properties.number("producer.id.expiration.ms"),
         isr_changes: isr_sender,
         seed,
@@ -568,15 +569,22 @@ fn start_broker(
     let (control, data) = (&environment.control, &environment.data);
     let asking =
         isr_channel::run(replicas.clone(), channel, config.node_id, broker.epoch.clone(), isr_changes);
+    let syncs = environment.threads.pool("sync", flusher::SYNCS_MAX).map_err(StartError::Threads)?;
+    let overdue = properties.millis("log.flush.scheduler.interval.ms");
+    let fetchers = fetcher::run(broker.clone(), environment.network.clone(), syncs.clone());
     let mut tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
         task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answers)),
         task::spawn_on(data, "in-sync sets", asking),
-        task::spawn_on(data, "fetchers", fetcher::run(broker.clone(), environment.network.clone())),
+        task::spawn_on(data, "fetchers", fetchers),
+        task::spawn_on(data, "overdue syncs", flusher::run_scheduler(replicas.clone(), overdue)),
         task::spawn_on(data, "standby coordinators", standby::run(broker.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
         task::spawn_on(data, "housekeeping", housekeeping(broker.clone(), io)),
     ];
+    for _ in 0..flusher::SYNCS_MAX {
+        tasks.push(task::spawn_on(data, "syncs", flusher::run(replicas.clone(), syncs.clone())));
+    }
     tasks.extend(
         cleaner::start(&broker, &environment.threads, data, seed.wrapping_add(2))
             .map_err(StartError::Threads)?,

@@ -35,6 +35,10 @@ pub struct LogConfig {
     pub retention_ms: i64,
     /// `retention.bytes`; negative is no limit.
     pub retention_bytes: i64,
+    /// `flush.messages`: after how many records the log is synced. With 1 a record counts only once it is on the disk.
+    pub flush_messages: i64,
+    /// `flush.ms`: after how long the log is synced.
+    pub flush_ms: i64,
     /// `file.delete.delay.ms`: how long a deleted segment's files outlive it, for readers that hold them.
     pub file_delete_delay_ms: u64,
     /// `delete.retention.ms`: how long compaction keeps a tombstone that it has met.
@@ -73,6 +77,8 @@ impl Default for LogConfig {
             cleanup_policy: CleanupPolicy { delete: true, compact: false },
             retention_ms: 604_800_000,
             retention_bytes: -1,
+            flush_messages: i64::MAX,
+            flush_ms: i64::MAX,
             file_delete_delay_ms: 60_000,
             delete_retention_ms: 86_400_000,
             min_compaction_lag_ms: 0,

@@ -33,6 +33,7 @@ pub mod producer_snapshot;
 pub mod producer_state;
 pub mod sim_disk;
 
+mod bug;
 mod file_names;
 mod index_file;
 mod offset_index;

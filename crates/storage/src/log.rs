@@ -17,6 +17,7 @@ pub mod recovery;
 pub mod retention;
 pub mod truncate;
 
+use crate::bug::Bug;
 use crate::checkpoints;
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile};
@@ -58,6 +59,8 @@ pub struct Log {
     deleted: Vec<DeletedFiles>,
     /// Set when the disk failed: what is on it is not known any more.
     failed: bool,
+    #[cfg(test)]
+    bug: Option<Bug>,
 }
 
 /// Files that are no longer part of the log, and when they go.
@@ -146,9 +149,19 @@ impl Log {
         self.log_end
     }
 
-    /// The offset up to which a power loss takes nothing: the recovery point.
+    /// The offset up to which a power loss takes no record.
     pub fn durable_end(&self) -> Offset {
         self.durable_end
+    }
+
+    /// The offset up to which a start after a power loss need not look: what goes into
+    /// `recovery-point-offset-checkpoint`. Before [`Log::durable_end`] while a segment has ended and not all of its
+    /// files are durable, for a start takes the indexes below it as they are.
+    pub fn recovery_point(&self) -> Offset {
+        if self.names_changed == self.names_synced {
+            return self.durable_end;
+        }
+        self.durable_end.min(self.active().base_offset - 1).max(self.log_start)
     }
 
     /// Whether the disk failed under this log; all changes are refused then.
@@ -211,6 +224,18 @@ impl Log {
     /// Where the active segment starts.
     pub fn active_segment_base_offset(&self) -> Offset {
         self.active().base_offset
+    }
+
+    /// Returns whether a test asked for this mistake.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests make mistakes on purpose"))]
+    fn has(&self, bug: Bug) -> bool {
+        #[cfg(test)]
+        return self.bug == Some(bug);
+        #[cfg(not(test))]
+        {
+            let _ = bug;
+            false
+        }
     }
 
     fn active(&self) -> &Segment {
@@ -307,5 +332,7 @@ impl Log {
     }
 }
 
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod tests;

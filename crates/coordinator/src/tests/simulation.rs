@@ -20,6 +20,14 @@ const CLIENTS: usize = 5;
 const FAULTS_END: Monotonic = Monotonic(120_000_000);
 const END: Monotonic = Monotonic(300_000_000);
 
+/// A mistake that the driver makes on purpose, to prove that it is noticed. The machine cannot make it: when an answer
+/// leaves is not its business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    /// A commit is answered as soon as it is appended, and not when it is on the in-sync replicas.
+    CommitAnsweredBeforeReplicated,
+}
+
 #[derive(Debug)]
 enum Event {
     /// A request reaches the coordinator.
@@ -72,10 +80,15 @@ struct World {
     commits: BTreeMap<ReplyToken, BTreeMap<i32, i64>>,
     trace: String,
     generations: BTreeSet<i32>,
+    bug: Option<Bug>,
 }
 
 impl World {
     fn new(seed: u64) -> World {
+        World::with(seed, None)
+    }
+
+    fn with(seed: u64, bug: Option<Bug>) -> World {
         let now = Now { monotonic: Monotonic(0), wall: Timestamp(1_700_000_000_000) };
         let host = |index: usize| Host {
             // Two of them are static members.
@@ -105,6 +118,7 @@ impl World {
             commits: BTreeMap::new(),
             trace: String::new(),
             generations: BTreeSet::new(),
+            bug,
         };
         world.machine.handle_loaded(now);
         for client in 0..CLIENTS {
@@ -293,7 +307,11 @@ impl World {
             self.log.push(stored);
         }
         let end = self.log.len();
-        self.held.extend(decision.replies.into_iter().map(|(token, reply)| (end, token, reply)));
+        for (token, reply) in decision.replies {
+            let is_early = self.bug == Some(Bug::CommitAnsweredBeforeReplicated)
+                && matches!(reply, GroupReply::OffsetCommit(_));
+            self.held.push((if is_early { 0 } else { end }, token, reply));
+        }
         if end > self.committed {
             let term = self.term;
             self.after_ms(0, 30, Event::Commit { term, end });
@@ -448,4 +466,18 @@ fn the_same_seed_gives_the_same_run() {
 
     assert_eq!(first.trace, second.trace);
     assert_ne!(first.trace, World::new(8).run().trace);
+}
+
+#[test]
+fn notices_a_commit_that_is_answered_before_it_is_replicated() {
+    let bug = Bug::CommitAnsweredBeforeReplicated;
+    let noticed = |seed| {
+        let violation = std::panic::catch_unwind(|| World::with(seed, Some(bug)).run()).err()?;
+        violation.downcast::<String>().ok()
+    };
+
+    let (seeds, violation) = (0..400).find_map(|seed| Some((seed + 1, noticed(seed)?))).expect("unnoticed");
+
+    println!("{bug:?}: noticed after {seeds} seeds: {violation}");
+    assert!(violation.starts_with("GROUP-1"), "{violation}");
 }

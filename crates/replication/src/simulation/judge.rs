@@ -1,10 +1,25 @@
 //! What must hold, whatever happens.
 
+use crate::Leader;
 use ottla_types::{LeaderEpoch, NodeId, Offset};
 use std::collections::BTreeMap;
 
 /// A record: who wrote it, and what.
 pub(super) type Entry = (LeaderEpoch, u64);
+
+/// Where the numbers of idempotent producers begin in a value.
+const PRODUCER_BIT: u32 = 32;
+
+/// The value of an idempotent producer's record.
+pub(super) fn value(producer: u64, sequence: u64) -> u64 {
+    ((producer + 1) << PRODUCER_BIT) | sequence
+}
+
+/// Whose record a value is, and which of his; `None` when nobody keeps count.
+pub(super) fn producer(value: u64) -> Option<(u64, u64)> {
+    let producer = (value >> PRODUCER_BIT).checked_sub(1)?;
+    Some((producer, value & u64::from(u32::MAX)))
+}
 
 /// Everything that was ever seen, to hold the present against.
 #[derive(Debug, Default)]
@@ -15,10 +30,15 @@ pub(super) struct Judge {
     written: BTreeMap<(Offset, LeaderEpoch), u64>,
     /// What was below some replica's high watermark: what consumers may have seen.
     committed: Vec<Entry>,
+    /// How many of them each idempotent producer has sent. Above the high watermark there may be gaps: a leader that has
+    /// been deposed and does not know the producer takes what another one has acknowledged the predecessor of.
+    counts: BTreeMap<u64, u64>,
     /// What producers were told is safe.
     acknowledged: BTreeMap<Offset, u64>,
     /// The high watermark of each leader, by its node, incarnation and term.
     high_watermarks: BTreeMap<(NodeId, u64, LeaderEpoch), Offset>,
+    /// How many records went with their hosts' power.
+    lost: usize,
 }
 
 impl Judge {
@@ -48,6 +68,19 @@ impl Judge {
         self.logs.get(&node).map_or(0, Vec::len)
     }
 
+    /// A host has lost power: of its log this is left.
+    pub(super) fn lost(&mut self, node: NodeId, end: Offset) {
+        let log = self.logs.entry(node).or_default();
+        assert!(log.len() >= end.0 as usize, "{node} has more than before");
+        self.lost += log.len() - end.0 as usize;
+        log.truncate(end.0 as usize);
+    }
+
+    /// How many records went with their hosts' power.
+    pub(super) fn lost_count(&self) -> usize {
+        self.lost
+    }
+
     /// A replica's high watermark is this.
     pub(super) fn high_watermark(&mut self, node: NodeId, high_watermark: Offset) -> Result<(), String> {
         let log = &self.logs[&node];
@@ -56,6 +89,16 @@ impl Judge {
         if let Some(at) = (0..common).find(|&at| below[at] != self.committed[at]) {
             let (is, was) = (below[at], self.committed[at]);
             return Err(format!("HW-2: {is:?} at {at} below the high watermark of {node}, and once {was:?}"));
+        }
+        for (index, &(_, value)) in below.iter().enumerate().skip(common) {
+            let Some((producer, sequence)) = producer(value) else { continue };
+            let count = self.counts.entry(producer).or_default();
+            if sequence != *count {
+                return Err(format!(
+                    "IDEM-1: record {sequence} of producer {producer} at {index}, after {count}"
+                ));
+            }
+            *count += 1;
         }
         self.committed.extend_from_slice(&below[common..]);
         Ok(())
@@ -72,6 +115,18 @@ impl Judge {
         let before = self.high_watermarks.insert((node, incarnation, epoch), high_watermark);
         if before.is_some_and(|before| before > high_watermark) {
             return Err(format!("HW-1: {high_watermark} on {node} after {before:?} in {epoch}"));
+        }
+        Ok(())
+    }
+
+    /// What a leader believes of its in-sync set.
+    pub(super) fn isr(&self, node: NodeId, leader: &Leader) -> Result<(), String> {
+        let sets = leader.isr.pending.iter().chain([&leader.isr.committed]);
+        for set in sets {
+            let is_subset = set.iter().all(|member| leader.replicas.contains(member));
+            if !set.contains(&node) || !is_subset {
+                return Err(format!("ISR-1: {node} leads {:?} with {set:?} in sync", leader.replicas));
+            }
         }
         Ok(())
     }
@@ -106,7 +161,7 @@ impl Judge {
         let Some((first, expected)) = logs.next() else { return Ok(()) };
         match logs.find(|(_, log)| *log != expected) {
             Some((node, log)) => {
-                Err(format!("{node} has {} records, {first} has {}", log.len(), expected.len()))
+                Err(format!("LIVE-1: {node} has {} records, {first} has {}", log.len(), expected.len()))
             }
             None => Ok(()),
         }

@@ -1,14 +1,14 @@
 //! Nodes, their network, and chance.
 
 use super::controller::{Controller, Image, Verdict};
-use super::judge::{Entry, Judge};
+use super::judge::{self, Entry, Judge};
 use crate::bug::Bug;
 use crate::{Effects, FetchError, FetchPosition, IsrChange, Outcome, Partition, Role, Settings, WaiterId};
 use ottla_records::{BatchBuilder, Origin, batches, validate};
-use ottla_storage::{AppendError as LogAppendError, AtLeast, Log, LogConfig, Recovery, SimDisk};
+use ottla_storage::{AppendError as LogAppendError, AtLeast, FlushTarget, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{
-    BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, Random, Timestamp,
-    TopicIdPartition, TopicPartition, Uuid,
+    BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, ProducerEpoch,
+    ProducerId, Random, Timestamp, TopicIdPartition, TopicPartition, Uuid,
 };
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -18,10 +18,25 @@ use std::time::Duration;
 
 const LAG_MAX: Duration = Duration::from_millis(100);
 
+/// How many producers there are that are idempotent.
+const PRODUCERS: u64 = 3;
+
+/// An idempotent producer: one batch at a time, sent again to whoever leads until it is acknowledged.
+struct Producer {
+    /// How many of its records are acknowledged, and so the next sequence number.
+    acknowledged: u64,
+    /// How many records are in the batch that it is sending, if it is.
+    sending: Option<u64>,
+}
+
 /// A running broker.
-struct Running {
-    partition: Partition,
+pub(super) struct Running {
+    pub(super) partition: Partition,
     broker_epoch: BrokerEpoch,
+    /// Whether the machine has asked for a sync that is not begun.
+    pub(super) wants_flush: bool,
+    /// The sync that is under way.
+    pub(super) flush: Option<FlushTarget>,
     /// The change that is being asked for, until it is answered or out of date.
     change: Option<IsrChange>,
     is_asking: bool,
@@ -31,10 +46,10 @@ struct Running {
     producers: BTreeMap<WaiterId, (Offset, Vec<u64>)>,
 }
 
-struct Node {
-    id: NodeId,
-    disk: SimDisk,
-    running: Option<Running>,
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) disk: SimDisk,
+    pub(super) running: Option<Running>,
     /// How many images it has learnt of.
     seen: usize,
     /// What a restart finds written down.
@@ -59,36 +74,57 @@ enum Fetched {
     Refused,
 }
 
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hazards {
+    /// Processes are killed, messages are lost; what was appended survives all of it.
+    Kills,
+    /// Hosts lose power besides, all of them at once too. The topic has `flush.messages=1`.
+    PowerLosses,
+}
+
 /// All there is.
 pub(super) struct World {
-    random: Random,
-    now: Now,
+    pub(super) random: Random,
+    pub(super) now: Now,
+    hazards: Hazards,
     settings: Settings,
     bug: Option<Bug>,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     controller: Controller,
     messages: Vec<Message>,
-    judge: Judge,
+    pub(super) judge: Judge,
+    producers: Vec<Producer>,
+    segment_bytes: u64,
     next_value: u64,
     next_waiter: u64,
     trace: u64,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, bug: Option<Bug>) -> World {
+    pub(super) fn new(seed: u64, hazards: Hazards, bug: Option<Bug>) -> World {
         let mut random = Random::new(seed);
         let count = 2 + random.index(3);
         let ids: Vec<NodeId> = (1..=count as i32).map(NodeId).collect();
         let min_insync_replicas = 1 + random.index(2);
+        let segment_bytes = [300, 2_000][random.index(2)];
+        let producer = |_| Producer { acknowledged: 0, sending: None };
         let mut world = World {
             random,
             now: Now { monotonic: Monotonic(1_000_000), wall: Timestamp(1_700_000_000_000) },
-            settings: Settings { min_insync_replicas, replica_lag_time_max: LAG_MAX },
+            hazards,
+            settings: Settings {
+                min_insync_replicas,
+                replica_lag_time_max: LAG_MAX,
+                has_readers_elsewhere: false,
+            },
             bug,
             nodes: Vec::new(),
             controller: Controller::new(&ids),
             messages: Vec::new(),
             judge: Judge::default(),
+            producers: (0..PRODUCERS).map(producer).collect(),
+            segment_bytes,
             next_value: 0,
             next_waiter: 0,
             trace: 0xcbf2_9ce4_8422_2325,
@@ -110,6 +146,10 @@ impl World {
     /// One thing happens; all that must hold is looked at.
     pub(super) fn step(&mut self) -> Result<(), String> {
         let index = self.random.index(self.nodes.len());
+        if self.hazards == Hazards::PowerLosses && self.random.chance(300) {
+            self.power_step(index);
+            return self.look();
+        }
         match self.random.below(1000) {
             0..120 => self.append(index),
             120..330 => self.fetch(index),
@@ -138,11 +178,16 @@ impl World {
                 self.controller.unfence(self.nodes[index].id);
             }
         }
-        for _ in 0..60 {
+        for round in 0..60 {
             self.now = self.now.after(Duration::from_millis(1));
+            if round == 30 {
+                self.produce_more();
+            }
             for index in 0..self.nodes.len() {
                 self.learn_all(index);
                 self.time_out(index);
+                self.begin_flush(index);
+                self.end_flush(index);
                 self.fetch(index);
                 self.ask_controller(index);
             }
@@ -156,14 +201,25 @@ impl World {
             let nodes = self.nodes.iter().flat_map(|node| &node.running);
             let nodes: Vec<_> =
                 nodes.map(|running| (running.partition.role(), &running.change, running.is_asking)).collect();
-            return Err(format!("not all came back into sync: {assignment:?}, {nodes:#?}"));
+            return Err(format!("LIVE-1: not all came back into sync: {assignment:?}, {nodes:#?}"));
         }
         if let Some(waiting) =
             self.nodes.iter().flat_map(|node| &node.running).find(|r| !r.producers.is_empty())
         {
-            return Err(format!("producers wait for ever: {:?}", waiting.producers));
+            return Err(format!("LIVE-1: producers wait for ever: {:?}", waiting.producers));
+        }
+        if let Some(number) = self.producers.iter().position(|producer| producer.sending.is_some()) {
+            return Err(format!("LIVE-1: the leader takes nothing from producer {number}"));
         }
         self.judge.equal()
+    }
+
+    /// Whoever leads takes records again, those that are sent again too.
+    fn produce_more(&mut self) {
+        let leader = self.controller.current().assignment.leader;
+        if let Some(index) = self.nodes.iter().position(|node| Some(node.id) == leader) {
+            (0..self.producers.len()).for_each(|number| self.produce(index, number));
+        }
     }
 
     /// How many records were acknowledged: a run in which nothing is proves nothing.
@@ -171,7 +227,7 @@ impl World {
         self.judge.acknowledged_count()
     }
 
-    fn note(&mut self, what: impl Debug) {
+    pub(super) fn note(&mut self, what: impl Debug) {
         for byte in format!("{what:?}").bytes() {
             self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -181,11 +237,8 @@ impl World {
 /// What nodes do.
 impl World {
     fn start(&mut self, index: usize, broker_epoch: BrokerEpoch) {
+        let log = self.open_log(index);
         let node = &mut self.nodes[index];
-        let disk = Arc::new(node.disk.clone());
-        let dir = PathBuf::from("/data/t-0");
-        let config = LogConfig { segment_bytes: 2_000, index_interval_bytes: 200, ..LogConfig::default() };
-        let (log, _) = Log::open(disk, dir, config, Recovery::UNKNOWN, self.now).unwrap();
         let id = TopicIdPartition::new(Uuid::from_u128(7), 0);
         let name = TopicPartition::new("t", 0);
         let high_watermark = node.high_watermark_checkpoint;
@@ -194,6 +247,8 @@ impl World {
         node.running = Some(Running {
             partition,
             broker_epoch,
+            wants_flush: false,
+            flush: None,
             change: None,
             is_asking: false,
             is_fetching: false,
@@ -202,12 +257,47 @@ impl World {
         self.note(("start", index));
     }
 
+    pub(super) fn open_log(&self, index: usize) -> Log {
+        let disk = Arc::new(self.nodes[index].disk.clone());
+        let flush_messages = if self.hazards == Hazards::PowerLosses { 1 } else { i64::MAX };
+        let config = LogConfig {
+            segment_bytes: self.segment_bytes,
+            index_interval_bytes: 200,
+            flush_messages,
+            ..LogConfig::default()
+        };
+        let opened = Log::open(disk, PathBuf::from("/data/t-0"), config, Recovery::UNKNOWN, self.now);
+        opened.unwrap().0
+    }
+
+    /// Somebody sends a batch, or sends one again.
     fn append(&mut self, index: usize) {
-        let count = 1 + self.random.index(3) as u64;
-        let all = self.random.chance(800);
-        let values: Vec<u64> = (self.next_value..self.next_value + count).collect();
+        match self.random.index(2 * PRODUCERS as usize) {
+            producer if producer < PRODUCERS as usize => self.produce(index, producer),
+            _ => {
+                let count = 1 + self.random.index(3) as u64;
+                let all = self.random.chance(700);
+                let values = (self.next_value..self.next_value + count).collect();
+                self.next_value += count;
+                self.send(index, BatchBuilder::new(), values, all);
+            }
+        }
+    }
+
+    /// An idempotent producer sends: what it has not been told of, or else something new.
+    fn produce(&mut self, index: usize, number: usize) {
+        let fresh = 1 + self.random.index(3) as u64;
+        let producer = &mut self.producers[number];
+        let count = *producer.sending.get_or_insert(fresh);
+        let sequence = producer.acknowledged;
+        let id = ProducerId(number as i64);
+        let builder = BatchBuilder::new().producer(id, ProducerEpoch(0), sequence as i32);
+        let values = (sequence..sequence + count).map(|sequence| judge::value(number as u64, sequence));
+        self.send(index, builder, values.collect(), true);
+    }
+
+    fn send(&mut self, index: usize, mut builder: BatchBuilder, values: Vec<u64>, all: bool) {
         let Some(running) = &mut self.nodes[index].running else { return };
-        let mut builder = BatchBuilder::new();
         for value in &values {
             builder.push(self.now.wall, None, Some(&value.to_be_bytes()), &[]);
         }
@@ -216,15 +306,14 @@ impl World {
         let valid = validate(&mut bytes, &rules).unwrap();
         let mut effects = Effects::default();
         let appended = running.partition.append(valid, all, self.now, &mut effects);
-        if let Ok(info) = &appended {
-            self.next_value += count;
-            if all {
-                let waiter = WaiterId(self.next_waiter);
-                self.next_waiter += 1;
-                running.producers.insert(waiter, (info.base_offset, values));
-                if let Some(outcome) = running.partition.wait_for_commit(info.next_offset(), waiter) {
-                    effects.produced.push((waiter, outcome));
-                }
+        if let Ok(info) = &appended
+            && all
+        {
+            let waiter = WaiterId(self.next_waiter);
+            self.next_waiter += 1;
+            running.producers.insert(waiter, (info.base_offset, values));
+            if let Some(outcome) = running.partition.wait_for_commit(info.next_offset(), waiter) {
+                effects.produced.push((waiter, outcome));
             }
         }
         self.note(("append", index, appended.map(|info| info.base_offset).ok()));
@@ -293,7 +382,7 @@ impl World {
         }
     }
 
-    fn kill(&mut self, index: usize) {
+    pub(super) fn kill(&mut self, index: usize) {
         self.nodes[index].running = None;
         self.nodes[index].seen = 0;
         self.nodes[index].disk.release_locks();
@@ -335,23 +424,25 @@ impl World {
         self.carry_out(index, effects);
     }
 
-    fn write_checkpoint(&mut self, index: usize) {
+    pub(super) fn write_checkpoint(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         if let Some(running) = &node.running {
             node.high_watermark_checkpoint = running.partition.high_watermark();
         }
     }
 
-    fn carry_out(&mut self, index: usize, effects: Effects) {
+    pub(super) fn carry_out(&mut self, index: usize, effects: Effects) {
         let Some(running) = &mut self.nodes[index].running else { return };
         if let Some(change) = effects.isr_change {
             running.change = Some(change);
         }
+        running.wants_flush |= effects.flush.is_some();
         let mut outcomes = Vec::new();
         for (waiter, outcome) in effects.produced {
             let (base_offset, values) = running.producers.remove(&waiter).expect("answered once");
             if outcome == Outcome::Committed {
                 self.judge.acknowledged(base_offset, &values);
+                settle(&mut self.producers, &values);
             }
             outcomes.push(outcome);
         }
@@ -442,13 +533,10 @@ impl World {
         let bytes_max = self.random.index(600);
         let Some(running) = &mut self.nodes[leader].running else { return Fetched::Refused };
         let mut effects = Effects::default();
-        let FetchPosition { leader_epoch, fetch_offset, last_fetched_epoch, .. } = position;
         let found = running.partition.fetch_as_follower(
             asker,
             broker_epoch,
-            leader_epoch,
-            fetch_offset,
-            last_fetched_epoch,
+            position,
             bytes_max,
             AtLeast::OneBatch,
             self.now.monotonic,
@@ -491,7 +579,9 @@ impl World {
                     Some(Err(_)) => return Ok(()),
                 };
                 let epoch = asked.leader_epoch;
-                let done = partition.append_as_follower(&bytes, epoch, high_watermark, start, now);
+                let mut effects = Effects::default();
+                let done =
+                    partition.append_as_follower(&bytes, epoch, high_watermark, start, now, &mut effects);
                 if let Err(crate::AppendError::Log(LogAppendError::Storage(error))) = done {
                     return Err(format!("the disk failed: {error}"));
                 }
@@ -554,11 +644,22 @@ impl World {
             self.judge.log(node.id, end.0 as usize, &new)?;
             self.judge.high_watermark(node.id, partition.high_watermark())?;
             if let Role::Leader(leader) = partition.role() {
+                self.judge.isr(node.id, leader)?;
                 let incarnation = broker_epoch.0 as u64;
                 self.judge.leader(node.id, incarnation, leader.epoch, partition.high_watermark())?;
             }
         }
         self.judge.in_sync(&self.controller.current().assignment.isr)
+    }
+}
+
+/// A batch is acknowledged: its producer, if it is an idempotent one that still waits for this, goes on.
+fn settle(producers: &mut [Producer], values: &[u64]) {
+    let Some((number, sequence)) = judge::producer(values[0]) else { return };
+    let producer = &mut producers[number as usize];
+    if producer.acknowledged == sequence {
+        producer.acknowledged += values.len() as u64;
+        producer.sending = None;
     }
 }
 

@@ -174,6 +174,18 @@ mod answers {
         }
     }
 
+    impl TopLevelError for m::AlterPartitionReassignmentsResponse {
+        fn is_not_controller(&self) -> bool {
+            is_not_controller(self.error_code)
+        }
+    }
+
+    impl TopLevelError for m::ListPartitionReassignmentsResponse {
+        fn is_not_controller(&self) -> bool {
+            is_not_controller(self.error_code)
+        }
+    }
+
     impl TopLevelError for m::ElectLeadersResponse {
         fn is_not_controller(&self) -> bool {
             is_not_controller(self.error_code)

@@ -8,5 +8,5 @@ pub mod properties;
 pub mod table;
 
 pub use listeners::ListenerConfig;
-pub use node::{NodeConfig, Roles, Voter};
+pub use node::{NodeConfig, ReplicaSelector, Roles, Voter};
 pub use properties::{ConfigError, Properties};

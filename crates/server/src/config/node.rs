@@ -25,6 +25,15 @@ pub struct Voter {
     pub port: u16,
 }
 
+/// Which replica consumers are sent to (`replica.selector.class`, KIP-392).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaSelector {
+    /// The leader.
+    Leader,
+    /// One in the consumer's rack, if there is such and the leader is elsewhere.
+    RackAware,
+}
+
 /// A node's configuration, every part checked against the others.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -48,6 +57,8 @@ pub struct NodeConfig {
     pub metadata_log_dir: PathBuf,
     /// `broker.rack`.
     pub rack: Option<String>,
+    /// Where consumers read.
+    pub replica_selector: ReplicaSelector,
     /// What topics get that do not say otherwise, by topic configuration name.
     pub topic_defaults: BTreeMap<String, String>,
     /// Every setting as written, for those who read one on their own.
@@ -115,6 +126,7 @@ impl NodeConfig {
             log_dirs,
             metadata_log_dir,
             rack: properties.written("broker.rack").map(str::to_owned),
+            replica_selector: replica_selector(&properties)?,
             topic_defaults: properties.topic_defaults()?,
             properties,
         })
@@ -143,6 +155,22 @@ fn node_id(properties: &Properties) -> Result<NodeId, ConfigError> {
         (None, None) => {
             Err(ConfigError::Missing { name: "node.id", help: "give this node a number of its own" })
         }
+    }
+}
+
+fn replica_selector(properties: &Properties) -> Result<ReplicaSelector, ConfigError> {
+    const NAME: &str = "replica.selector.class";
+    match properties.written(NAME) {
+        None | Some("org.apache.kafka.common.replica.LeaderSelector") => Ok(ReplicaSelector::Leader),
+        Some("org.apache.kafka.common.replica.RackAwareReplicaSelector") => Ok(ReplicaSelector::RackAware),
+        Some(other) => Err(ConfigError::Invalid {
+            name: NAME.to_owned(),
+            value: other.to_owned(),
+            reason: "there are no classes here; the two that mean something are \
+                     org.apache.kafka.common.replica.LeaderSelector and \
+                     org.apache.kafka.common.replica.RackAwareReplicaSelector"
+                .to_owned(),
+        }),
     }
 }
 

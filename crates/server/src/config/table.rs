@@ -104,6 +104,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("log.dirs", Kind::List, None, "Where the logs are."),
     setting("log.flush.offset.checkpoint.interval.ms", Kind::Number(1, INT), Some("60000"),
         "How often it is written down up to where the logs are on disk."),
+    setting("log.flush.scheduler.interval.ms", Kind::Number(1, i64::MAX), Some("1000"),
+        "How often logs are looked for whose flush.ms has passed. (Kafka: 9223372036854775807)"),
     setting("log.flush.start.offset.checkpoint.interval.ms", Kind::Number(1, INT), Some("60000"),
         "How often it is written down where the logs begin."),
     setting("log.retention.check.interval.ms", Kind::Number(1, i64::MAX), Some("300000"),
@@ -159,6 +161,9 @@ pub const SETTINGS: &[Setting] = &[
         "How often the high watermarks are written down."),
     setting("replica.lag.time.max.ms", Kind::Number(1, INT), Some("30000"),
         "How long a follower may lag before it leaves the in-sync set."),
+    setting("replica.selector.class", Kind::Text, None,
+        "Which replica consumers are sent to: org.apache.kafka.common.replica.LeaderSelector, or RackAwareReplicaSelector \
+         for one in their rack."),
     setting("socket.request.max.bytes", Kind::Number(1, INT), Some("104857600"), "The largest request."),
 ];
 
@@ -222,7 +227,6 @@ pub const REFUSED_PREFIXES: &[&str] = &[
     "log.cleaner.io.max.bytes.per.second",
     "principal.builder.",
     "remote.log.",
-    "replica.selector.class",
     "sasl.",
     "security.providers",
     "ssl.",

@@ -2,7 +2,9 @@
 
 use super::interest::{Asked, Interest, Key, Told};
 use super::ready::Slot;
+use super::selector;
 use crate::broker::Broker;
+use crate::config::ReplicaSelector;
 use crate::handlers::records::errors;
 use crate::handlers::records::leader_hint::{LeaderEndpoint, LeaderHint};
 use crate::replicas::Replica;
@@ -13,12 +15,15 @@ use ottla_protocol::messages::fetch_response::{
     NodeEndpoint, PartitionData,
 };
 use ottla_protocol::{ErrorCode, Records};
-use ottla_replication::{Effects, FetchError, Fetched, Isolation, Partition};
+use ottla_replication::{Effects, FetchError, FetchPosition, Fetched, Isolation, Partition, ReadFrom};
 use ottla_storage::{AtLeast, ReadError};
 use ottla_types::{BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Offset, TopicIdPartition, Uuid};
 
 /// The first version with the endpoints of leaders.
 const HINT_VERSION_MIN: i16 = 12;
+
+/// The first version that tells the consumer's rack.
+const RACK_VERSION_MIN: i16 = 11;
 
 /// Who fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,8 @@ pub struct Look<'a> {
     pub fetcher: Fetcher,
     /// How much the answer may hold. The first partition that has records may exceed it by one batch (KIP-74).
     pub bytes_max: usize,
+    /// The consumer's rack; empty when it has not said.
+    pub rack: &'a str,
     /// What is looked at.
     pub scope: Scope,
     /// Whether to be woken.
@@ -139,13 +146,18 @@ impl Look<'_> {
         let replica = asked.replica(image, &self.broker.replicas);
         let left = self.bytes_max.saturating_sub(attempt.bytes);
         let at_least = if attempt.bytes == 0 { AtLeast::OneBatch } else { AtLeast::Nothing };
+        let mut elsewhere = None;
         let found = match &replica {
             None => Err(self.absent(image, asked)),
             Some(replica) => {
                 // Registered before looking: what happens afterwards wakes.
                 let mut partition = replica.lock();
                 wait(&mut partition);
-                self.fetch(partition, asked, left, at_least, now)
+                elsewhere = self.elsewhere(image, &partition, asked, now);
+                match elsewhere {
+                    Some(_) => Ok(partition.without_records()),
+                    None => self.fetch(partition, asked, left, at_least, now),
+                }
             }
         };
         let mut data = PartitionData {
@@ -163,11 +175,16 @@ impl Look<'_> {
                 let bytes = found.records.as_ref().map_or(0, |region| region.len);
                 let diverges = found.diverging.is_some();
                 let is_left_out = bytes == 0 && found.has_more && !diverges;
-                let is_news = bytes > 0 || diverges || told != asked.told;
-                attempt.is_urgent |= diverges;
+                let is_news = bytes > 0 || diverges || told != asked.told || elsewhere.is_some();
+                // Whoever reads at a follower waits until that one knows how far it may.
+                let is_awaited = self.is_follower()
+                    && self.broker.config.replica_selector == ReplicaSelector::RackAware
+                    && told.high_watermark > asked.told.high_watermark;
+                attempt.is_urgent |= diverges || elsewhere.is_some() || is_awaited;
                 attempt.bytes += bytes;
                 if is_news || self.scope == Scope::All {
                     self.fill(&mut data, replica.as_deref(), asked, found);
+                    data.preferred_read_replica = elsewhere.unwrap_or(NodeId::NONE).0;
                     attempt.told.push((slot, told));
                     add(&mut attempt.response, &asked.key, data);
                 }
@@ -193,6 +210,42 @@ impl Look<'_> {
                 }
                 if waits { Next::Rest } else { Next::Last }
             }
+        }
+    }
+
+    /// The follower that a consumer is sent to; `None` when it is answered here. What it believes is checked by whoever
+    /// answers it.
+    fn elsewhere(
+        &self,
+        image: &MetadataImage,
+        partition: &Partition,
+        asked: &Asked,
+        now: Monotonic,
+    ) -> Option<NodeId> {
+        let asked_epoch = LeaderEpoch(asked.partition.current_leader_epoch);
+        let may_be_sent = !self.is_follower()
+            && self.broker.config.replica_selector == ReplicaSelector::RackAware
+            && self.broker.config.rack.as_deref() != Some(self.rack)
+            && self.reads_from() == ReadFrom::AnyReplica
+            && partition.check_epoch(asked_epoch).is_ok();
+        if !may_be_sent {
+            return None;
+        }
+        let readers = partition.serving()?.readers(Offset(asked.partition.fetch_offset), now);
+        let listener = self.context.listener();
+        selector::nearest(self.rack, &readers, |node| {
+            let broker = image.cluster.broker(node).filter(|broker| !broker.fenced)?;
+            broker.endpoint(listener).filter(|_| self.broker.is_nameable(node))?;
+            broker.rack.as_deref()
+        })
+    }
+
+    /// Who may answer: a consumer that has not said where it is was not sent here, and had better learn who leads.
+    fn reads_from(&self) -> ReadFrom {
+        if self.context.version >= RACK_VERSION_MIN && !self.rack.is_empty() {
+            ReadFrom::AnyReplica
+        } else {
+            ReadFrom::Leader
         }
     }
 
@@ -222,17 +275,22 @@ impl Look<'_> {
         let offset = Offset(asked.partition.fetch_offset);
         let found = match self.fetcher {
             Fetcher::Consumer(isolation) => {
-                partition.fetch_as_consumer(offset, asked_epoch, isolation, bytes_max, at_least)
+                let from = self.reads_from();
+                partition.fetch_as_consumer(offset, asked_epoch, from, isolation, bytes_max, at_least)
             }
             Fetcher::Follower(node, epoch) => {
                 let mut effects = Effects::default();
-                let last_fetched = LeaderEpoch(asked.partition.last_fetched_epoch);
+                let position = FetchPosition {
+                    leader_epoch: asked_epoch,
+                    fetch_offset: offset,
+                    last_fetched_epoch: LeaderEpoch(asked.partition.last_fetched_epoch),
+                    log_start_offset: Offset(asked.partition.log_start_offset),
+                    high_watermark: Offset(asked.partition.high_watermark),
+                };
                 let found = partition.fetch_as_follower(
                     node,
                     epoch,
-                    asked_epoch,
-                    offset,
-                    last_fetched,
+                    position,
                     bytes_max,
                     at_least,
                     now,

@@ -5,9 +5,10 @@
 //! of a session (KIP-227) outlives its requests; that of any other fetch ends with its answer.
 //!
 //! Reading order: [`ready`] (what is marked), [`interest`] (what is asked about, and what was last answered),
-//! [`attempt`] (one look), [`sessions`].
+//! [`attempt`] (one look), [`selector`] (where a consumer had better look), [`sessions`].
 
 pub mod attempt;
 pub mod interest;
 pub mod ready;
+pub mod selector;
 pub mod sessions;

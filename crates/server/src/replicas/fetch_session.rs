@@ -52,6 +52,17 @@ impl FetchSession {
         }
     }
 
+    /// The replicas that may have moved since the leader was asked last.
+    pub(super) fn touched<'a>(
+        &'a self,
+        followed: &'a Followed,
+    ) -> Box<dyn Iterator<Item = &'a Arc<Replica>> + 'a> {
+        match &self.touched {
+            Touched::All => Box::new(followed.values()),
+            Touched::Some(touched) => Box::new(touched.iter().filter_map(|at| followed.get(at))),
+        }
+    }
+
     /// Leaves a partition out of the requests for a while.
     pub(super) fn rest(&mut self, at: TopicIdPartition, until: Monotonic) {
         self.resting.insert(at, until);
@@ -116,11 +127,17 @@ impl FetchSession {
             };
         for at in candidates {
             let replica = followed.get(&at);
-            let position = replica
-                .filter(|_| !self.resting.contains_key(&at))
-                .and_then(|replica| replica.lock().fetch_position())
-                .filter(|(follows, _)| *follows == leader)
-                .map(|(_, position)| position);
+            let awake = replica.filter(|_| !self.resting.contains_key(&at));
+            let position = awake.and_then(|replica| {
+                let partition = replica.lock();
+                let position = partition.fetch_position();
+                if position.is_none() && partition.followed() == Some(leader) {
+                    // It may not ask yet, for its log is not on disk.
+                    self.touch(at);
+                }
+                position
+            });
+            let position = position.filter(|(follows, _)| *follows == leader).map(|(_, position)| position);
             match (position, replica) {
                 (Some(position), Some(replica)) => {
                     if self.asked.get(&at).is_some_and(|asked| asks_the_same(asked, &position)) {

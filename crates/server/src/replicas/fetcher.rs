@@ -1,15 +1,18 @@
 //! Followers copy: one task for each leader fetches for all replicas that follow it.
 //!
-//! That a follower asks for an offset says that it has everything before; nothing else acknowledges.
+//! That a follower asks for an offset says that it has everything before; nothing else acknowledges. With
+//! `flush.messages=1` it says that everything before is on its disk, and is synced first.
 
 use super::Replica;
 use super::fetch_session::{FetchSession, Followed, REST};
+use super::flusher::SYNCS_MAX;
 use crate::broker::Broker;
+use crate::io_pool::IoPool;
 use ottla_net::{CallError, Network, Outgoing, Task, task};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_request::{FetchRequest, ReplicaState};
 use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
-use ottla_replication::{AppendError, FetchPosition};
+use ottla_replication::{AppendError, Effects, FetchPosition};
 use ottla_storage::AppendError as LogAppendError;
 use ottla_types::{LeaderEpoch, NodeId, Offset, OffsetAndEpoch, TopicIdPartition};
 use std::collections::BTreeMap;
@@ -27,12 +30,12 @@ const DIAL_BACKOFF: Duration = Duration::from_millis(50);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Starts a fetcher for each leader, and tells each which replicas follow it.
-pub async fn run(broker: Arc<Broker>, network: Arc<dyn Network>) {
+pub async fn run(broker: Arc<Broker>, network: Arc<dyn Network>, syncs: IoPool) {
     let mut fetchers: BTreeMap<NodeId, (watch::Sender<Arc<Followed>>, Task)> = BTreeMap::new();
     loop {
         let mut by_leader: BTreeMap<NodeId, BTreeMap<TopicIdPartition, Arc<Replica>>> = BTreeMap::new();
         for replica in broker.replicas.all() {
-            let leader = replica.lock().fetch_position().map(|(leader, _)| leader);
+            let leader = replica.lock().followed();
             if let Some(leader) = leader {
                 by_leader.entry(leader).or_default().insert(replica.id, replica);
             }
@@ -48,6 +51,7 @@ pub async fn run(broker: Arc<Broker>, network: Arc<dyn Network>) {
             let fetcher = Fetcher {
                 broker: broker.clone(),
                 network: network.clone(),
+                syncs: syncs.clone(),
                 leader,
                 followed: sender.subscribe(),
             };
@@ -60,6 +64,7 @@ pub async fn run(broker: Arc<Broker>, network: Arc<dyn Network>) {
 struct Fetcher {
     broker: Arc<Broker>,
     network: Arc<dyn Network>,
+    syncs: IoPool,
     leader: NodeId,
     followed: watch::Receiver<Arc<Followed>>,
 }
@@ -112,6 +117,7 @@ impl Fetcher {
                     }
                 },
             };
+            self.sync(&session, &followed).await;
             let request = self.request(&mut session, &followed);
             let wait = self.wait_max() + ANSWER_PATIENCE;
             // When another set is to be followed, the answer to the old question is left unread: asking anew
@@ -171,6 +177,29 @@ impl Fetcher {
         };
         let client_id = format!("broker-{}-fetcher", self.broker.node_id).into();
         Outgoing::connect(&*self.network, &endpoint.host, endpoint.port, client_id, ANSWER_PATIENCE).await
+    }
+
+    /// Asking for what comes next acknowledges all before: with `flush.messages=1` it has to be on disk first. Everything
+    /// that the last answer brought is synced together; who follows the same leader waits meanwhile, as in Kafka.
+    async fn sync(&self, session: &FetchSession, followed: &Followed) {
+        let is_due = |replica: &&Arc<Replica>| {
+            let partition = replica.lock();
+            partition.counts_on_disk() && partition.is_flush_due()
+        };
+        let due: Vec<Arc<Replica>> = session.touched(followed).filter(is_due).cloned().collect();
+        if due.is_empty() {
+            return;
+        }
+        let sync = |some: &[Arc<Replica>]| {
+            let (broker, some) = (self.broker.clone(), some.to_vec());
+            self.syncs.run(move || some.iter().for_each(|replica| broker.replicas.flush_records(replica)))
+        };
+        let jobs: Vec<_> = due.chunks(due.len().div_ceil(SYNCS_MAX)).map(sync).collect();
+        for job in jobs {
+            if job.await.is_err() {
+                tracing::error!(leader = self.leader.0, "a sync ended in a panic");
+            }
+        }
     }
 
     fn wait_max(&self) -> Duration {
@@ -268,13 +297,23 @@ impl Fetcher {
             Some(Ok(records)) => records,
             Some(Err(_)) | None => Default::default(),
         };
-        let appended = replica.lock().append_as_follower(
+        let mut effects = Effects::default();
+        let mut partition = replica.lock();
+        let appended = partition.append_as_follower(
             &records,
             asked.leader_epoch,
             Offset(data.high_watermark),
             Offset(data.log_start_offset),
             now,
+            &mut effects,
         );
+        // With 1 it is synced before the next fetch.
+        let is_flush_due = partition.is_flush_due() && !partition.counts_on_disk();
+        drop(partition);
+        self.broker.replicas.carry_out(effects);
+        if is_flush_due {
+            self.broker.replicas.flushes().request(replica.id);
+        }
         match appended {
             Ok(_) => true,
             // The answer to a question of an earlier term.

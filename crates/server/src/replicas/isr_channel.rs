@@ -127,6 +127,7 @@ fn take_answers(
                 | ErrorCode::UnknownTopicOrPartition
                 | ErrorCode::FencedLeaderEpoch
                 | ErrorCode::InvalidUpdateVersion
+                | ErrorCode::NewLeaderElected
                 | ErrorCode::InvalidRequest => {
                     // The image will say what holds; until then the maximal set stays.
                     waiting.remove(&at);

@@ -20,6 +20,8 @@ pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogCon
         index_interval_bytes: bytes("index.interval.bytes"),
         max_message_bytes: usize::try_from(topic.number("max.message.bytes")).unwrap_or(usize::MAX),
         cleanup_policy: CleanupPolicy { delete: policies.contains(&"delete"), compact },
+        flush_messages: topic.number("flush.messages"),
+        flush_ms: topic.number("flush.ms"),
         delete_retention_ms: topic.number("delete.retention.ms"),
         min_compaction_lag_ms: topic.number("min.compaction.lag.ms"),
         max_compaction_lag_ms,

@@ -1,11 +1,12 @@
 //! The replicas of this broker, and everything that moves them.
 //!
 //! Reading order: [`log_config`], [`waiting`], [`replica_manager`], [`offset_checkpoints`], [`isr_channel`],
-//! [`fetcher`], with `fetch_session`, `cleaner`.
+//! [`flusher`], [`fetcher`], with `fetch_session`, `cleaner`.
 
 pub(crate) mod cleaner;
 mod fetch_session;
 pub mod fetcher;
+pub mod flusher;
 pub mod isr_channel;
 pub mod log_config;
 pub mod offset_checkpoints;

@@ -2,6 +2,7 @@
 
 mod cleaning;
 
+use super::flusher::FlushQueue;
 use super::log_config::log_config;
 use super::offset_checkpoints::{Checkpoint, OffsetCheckpoints};
 use super::waiting::Waiting;
@@ -12,9 +13,11 @@ use ottla_metadata::{
 use ottla_net::Clock;
 use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME};
 use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Settings};
-use ottla_storage::{Log, LogConfig, LogDirectory, PartitionDir, Recovery, StorageError, partition_metadata};
+use ottla_storage::{
+    FlushTarget, Log, LogConfig, LogDirectory, PartitionDir, Recovery, StorageError, partition_metadata,
+};
 use ottla_types::{
-    LeaderEpoch, NodeId, Offset, OffsetAndEpoch, Random, TopicIdPartition, TopicPartition, Uuid,
+    LeaderEpoch, Monotonic, NodeId, Offset, OffsetAndEpoch, Random, TopicIdPartition, TopicPartition, Uuid,
 };
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,6 +36,8 @@ pub struct Replica {
     pub name: TopicPartition,
     partition: Mutex<Partition>,
     log_config: RwLock<LogConfig>,
+    /// When its log was last synced, or opened.
+    flushed_at: Mutex<Monotonic>,
     /// Set, under the lock of `partition`, before the log's files go.
     removed: AtomicBool,
 }
@@ -69,6 +74,8 @@ pub struct ReplicaManagerOptions {
     pub topic_defaults: BTreeMap<String, String>,
     /// `replica.lag.time.max.ms`.
     pub replica_lag_time_max: Duration,
+    /// Whether consumers may be sent to followers.
+    pub has_readers_elsewhere: bool,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
     /// Where changes of in-sync sets are asked for.
@@ -86,6 +93,7 @@ pub struct ReplicaManager {
     recovery_points: Mutex<BTreeMap<TopicPartition, Offset>>,
     replicas: RwLock<HashMap<TopicIdPartition, Arc<Replica>>>,
     waiting: Arc<Waiting>,
+    flushes: FlushQueue,
     random: Mutex<Random>,
     /// Woken when a replica gets another leader to follow.
     following: Notify,
@@ -114,6 +122,7 @@ impl ReplicaManager {
             found: Mutex::new(found),
             replicas: RwLock::default(),
             waiting: Arc::default(),
+            flushes: FlushQueue::default(),
             random,
             following: Notify::new(),
             offline: AtomicBool::new(false),
@@ -140,6 +149,11 @@ impl ReplicaManager {
         &self.waiting
     }
 
+    /// The logs that are to be synced.
+    pub fn flushes(&self) -> &FlushQueue {
+        &self.flushes
+    }
+
     /// The clocks.
     pub fn clock(&self) -> Clock {
         self.options.clock
@@ -162,13 +176,16 @@ impl ReplicaManager {
         }
     }
 
-    /// Tells the waiters, and asks for in-sync sets.
+    /// Tells the waiters, and asks for in-sync sets and syncs.
     pub fn carry_out(&self, effects: Effects) {
         for (id, outcome) in effects.produced {
             self.waiting.produced(id, outcome);
         }
         for id in effects.fetches {
             self.waiting.wake(id);
+        }
+        if let Some(at) = effects.flush {
+            self.flushes.request(at);
         }
         if let Some(change) = effects.isr_change {
             let partition = change.partition;
@@ -379,19 +396,56 @@ impl ReplicaManager {
         }
     }
 
-    fn flush(&self, replica: &Replica) -> Result<(), StorageError> {
-        let Some(target) = replica.lock().log().flush_target() else { return Ok(()) };
-        let synced = target.sync();
-        let mut partition = replica.lock();
-        match synced {
-            Ok(()) => partition.log_mut().mark_durable(&target),
-            // Removed meanwhile, and its directory with it.
-            Err(_) if replica.is_removed() => {}
-            Err(error) => {
-                partition.log_mut().mark_failed();
-                return Err(error);
+    /// Asks for syncs of the logs that were not synced for `flush.ms`, and have something to sync.
+    pub fn request_overdue_flushes(&self) {
+        let now = self.options.clock.monotonic();
+        for replica in self.all() {
+            let Ok(flush_ms) = u64::try_from(replica.log_config().flush_ms) else { continue };
+            if now - *replica.flushed_at.lock() < Duration::from_millis(flush_ms) {
+                continue;
+            }
+            let is_due = {
+                let partition = replica.lock();
+                partition.log().durable_end() < partition.log().log_end_offset()
+            };
+            if is_due {
+                self.flushes.request(replica.id);
             }
         }
+    }
+
+    /// Syncs the records that a log holds now, blocking, and lets them count as durable.
+    pub fn flush_records(&self, replica: &Replica) {
+        let target = replica.lock().log().records_target();
+        if let Err(error) = self.sync(replica, target) {
+            self.handle_storage_error(&error);
+        }
+    }
+
+    fn flush(&self, replica: &Replica) -> Result<(), StorageError> {
+        let target = replica.lock().log().flush_target();
+        self.sync(replica, target)
+    }
+
+    fn sync(&self, replica: &Replica, target: Option<FlushTarget>) -> Result<(), StorageError> {
+        let Some(target) = target else { return Ok(()) };
+        let synced = target.sync();
+        let now = self.options.clock.monotonic();
+        let mut effects = Effects::default();
+        {
+            let mut partition = replica.lock();
+            match synced {
+                Ok(()) => partition.handle_flushed(&target, now, &mut effects),
+                // Removed meanwhile, and its directory with it.
+                Err(_) if replica.is_removed() => return Ok(()),
+                Err(error) => {
+                    partition.log_mut().mark_failed();
+                    return Err(error);
+                }
+            }
+        }
+        *replica.flushed_at.lock() = now;
+        self.carry_out(effects);
         Ok(())
     }
 
@@ -435,7 +489,7 @@ impl ReplicaManager {
             let partition = replica.lock();
             let name = &replica.name;
             checkpoints.high_watermarks.insert(name.clone(), partition.high_watermark());
-            checkpoints.recovery_points.insert(name.clone(), partition.log().durable_end());
+            checkpoints.recovery_points.insert(name.clone(), partition.log().recovery_point());
             checkpoints.log_starts.insert(name.clone(), partition.log().log_start_offset());
             if partition.log().config().cleanup_policy.compact {
                 checkpoints.first_dirty.insert(name.clone(), partition.log().first_dirty_offset());
@@ -514,6 +568,7 @@ impl ReplicaManager {
             name,
             partition: Mutex::new(partition),
             log_config: RwLock::new(config),
+            flushed_at: Mutex::new(now.monotonic),
             removed: AtomicBool::new(false),
         });
         self.replicas.write().insert(at, replica.clone());
@@ -526,6 +581,7 @@ impl ReplicaManager {
         let settings = Settings {
             min_insync_replicas: usize::try_from(config.number("min.insync.replicas")).unwrap_or(1),
             replica_lag_time_max: self.options.replica_lag_time_max,
+            has_readers_elsewhere: self.options.has_readers_elsewhere,
         };
         (log_config(&config, self.options.producer_id_expiration_ms), settings)
     }

@@ -29,6 +29,8 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::CreatePartitions,
     ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
     ApiKey::Vote,
     ApiKey::BeginQuorumEpoch,
     ApiKey::EndQuorumEpoch,
@@ -217,6 +219,28 @@ impl Service for ControllerService {
                 input,
                 |controller, request: m::ElectLeadersRequest, _| controller.handle_elect_leaders(&request),
                 |_| m::ElectLeadersResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+            ),
+            ApiKey::AlterPartitionReassignments => self.decide(
+                &header,
+                input,
+                |controller, request: m::AlterPartitionReassignmentsRequest, _| {
+                    controller.handle_alter_partition_reassignments(&request)
+                },
+                |_| m::AlterPartitionReassignmentsResponse {
+                    error_code: NOT_CONTROLLER,
+                    ..Default::default()
+                },
+            ),
+            ApiKey::ListPartitionReassignments => self.decide(
+                &header,
+                input,
+                |controller, request: m::ListPartitionReassignmentsRequest, _| {
+                    controller.handle_list_partition_reassignments(&request)
+                },
+                |_| m::ListPartitionReassignmentsResponse {
+                    error_code: NOT_CONTROLLER,
+                    ..Default::default()
+                },
             ),
             ApiKey::IncrementalAlterConfigs => self.decide(
                 &header,

@@ -35,6 +35,8 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::CreatePartitions,
     ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
     ApiKey::DescribeQuorum,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
@@ -105,6 +107,12 @@ impl Service for BrokerService {
             ApiKey::ElectLeaders => serve(&header, input, |r| topics::forwarded::elect_leaders(broker, r)),
             ApiKey::IncrementalAlterConfigs => {
                 serve(&header, input, |r| topics::forwarded::incremental_alter_configs(broker, r))
+            }
+            ApiKey::AlterPartitionReassignments => {
+                serve(&header, input, |r| topics::reassignments::alter(broker, r))
+            }
+            ApiKey::ListPartitionReassignments => {
+                serve(&header, input, |r| topics::reassignments::list(broker, r))
             }
             ApiKey::DescribeQuorum => {
                 serve(&header, input, |r| topics::forwarded::describe_quorum(broker, r))

@@ -13,6 +13,8 @@ pub enum Fault {
     Kill(usize),
     /// A host loses power; restarted at the end.
     LosePower(usize),
+    /// All hosts lose power at once; all are restarted at the end. Nothing else that ends a process is under way.
+    Blackout,
     /// A process is stopped, and goes on at the end.
     Freeze(usize),
     /// Nobody reaches a node, and it reaches nobody.
@@ -33,6 +35,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Kill(node) => write!(f, "node {} is killed", id(node)),
             Fault::LosePower(node) => write!(f, "node {} loses power", id(node)),
+            Fault::Blackout => write!(f, "all hosts lose power"),
             Fault::Freeze(node) => write!(f, "node {} is frozen", id(node)),
             Fault::Isolate(node) => write!(f, "node {} is cut off", id(node)),
             Fault::Cut(one, other) => {
@@ -144,7 +147,7 @@ const TENTH: u64 = 100;
 fn links(fault: Fault, cluster: &Cluster) -> Vec<(HostId, HostId)> {
     let both = |one: HostId, other: HostId| [(one, other), (other, one)];
     match fault {
-        Fault::Kill(_) | Fault::LosePower(_) | Fault::Freeze(_) => Vec::new(),
+        Fault::Kill(_) | Fault::LosePower(_) | Fault::Blackout | Fault::Freeze(_) => Vec::new(),
         Fault::Isolate(node) | Fault::Lossy(node) => {
             let others = cluster.others(HostId(node)).into_iter();
             others.flat_map(|other| both(HostId(node), other)).collect()
@@ -159,6 +162,7 @@ fn begin(fault: Fault, cluster: &mut Cluster) {
     match fault {
         Fault::Kill(node) => cluster.kill(node),
         Fault::LosePower(node) => cluster.lose_power(node),
+        Fault::Blackout => (0..cluster.node_names().len()).for_each(|node| cluster.lose_power(node)),
         Fault::Freeze(node) => cluster.freeze(node),
         Fault::Lossy(_) => {
             for (from, to) in links(fault, cluster) {
@@ -176,6 +180,7 @@ fn begin(fault: Fault, cluster: &mut Cluster) {
 fn end(fault: Fault, cluster: &mut Cluster) {
     match fault {
         Fault::Kill(node) | Fault::LosePower(node) => cluster.restart(node),
+        Fault::Blackout => (0..cluster.node_names().len()).for_each(|node| cluster.restart(node)),
         Fault::Freeze(node) => cluster.thaw(node),
         Fault::Lossy(_) => {
             for (from, to) in links(fault, cluster) {

@@ -4,8 +4,10 @@
 //! by a plan ([`faults`]), then all is calm. Within a bound every in-sync set must be full again and every partition
 //! take records; then everything is read and judged by what clients were told.
 //!
-//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`story`].
+//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`story`],
+//! [`blackout`].
 
+pub mod blackout;
 pub mod cluster;
 pub mod faults;
 pub mod hosts;
@@ -79,11 +81,16 @@ pub fn notice_panics() {
 
 /// Runs one simulation to its end.
 pub fn run(options: &Options) -> Report {
+    run_with(options, "")
+}
+
+/// Runs one simulation of nodes with these settings besides their own, a line each.
+pub fn run_with(options: &Options, settings: &str) -> Report {
     PANICS.take();
     hosts::align_tasks();
     let story = Story::default();
     let subscriber = story.subscriber(&options.filter);
-    let mut report = tracing::subscriber::with_default(subscriber, || simulate(options));
+    let mut report = tracing::subscriber::with_default(subscriber, || simulate(options, settings));
     report.failures.extend(PANICS.take().into_iter().map(|panic| format!("panic: {panic}")));
     report.story = story.text();
     report
@@ -106,7 +113,7 @@ pub fn minimise(options: &Options, failed: Report) -> Report {
     least
 }
 
-fn simulate(options: &Options) -> Report {
+fn simulate(options: &Options, settings: &str) -> Report {
     let mut random = Random::new(options.seed);
     let mut report = Report {
         plan: Vec::new(),
@@ -116,7 +123,7 @@ fn simulate(options: &Options) -> Report {
         lasted: Duration::ZERO,
         story: String::new(),
     };
-    let mut cluster = match Cluster::start(3, random.next_u64(), "") {
+    let mut cluster = match Cluster::start(3, random.next_u64(), settings) {
         Ok(cluster) => cluster,
         Err(error) => {
             report.failures.push(format!("not started: {error:#}"));

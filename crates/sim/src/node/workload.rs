@@ -202,7 +202,7 @@ impl Workload {
             }
             ensure!(
                 Instant::now() < deadline,
-                "not whole {RECOVERY_MAX:?} after the last fault: {described:?}"
+                "LIVE-1: not whole {RECOVERY_MAX:?} after the last fault: {described:?}"
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

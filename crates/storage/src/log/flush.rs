@@ -4,9 +4,19 @@ use super::Log;
 use crate::checkpoints;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{IoContext, StorageError};
+use crate::segment::Segment;
 use ottla_types::Offset;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// How much of the log a flush makes durable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// The records, and what a start does not find in them.
+    Records,
+    /// Every file.
+    All,
+}
 
 /// The files that a flush syncs, and the log end that is durable then.
 #[derive(Debug)]
@@ -54,34 +64,51 @@ impl Log {
         })
     }
 
-    /// What to sync for everything appended so far to be durable; `None` when it is.
+    /// What to sync for everything written so far to be durable; `None` when it is.
     pub fn flush_target(&self) -> Option<FlushTarget> {
-        let sync_dir = self.names_changed != self.names_synced;
-        if self.durable_end == self.log_end && !sync_dir && self.epochs_unsynced.is_none() {
-            return None;
-        }
+        let is_durable = self.durable_end == self.log_end
+            && self.names_changed == self.names_synced
+            && self.epochs_unsynced.is_none();
+        (!is_durable).then(|| self.target(Extent::All))
+    }
+
+    /// What to sync for every record appended so far to be durable; `None` when they are. That is
+    /// mostly one file: the indexes of the active segment are left out, for a start after a loss of power makes them
+    /// anew.
+    pub fn records_target(&self) -> Option<FlushTarget> {
+        (self.durable_end < self.log_end).then(|| self.target(Extent::Records))
+    }
+
+    fn target(&self, extent: Extent) -> FlushTarget {
         // From the segment of the last durable record on: rolling may have written to its indexes since.
         let last_durable = self.durable_end - 1;
         let first = self.segment_floor(last_durable).map_or(Offset::ZERO, |segment| segment.base_offset);
-        let mut files: Vec<_> =
-            self.segments.range(first..).flat_map(|(_, segment)| segment.files()).collect();
+        let active = self.active().base_offset;
+        let files_of = |(&base_offset, segment): (&Offset, &Segment)| {
+            if extent == Extent::Records && base_offset == active {
+                vec![Arc::clone(segment.file())]
+            } else {
+                segment.files()
+            }
+        };
+        let mut files: Vec<_> = self.segments.range(first..).flat_map(files_of).collect();
         files.extend(self.epochs_unsynced.clone());
         files.extend(self.snapshots_unsynced.iter().cloned());
-        Some(FlushTarget {
+        FlushTarget {
             disk: Arc::clone(&self.disk),
             dir: self.dir.clone(),
             end: self.log_end,
             files,
             truncations: self.truncations,
             names_changed: self.names_changed,
-            sync_dir,
-        })
+            sync_dir: self.names_changed != self.names_synced,
+        }
     }
 
     /// Notes that `target` was synced. After a truncation it says nothing about the log as it is: then nothing
-    /// is noted.
+    /// is noted. Nor is anything when another sync has failed: what that left out, a later one does not bring back.
     pub fn mark_durable(&mut self, target: &FlushTarget) {
-        if target.truncations != self.truncations {
+        if target.truncations != self.truncations || self.failed {
             return;
         }
         self.names_synced = self.names_synced.max(target.names_changed);
@@ -90,6 +117,7 @@ impl Log {
         if self.epochs_unsynced.as_ref().is_some_and(is_synced) {
             self.epochs_unsynced = None;
         }
+        self.snapshots_unsynced.retain(|unsynced| !is_synced(unsynced));
         self.durable_end = self.durable_end.max(target.end);
     }
 

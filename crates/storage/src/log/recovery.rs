@@ -78,6 +78,8 @@ impl Log {
             producers: ProducerStates::new(Offset::ZERO),
             deleted: Vec::new(),
             failed: false,
+            #[cfg(test)]
+            bug: None,
             disk,
             dir,
             config,

@@ -1,4 +1,4 @@
-//! What a log does when nothing fails; failures are in `tests/crashes.rs`.
+//! What a log does when nothing fails; failures are in `crashes.rs`.
 
 use super::*;
 use crate::{AppendError, AtLeast, ReadError, Recovery, SimDisk};

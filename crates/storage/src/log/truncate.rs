@@ -1,6 +1,7 @@
 //! Cutting the log's end, when its leader has another one.
 
 use super::Log;
+use crate::bug::Bug;
 use crate::checkpoints;
 use crate::disk::remove_if_exists;
 use crate::error::{IoContext, StorageError};
@@ -78,7 +79,9 @@ impl Log {
         self.durable_end = self.durable_end.min(self.log_end);
         self.first_dirty = self.first_dirty.min(self.log_end);
         let end = self.log_end;
-        self.remove_snapshots(|snapshot| snapshot > end)?;
+        if !self.has(Bug::SnapshotPastTruncation) {
+            self.remove_snapshots(|snapshot| snapshot > end)?;
+        }
         self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
         self.names_synced = self.names_changed;
         self.load_producers(&BTreeSet::new())

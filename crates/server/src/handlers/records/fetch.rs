@@ -4,9 +4,12 @@
 //!
 //! - v4 isolation level; v7 sessions (KIP-227); v9 leader epochs (KIP-320); v12 diverging epochs and leader hints
 //!   (KIP-951: v16 endpoints); v13 topic ids; v15 replica epochs (KIP-903).
+//! - v11 the consumer's rack: where `replica.selector.class` says so, the leader sends it to the follower in its rack that
+//!   is in sync and has most (KIP-392). A follower answers up to its own high watermark.
 //! - The first partition that has records is answered with at least one whole batch (KIP-74).
 //! - A waiting fetch is answered at once when another request arrives behind it on its connection.
-//! - Differs from Kafka: the preferred replica is always the leader. When there is no room for another session, a
+//! - Differs from Kafka: a follower answers those consumers only that name their rack; others are told who leads. A
+//!   follower that has lost the controllers answers none. When there is no room for another session, a
 //!   follower takes the place of the consumer whose session is the oldest, however many partitions that has.
 
 use crate::broker::Broker;
@@ -38,6 +41,8 @@ struct Fetch {
     fetcher: Fetcher,
     bytes_min: usize,
     bytes_max: usize,
+    /// Where the consumer is; empty when it does not say.
+    rack: String,
     scope: Scope,
     session: Arc<Mutex<Session>>,
     /// 0 when the session ends with this fetch.
@@ -82,6 +87,7 @@ impl Fetch {
             Fetcher::Follower(..) => size(request.max_bytes),
         };
         let bytes_min = size(request.min_bytes);
+        let rack = request.rack_id.clone();
         let (session, session_id, scope) = session(broker, &context, fetcher, request)?;
         Ok(Fetch {
             broker: broker.clone(),
@@ -89,6 +95,7 @@ impl Fetch {
             fetcher,
             bytes_min,
             bytes_max,
+            rack,
             scope,
             session,
             session_id,
@@ -96,8 +103,9 @@ impl Fetch {
     }
 
     fn attempt(&self, waking: Waking) -> Attempt {
-        let Fetch { broker, context, fetcher, bytes_max, scope, .. } = self;
-        let look = Look { broker, context, fetcher: *fetcher, bytes_max: *bytes_max, scope: *scope, waking };
+        let Fetch { broker, context, fetcher, bytes_max, rack, scope, .. } = self;
+        let (fetcher, bytes_max, scope) = (*fetcher, *bytes_max, *scope);
+        let look = Look { broker, context, fetcher, bytes_max, rack, scope, waking };
         look.attempt(&mut self.session.lock().interest)
     }
 

@@ -32,10 +32,13 @@ use tokio::time::Instant;
 /// `acks=all`.
 const ALL: i16 = -1;
 
+/// `acks=1`.
+const LEADER: i16 = 1;
+
 /// The first version whose clients can read zstd.
 const ZSTD_VERSION_MIN: i16 = 7;
 
-/// A partition whose batch waits for the in-sync set.
+/// A partition whose batch waits for the in-sync set, or for the disk.
 struct Wait {
     topic: usize,
     partition: usize,
@@ -143,7 +146,7 @@ async fn await_commit(
     replica: &Replica,
 ) -> Option<ErrorCode> {
     match tokio::time::timeout_at(deadline, outcome).await {
-        Ok(Ok(Outcome::Committed)) => None,
+        Ok(Ok(Outcome::Committed | Outcome::Written)) => None,
         Ok(Ok(Outcome::NotEnoughReplicas)) => Some(ErrorCode::NotEnoughReplicasAfterAppend),
         Ok(Ok(Outcome::NotLeader) | Err(_)) => Some(ErrorCode::NotLeaderOrFollower),
         Err(_) => {
@@ -199,9 +202,14 @@ fn append(
     let mut partition = replica.lock();
     let appended = partition.append(valid, acks == ALL, now, &mut effects);
     let wait = match &appended {
-        Ok(info) if acks == ALL => {
+        Ok(info) if acks == ALL || (acks == LEADER && partition.counts_on_disk()) => {
             let (id, outcome) = broker.replicas.waiting().producer();
-            match partition.wait_for_commit(info.next_offset(), id) {
+            let required = info.next_offset();
+            let known = match acks {
+                ALL => partition.wait_for_commit(required, id),
+                _ => partition.wait_for_disk(required, id),
+            };
+            match known {
                 None => Some((id, outcome)),
                 Some(known) => {
                     effects.produced.push((id, known));

@@ -30,10 +30,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an answer waits for this broker to see what it says.
-const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What clients are told when the controller cannot be asked: they try again.
-const UNREACHABLE: ErrorCode = ErrorCode::RequestTimedOut;
+pub(super) const UNREACHABLE: ErrorCode = ErrorCode::RequestTimedOut;
 
 /// Creates topics.
 pub fn create_topics(broker: &Arc<Broker>, request: CreateTopicsRequest) -> Answer<CreateTopicsResponse> {

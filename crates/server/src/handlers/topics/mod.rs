@@ -3,3 +3,4 @@
 pub mod describe_configs;
 pub mod describe_topic_partitions;
 pub mod forwarded;
+pub mod reassignments;

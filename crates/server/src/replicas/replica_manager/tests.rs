@@ -1,10 +1,12 @@
 use super::*;
 use crate::config::Properties;
 use ottla_protocol::records::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
+use ottla_replication::Outcome;
 use ottla_storage::checkpoints::{self, LOG_START, RECOVERY_POINT};
 use ottla_storage::{Disk, RealDisk, SimDisk};
 use ottla_types::{BrokerEpoch, Offset};
 use std::path::Path;
+use tokio::sync::oneshot;
 
 const NODE: NodeId = NodeId(1);
 
@@ -23,6 +25,7 @@ fn manager_on(disk: Arc<dyn Disk>, path: &Path) -> ReplicaManager {
         clean: false,
         topic_defaults: Properties::default().topic_defaults().unwrap(),
         replica_lag_time_max: Duration::from_secs(30),
+        has_readers_elsewhere: false,
         producer_id_expiration_ms: 86_400_000,
         isr_changes,
         seed: 7,
@@ -108,7 +111,14 @@ fn a_replica_at_hand_when_its_topic_is_deleted_does_not_look_like_a_broken_disk(
     assert!(manager.flush(&replica).is_ok());
     assert_eq!(manager.retain(&replica).unwrap(), 0);
     let epoch = ottla_types::LeaderEpoch(0);
-    let appended = replica.lock().append_as_follower(&[], epoch, Offset::ZERO, Offset::ZERO, now);
+    let appended = replica.lock().append_as_follower(
+        &[],
+        epoch,
+        Offset::ZERO,
+        Offset::ZERO,
+        now,
+        &mut Effects::default(),
+    );
     assert!(matches!(appended, Err(ottla_replication::AppendError::NotLeader)));
 }
 
@@ -117,19 +127,34 @@ fn recovery_point(disk: &SimDisk) -> Option<Offset> {
     written.get(&TopicPartition::new("t", 0)).copied()
 }
 
+/// Appends a record as `acks=1` does; where its fate is heard.
+fn append(manager: &ReplicaManager, replica: &Replica) -> oneshot::Receiver<Outcome> {
+    let now = manager.clock().now();
+    let mut builder = ottla_records::BatchBuilder::new();
+    builder.push(now.wall, None, Some(b"value"), &[]);
+    let mut bytes = builder.build();
+    let rules = replica.log_config().rules(ottla_records::Origin::Client, now.wall);
+    let valid = ottla_records::validate(&mut bytes, &rules).unwrap();
+    let mut effects = Effects::default();
+    let (id, outcome) = manager.waiting().producer();
+    {
+        let mut partition = replica.lock();
+        let info = partition.append(valid, false, now, &mut effects).unwrap();
+        if let Some(known) = partition.wait_for_disk(info.next_offset(), id) {
+            effects.produced.push((id, known));
+        }
+    }
+    manager.carry_out(effects);
+    outcome
+}
+
 /// A replica that has led and taken `count` records, all of them on disk and written down to be.
 fn with_records(disk: &SimDisk, topic_id: Uuid, count: usize) -> ReplicaManager {
     let manager = manager(disk);
     manager.apply(&image(topic_id), &MetadataDelta::default(), true);
     let replica = manager.get(TopicIdPartition::new(topic_id, 0)).unwrap();
-    let now = manager.clock().now();
     for _ in 0..count {
-        let mut builder = ottla_records::BatchBuilder::new();
-        builder.push(now.wall, None, Some(b"value"), &[]);
-        let mut bytes = builder.build();
-        let rules = replica.log_config().rules(ottla_records::Origin::Client, now.wall);
-        let valid = ottla_records::validate(&mut bytes, &rules).unwrap();
-        replica.lock().append(valid, false, now, &mut Effects::default()).unwrap();
+        assert_eq!(append(&manager, &replica).try_recv(), Ok(Outcome::Written));
     }
     manager.checkpoint_logs();
     assert_eq!(recovery_point(disk), Some(Offset(count as i64)));
@@ -188,4 +213,41 @@ fn a_stop_before_the_logs_were_opened_does_not_call_them_clean() {
     checked.apply(&image(topic_id), &MetadataDelta::default(), true);
     checked.close(BrokerEpoch(3)).unwrap();
     assert_eq!(clean(&disk), Some(BrokerEpoch(3)));
+}
+
+/// A record is appended and waited for as `acks=1` does; power is lost before the sync or after.
+#[test]
+fn with_flush_messages_1_the_leader_answers_when_its_disk_has_the_record() {
+    let topic_id = Uuid::from_u128(71);
+    let at = TopicIdPartition::new(topic_id, 0);
+    let mut image = image(topic_id);
+    let config = ottla_protocol::records::metadata::ConfigRecord {
+        resource_type: 2,
+        resource_name: "t".to_owned(),
+        name: "flush.messages".to_owned(),
+        value: Some("1".to_owned()),
+    };
+    image.replay(&MetadataRecord::Config(config), &mut MetadataDelta::default()).unwrap();
+    for synced in [false, true] {
+        let disk = SimDisk::new();
+        let manager = manager(&disk);
+        manager.apply(&image, &MetadataDelta::default(), true);
+        let replica = manager.get(at).unwrap();
+        let mut answer = append(&manager, &replica);
+        assert_eq!(manager.flushes().take(), Some(at), "a sync is asked for");
+        assert!(answer.try_recv().is_err(), "the disk does not have it yet");
+
+        if synced {
+            manager.flush_records(&replica);
+        }
+        let answer = answer.try_recv().ok();
+        disk.lose_power(&mut Random::new(7));
+
+        assert_eq!(answer, synced.then_some(Outcome::Written));
+        if synced {
+            let manager = self::manager(&disk);
+            manager.apply(&image, &MetadataDelta::default(), true);
+            assert_eq!(manager.get(at).unwrap().lock().log().log_end_offset(), Offset(1));
+        }
+    }
 }

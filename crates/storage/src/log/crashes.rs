@@ -3,11 +3,10 @@
 //! The model is the list of batches appended. After a kill the log holds exactly them; after a power loss it
 //! holds a prefix of them that reaches at least to the durable end.
 
-#![expect(clippy::unwrap_used, reason = "a test may")]
-
+use crate::bug::Bug;
+use crate::sim_disk::FaultOn;
+use crate::{AppendError, Disk, FlushTarget, Log, LogConfig, Recovery, SimDisk};
 use ottla_records::{BatchBuilder, BatchHeader, EndTxnMarker, Origin, batches};
-use ottla_storage::sim_disk::FaultOn;
-use ottla_storage::{AppendError, Disk, FlushTarget, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{LeaderEpoch, Monotonic, Now, Offset, ProducerEpoch, ProducerId, Random, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,6 +33,7 @@ struct World {
     log_start: Offset,
     flush: Option<FlushTarget>,
     clock_ms: i64,
+    bug: Option<Bug>,
     counts: Counts,
 }
 
@@ -58,6 +58,10 @@ fn config() -> LogConfig {
 
 impl World {
     fn new(seed: u64) -> World {
+        World::with(seed, None)
+    }
+
+    fn with(seed: u64, bug: Option<Bug>) -> World {
         let mut world = World {
             seed,
             random: Random::new(seed),
@@ -69,6 +73,7 @@ impl World {
             log_start: Offset(0),
             flush: None,
             clock_ms: 1_000_000,
+            bug,
             counts: Counts::default(),
         };
         let logs = Path::new("logs");
@@ -90,7 +95,8 @@ impl World {
         let recovery = Recovery { clean, recovery_point: self.recovery_point, log_start: self.log_start };
         let disk = Arc::new(self.disk.clone());
         let opened = Log::open(disk, PathBuf::from("logs/t-0"), config(), recovery, self.now());
-        let (log, _) = opened.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
+        let (mut log, _) = opened.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
+        log.bug = self.bug;
         self.flush = None;
         self.log = Some(log);
     }
@@ -103,7 +109,8 @@ impl World {
             60..66 => {
                 self.log().flush().unwrap();
             }
-            66..70 => self.flush = self.log().flush_target(),
+            66..68 => self.flush = self.log().flush_target(),
+            68..70 => self.flush = self.log().records_target(),
             70..74 => {
                 if let Some(target) = self.flush.take() {
                     target.sync().unwrap();
@@ -164,7 +171,7 @@ impl World {
     fn append_bytes(&mut self, mut bytes: Vec<u8>, origin: Origin) {
         let (now, epoch) = (self.now(), self.epoch);
         let info = self.log().append_as_leader(&mut bytes, epoch, origin, now).unwrap();
-        assert!(!info.duplicate, "seed {}", self.seed);
+        assert!(!info.duplicate, "seed {}: taken for a duplicate (IDEM-1)", self.seed);
         self.note(bytes);
     }
 
@@ -175,7 +182,7 @@ impl World {
     }
 
     fn checkpoint(&mut self) {
-        self.recovery_point = self.log().durable_end();
+        self.recovery_point = self.log().recovery_point();
         self.log_start = self.log().log_start_offset();
     }
 
@@ -344,6 +351,23 @@ fn a_kill_takes_nothing_and_a_power_loss_only_what_was_not_durable() {
     // The test is worth its name only if all of this came about.
     assert!(total.kills > 1000 && total.power_losses > 1000 && total.truncations > 1000, "{total:?}");
     assert!(total.lost_batches > 1000 && total.segments_max > 5, "{total:?}");
+}
+
+#[test]
+fn a_producer_snapshot_of_a_truncated_history_is_noticed() {
+    let noticed = |seed| {
+        let run = || {
+            let mut world = World::with(seed, Some(Bug::SnapshotPastTruncation));
+            (0..120).for_each(|_| world.step());
+        };
+        let violation = std::panic::catch_unwind(run).err()?;
+        violation.downcast::<String>().ok()
+    };
+
+    let (seeds, violation) = (0..200).find_map(|seed| Some((seed + 1, noticed(seed)?))).expect("unnoticed");
+
+    println!("{:?}: noticed after {seeds} seeds: {violation}", Bug::SnapshotPastTruncation);
+    assert!(violation.contains("IDEM-1"), "{violation}");
 }
 
 #[test]
