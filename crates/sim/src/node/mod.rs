@@ -4,27 +4,31 @@
 //! by a plan ([`faults`]), then all is calm. Within a bound every in-sync set must be full again and every partition
 //! take records; then everything is read and judged by what clients were told.
 //!
-//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`story`].
+//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`group`], [`topics`], [`logs`],
+//! [`story`].
 
 pub mod cluster;
 pub mod faults;
+pub mod group;
 pub mod hosts;
+pub mod logs;
 pub mod network;
 pub mod story;
+pub mod topics;
 pub mod wire;
 pub mod workload;
 
 use cluster::Cluster;
-use faults::{Faults, Planned};
-use ottla_types::Random;
-use ottla_verify::{History, Verdict, judge};
+use faults::{Fault, Faults, Planned, Severity};
+use ottla_types::{Offset, Random, TopicPartition};
+use ottla_verify::{Commits, History, Verdict, judge};
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 use story::Story;
 use tokio::sync::watch;
-use workload::{Found, Workload};
+use workload::{Found, TOPIC, Workload};
 
 /// How long faults come and go.
 const FAULTS_LAST: Duration = Duration::from_secs(25);
@@ -42,6 +46,8 @@ pub struct Options {
     pub seed: u64,
     /// Which log lines are kept, as `RUST_LOG` has it.
     pub filter: String,
+    /// How much may be lost.
+    pub severity: Severity,
     /// The plan; by the seed if `None`.
     pub plan: Option<Vec<Planned>>,
 }
@@ -57,6 +63,10 @@ pub struct Report {
     pub verdict: Verdict,
     /// How many records were acknowledged.
     pub acknowledged: usize,
+    /// How often a member of the group was told what is committed.
+    pub told: usize,
+    /// How many batches were compared on all replicas.
+    pub compared: usize,
     /// How long it took, in simulated time.
     pub lasted: Duration,
     /// The log lines that were kept.
@@ -113,6 +123,8 @@ fn simulate(options: &Options) -> Report {
         failures: Vec::new(),
         verdict: Verdict::default(),
         acknowledged: 0,
+        told: 0,
+        compared: 0,
         lasted: Duration::ZERO,
         story: String::new(),
     };
@@ -124,11 +136,13 @@ fn simulate(options: &Options) -> Report {
         }
     };
     let history = Arc::new(Mutex::new(History::new(options.seed)));
+    let commits = Arc::new(Mutex::new(Commits::default()));
     let found = Arc::new(Mutex::new(Found::new()));
     let calm = watch::Sender::new(false);
     let running = Arc::new(watch::Sender::new(false));
     let workload = Workload {
         history: history.clone(),
+        commits: commits.clone(),
         network: cluster.clients_network(),
         nodes: cluster.node_names(),
         seed: random.next_u64(),
@@ -145,8 +159,9 @@ fn simulate(options: &Options) -> Report {
             None if *running.borrow() => {
                 let begin = elapsed + Duration::from_millis(500);
                 let plan = options.plan.clone();
-                report.plan =
-                    plan.unwrap_or_else(|| faults::plan(&mut random, 3, begin, begin + FAULTS_LAST));
+                report.plan = plan.unwrap_or_else(|| {
+                    faults::plan(&mut random, options.severity, 3, begin, begin + FAULTS_LAST)
+                });
                 faults = Some(Faults::new(report.plan.clone()));
             }
             None if elapsed > START_MAX => {
@@ -154,10 +169,13 @@ fn simulate(options: &Options) -> Report {
                 break;
             }
             None => {}
-            Some(faults) if faults.are_over() => {
-                calm.send_replace(true);
+            Some(faults) => {
+                if faults.apply(&mut cluster).contains(&Fault::LoseAllPower) {
+                    history.lock().lost_power_everywhere();
+                    commits.lock().lost_power_everywhere();
+                }
+                calm.send_if_modified(|calm| faults.are_over() && !std::mem::replace(calm, true));
             }
-            Some(faults) => faults.apply(&mut cluster),
         }
         match cluster.step() {
             Ok(true) => break,
@@ -175,9 +193,21 @@ fn simulate(options: &Options) -> Report {
     report.lasted = cluster.elapsed();
     let history = history.lock();
     report.acknowledged = history.acknowledged();
-    report.verdict = judge(&history, &found.lock());
-    if report.failures.is_empty() {
-        report.failures.extend(report.verdict.violations.iter().map(ToString::to_string));
+    let (commits, found) = (commits.lock(), found.lock());
+    report.told = commits.told_count();
+    report.verdict = judge(&history, &found);
+    // What was seen meanwhile counts though the run did not come to its end.
+    report.failures.extend(commits.violations().iter().map(ToString::to_string));
+    if !report.failures.is_empty() {
+        return report;
+    }
+    report.failures.extend(report.verdict.violations.iter().map(ToString::to_string));
+    for (&partition, records) in found.iter() {
+        let seen = records.last().map_or(Offset::ZERO, |(last, _)| *last + 1);
+        match logs::compare(cluster.disks(), &TopicPartition::new(TOPIC, partition), seen) {
+            Ok(compared) => report.compared += compared,
+            Err(error) => report.failures.push(format!("{error:#}")),
+        }
     }
     report
 }
