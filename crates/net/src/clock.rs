@@ -11,8 +11,8 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
-    /// What the time of day was at the start, if it goes by the runtime's clock; the system's if not.
-    simulated: Option<Timestamp>,
+    /// Who tells the time of day; the system if nobody does.
+    simulated: Option<fn() -> Timestamp>,
 }
 
 impl Clock {
@@ -22,17 +22,15 @@ impl Clock {
         Clock { start: Instant::now(), simulated: None }
     }
 
-    /// A clock whose time of day is `wall` now, and goes on as the runtime's clock does: for simulations, in which the
-    /// machine's own would be a different one in each run.
-    pub fn simulated(wall: Timestamp) -> Clock {
+    /// A clock whose time of day is what `wall` says: for simulations, in which the machine's own would be a different one in
+    /// each run.
+    pub fn simulated(wall: fn() -> Timestamp) -> Clock {
         Clock { start: Instant::now(), simulated: Some(wall) }
     }
 
     /// The present on both clocks.
     pub fn now(&self) -> Now {
-        let monotonic = self.monotonic();
-        let since = |start: Timestamp| Timestamp(start.0.saturating_add_unsigned(monotonic.0 / 1000));
-        Now { monotonic, wall: self.simulated.map_or_else(wall, since) }
+        Now { monotonic: self.monotonic(), wall: self.simulated.map_or_else(wall, |wall| wall()) }
     }
 
     /// The present on the clock that never goes back.

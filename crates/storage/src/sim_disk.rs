@@ -52,6 +52,8 @@ struct State {
     /// How many operations of any kind still succeed before the machine stops.
     until_stop: Option<u64>,
     operations: u64,
+    /// How many bytes there is room for, if the disk is filling up. Others fill it: what is deleted makes none.
+    room: Option<u64>,
     /// How often power was lost.
     boots: u64,
 }
@@ -73,6 +75,8 @@ enum Change {
 struct Contents {
     bytes: Vec<u8>,
     durable: Vec<u8>,
+    /// How far the file has room of its own.
+    reserved: u64,
     /// The least length since the last sync: what lies beyond may be old or new.
     shortest: usize,
 }
@@ -123,11 +127,17 @@ impl SimDisk {
         self.lock().until_stop = Some(later);
     }
 
+    /// Leaves room for so many more bytes. Writes that need more fail with `StorageFull`, until [`SimDisk::heal`].
+    pub fn fill_up_to(&self, room: u64) {
+        self.lock().room = Some(room);
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
         let mut state = self.lock();
         state.until_stop = None;
         state.faults.clear();
+        state.room = None;
     }
 
     /// Ends the process that held the locks.
@@ -219,6 +229,7 @@ impl Contents {
     }
 
     fn set_len(&mut self, len: usize) {
+        self.reserved = self.reserved.min(len as u64);
         self.bytes.resize(len, 0);
         self.shortest = self.shortest.min(len);
     }
@@ -240,6 +251,17 @@ impl State {
                 Ok(())
             }
         }
+    }
+
+    /// Makes room for a file that reaches up to `end`.
+    fn take_room(&mut self, id: u64, end: u64) -> io::Result<()> {
+        let contents = self.files.entry(id).or_default();
+        let needed = end.saturating_sub(contents.reserved.max(contents.bytes.len() as u64));
+        if let Some(room) = &mut self.room {
+            *room = room.checked_sub(needed).ok_or(ErrorKind::StorageFull)?;
+        }
+        contents.reserved = contents.reserved.max(end);
+        Ok(())
     }
 
     fn change(&mut self, change: Change) {
@@ -296,12 +318,13 @@ impl DiskFile for SimFile {
             }
             contents.bytes[position..end].copy_from_slice(bytes);
         };
-        let failed = self.with(FaultOn::Write, |contents| {
-            write(contents, bytes);
-            Ok(())
-        });
-        if failed.is_err() {
-            let mut state = self.disk.lock();
+        let mut state = self.disk.lock();
+        let failed = state
+            .operate(FaultOn::Write)
+            .and_then(|()| state.take_room(self.id, (position + bytes.len()) as u64));
+        if failed.is_ok() {
+            write(state.files.entry(self.id).or_default(), bytes);
+        } else {
             write(state.files.entry(self.id).or_default(), &bytes[..bytes.len() / 2]);
         }
         failed
@@ -335,8 +358,8 @@ impl DiskFile for SimFile {
         self.with(FaultOn::Read, |contents| Ok(contents.bytes.len() as u64))
     }
 
-    fn preallocate(&self, _position: u64, _len: u64) -> io::Result<()> {
-        Ok(())
+    fn preallocate(&self, position: u64, len: u64) -> io::Result<()> {
+        self.disk.lock().take_room(self.id, position + len)
     }
 }
 
@@ -474,8 +497,10 @@ impl Disk for SimDisk {
     }
 
     fn space(&self, _dir: &Path) -> io::Result<DiskSpace> {
-        let used: u64 = self.lock().files.values().map(|contents| contents.bytes.len() as u64).sum();
-        Ok(DiskSpace { total_bytes: 1 << 40, usable_bytes: (1 << 40) - used })
+        let state = self.lock();
+        let used: u64 = state.files.values().map(|contents| contents.bytes.len() as u64).sum();
+        let usable_bytes = state.room.unwrap_or((1 << 40) - used);
+        Ok(DiskSpace { total_bytes: 1 << 40, usable_bytes })
     }
 
     fn boot_id(&self) -> Option<String> {
@@ -557,6 +582,23 @@ mod tests {
         assert_eq!(file.size().unwrap(), 4);
         disk.heal();
         file.write_all_at(b"ef", 4).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_takes_what_has_room_already() {
+        let disk = disk();
+        let file = disk.create(Path::new("d/f")).unwrap();
+        file.preallocate(0, 8).unwrap();
+        disk.fill_up_to(4);
+
+        file.write_all_at(b"12345678", 0).unwrap();
+        file.write_all_at(b"9a", 8).unwrap();
+        assert_eq!(disk.space(Path::new("d")).unwrap().usable_bytes, 2);
+        assert_eq!(file.write_all_at(b"bcdefg", 10).unwrap_err().kind(), ErrorKind::StorageFull);
+
+        disk.heal();
+        file.write_all_at(b"bcdefg", 10).unwrap();
+        assert_eq!(file.size().unwrap(), 16);
     }
 
     #[test]

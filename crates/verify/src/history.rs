@@ -2,7 +2,7 @@
 
 use crate::stamp::Stamp;
 use ottla_types::Offset;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a producer was promised, by the way in which it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +41,21 @@ pub struct History {
     sent: BTreeMap<Stamp, Outcome>,
     read: BTreeMap<(i32, Offset), Stamp>,
     contradictions: Vec<(i32, Offset, [Stamp; 2])>,
+    /// Sent before all machines lost power: may be there or not, whatever was said.
+    excused: BTreeSet<Stamp>,
 }
 
 impl History {
     /// An empty one. `run` tells its records from those of others.
     pub fn new(run: u64) -> History {
-        let (producers, contradictions) = (Vec::new(), Vec::new());
-        History { run, producers, sent: BTreeMap::new(), read: BTreeMap::new(), contradictions }
+        History {
+            run,
+            producers: Vec::new(),
+            sent: BTreeMap::new(),
+            read: BTreeMap::new(),
+            contradictions: Vec::new(),
+            excused: BTreeSet::new(),
+        }
     }
 
     /// The run's number.
@@ -86,10 +94,26 @@ impl History {
 
     /// A consumer has read a record at an offset of a partition.
     pub fn saw(&mut self, partition: i32, offset: Offset, stamp: Stamp) {
+        if self.is_excused(&stamp) {
+            // Read before all lost power, perhaps, and handed over only now.
+            return;
+        }
         let first = *self.read.entry((partition, offset)).or_insert(stamp);
         if first != stamp {
             self.contradictions.push((partition, offset, [first, stamp]));
         }
+    }
+
+    /// All machines have lost power at once: what was acknowledged and read so far may be gone, and others may come to
+    /// stand in its place. Nothing may be doubled, reordered, changed or invented all the same.
+    pub fn lost_power_everywhere(&mut self) {
+        self.excused = self.sent.keys().copied().collect();
+        self.read.clear();
+    }
+
+    /// Whether a record may be gone though it was acknowledged.
+    pub fn is_excused(&self, stamp: &Stamp) -> bool {
+        self.excused.contains(stamp)
     }
 
     /// Everything that was sent, by producer, partition and number.

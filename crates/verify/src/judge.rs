@@ -213,7 +213,8 @@ pub fn judge(history: &History, found: &BTreeMap<i32, Partition>) -> Verdict {
 fn judge_acknowledged(history: &History, places: &BTreeMap<Stamp, Vec<Offset>>, verdict: &mut Verdict) {
     for (&stamp, outcome) in history.sent() {
         let Outcome::Acknowledged(offset) = outcome else { continue };
-        if !history.guarantee(stamp.producer).is_some_and(|guarantee| guarantee.durable) {
+        let is_durable = history.guarantee(stamp.producer).is_some_and(|guarantee| guarantee.durable);
+        if !is_durable || history.is_excused(&stamp) {
             continue;
         }
         match places.get(&stamp).map(Vec::as_slice) {
@@ -325,6 +326,28 @@ mod tests {
                 Violation::Contradiction { partition: 0, offset: Offset(1), stamps: [b, c] },
             ]
         );
+    }
+
+    #[test]
+    fn when_all_have_lost_power_only_what_came_before_may_be_lost() {
+        let (mut history, [a, b, c]) = three(Guarantee::FULL);
+        history.saw(0, Offset(2), c);
+        history.lost_power_everywhere();
+        let later = history.send(0, 0);
+        history.told(later, Outcome::Acknowledged(Offset(1)));
+        history.saw(0, Offset(2), later);
+        let violations = |records: &[(i64, Stamp)]| at_the_end(&history, records).violations;
+
+        assert_eq!(violations(&[(0, a), (1, later), (2, later)]).len(), 1, "doubled");
+        assert_eq!(
+            violations(&[(0, b), (1, a), (2, later)])[0],
+            Violation::Reordered { first: b, second: a }
+        );
+        let lost = Violation::Lost { stamp: later, offset: Offset(1) };
+        assert!(violations(&[(0, a), (1, b), (2, c)]).contains(&lost));
+        history = three(Guarantee::FULL).0;
+        history.lost_power_everywhere();
+        assert_eq!(at_the_end(&history, &[(0, a)]).violations, []);
     }
 
     #[test]

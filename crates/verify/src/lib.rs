@@ -15,7 +15,7 @@ pub mod history;
 pub mod judge;
 pub mod stamp;
 
-pub use commits::Commits;
+pub use commits::{CommitViolation, Commits};
 pub use history::{Guarantee, History, Outcome};
 pub use judge::{Verdict, Violation, judge};
 pub use stamp::{Spoilt, Stamp};

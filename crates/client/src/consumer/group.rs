@@ -84,6 +84,11 @@ impl Membership {
         *self.stable.borrow()
     }
 
+    /// The generation that it has joined last; −1 before that.
+    pub fn generation(&self) -> i32 {
+        self.generation
+    }
+
     /// Whether what was read is committed without being asked.
     pub fn auto_commits(&self) -> bool {
         self.config.auto_commit

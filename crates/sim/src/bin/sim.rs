@@ -1,6 +1,7 @@
 //! Runs simulations by their seeds.
 
 use clap::Parser;
+use ottla_sim::node::faults::Severity;
 use ottla_sim::node::{self, Options};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -14,6 +15,9 @@ struct Arguments {
     /// One seed.
     #[arg(long)]
     seed: Option<u64>,
+    /// All nodes lose power at once, now and then: more is lost than is promised to be kept, but nothing else goes wrong.
+    #[arg(long)]
+    power_loss_everywhere: bool,
     /// Prints everything that happens.
     #[arg(long)]
     trace: bool,
@@ -40,10 +44,14 @@ fn main() -> ExitCode {
         (None, None) => 1..11,
     };
     node::notice_panics();
+    let severity = match arguments.power_loss_everywhere {
+        true => Severity::PowerLossEverywhere,
+        false => Severity::WithinPromise,
+    };
     let filter = if arguments.trace { "debug" } else { "off" };
     let (begun, mut failed, mut acknowledged) = (Instant::now(), 0, 0);
     for seed in seeds.clone() {
-        let options = Options { seed, filter: filter.to_owned(), plan: None };
+        let options = Options { seed, filter: filter.to_owned(), severity, plan: None };
         let mut report = node::run(&options);
         acknowledged += report.acknowledged;
         let has_failed = !report.failures.is_empty();

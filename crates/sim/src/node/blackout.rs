@@ -3,8 +3,8 @@
 //!
 //! Without the setting this loses records, and may: `acks=all` is in the page caches of the in-sync set.
 
-use super::faults::{self, Fault, Planned};
-use super::{Options, Report, run_with};
+use super::faults::{self, Fault, Planned, Severity};
+use super::{Excused, Options, Report, run_with};
 use ottla_types::Random;
 use std::time::Duration;
 
@@ -19,15 +19,18 @@ const BLACKOUTS: usize = 3;
 
 /// Runs one such simulation to its end; `seed` decides the plan too.
 pub fn run(seed: u64, filter: &str) -> Report {
-    let plan = plan(&mut Random::new(seed ^ 0xb1ac), 3);
-    run_with(&Options { seed, filter: filter.to_owned(), plan: Some(plan) }, SETTINGS)
+    run_with(&options(seed, filter), SETTINGS, Excused::Nothing)
 }
 
 /// The same faults on topics that leave it to the page cache: that records are lost then shows that the faults are
 /// worth something.
 pub fn run_without_flushing(seed: u64, filter: &str) -> Report {
-    let plan = plan(&mut Random::new(seed ^ 0xb1ac), 3);
-    run_with(&Options { seed, filter: filter.to_owned(), plan: Some(plan) }, "")
+    run_with(&options(seed, filter), "", Excused::Nothing)
+}
+
+fn options(seed: u64, filter: &str) -> Options {
+    let plan = Some(plan(&mut Random::new(seed ^ 0xb1ac), 3));
+    Options { seed, filter: filter.to_owned(), severity: Severity::PowerLossEverywhere, plan }
 }
 
 /// Stretches of faults of all kinds, each ended by a blackout.
@@ -37,14 +40,14 @@ fn plan(random: &mut Random, nodes: usize) -> Vec<Planned> {
     let mut at = BEGIN;
     for _ in 0..BLACKOUTS {
         let end = at + random.duration(millis(1_000), millis(9_000));
-        for mut one in faults::plan(random, nodes, at, end) {
+        for mut one in faults::plan(random, Severity::WithinPromise, nodes, at, end) {
             if let Fault::LosePower(node) = &mut one.fault {
                 *node = random.index(nodes);
             }
             planned.push(one);
         }
         let dark = random.duration(millis(50), millis(2_000));
-        planned.push(Planned { fault: Fault::Blackout, from: end, until: end + dark });
+        planned.push(Planned { fault: Fault::LoseAllPower, from: end, until: end + dark });
         at = end + dark + random.duration(millis(100), millis(4_000));
     }
     planned

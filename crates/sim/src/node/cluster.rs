@@ -11,12 +11,16 @@ use ottla_server::io_pool::Threads;
 use ottla_server::node::Environment;
 use ottla_server::{Node, NodeConfig, Properties};
 use ottla_storage::SimDisk;
+use ottla_storage::sim_disk::FaultOn;
 use ottla_types::{Random, Timestamp};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// The time of day at which every simulation begins: 2026-01-01.
 const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
@@ -45,6 +49,19 @@ struct SimNode {
     host: Host,
     disk: SimDisk,
     has_power: bool,
+    /// Whether its process may end by itself: its disk is failing, or was a moment ago.
+    may_end: bool,
+    /// How many milliseconds its time of day is wrong.
+    skew_ms: i64,
+    machine: Arc<Machine>,
+}
+
+/// What a node's process finds on its machine.
+struct Machine {
+    /// How many times longer than usual its disk takes.
+    slowness: AtomicU32,
+    /// Turns true when the process is to end in order.
+    leaving: watch::Sender<bool>,
 }
 
 impl Cluster {
@@ -66,10 +83,12 @@ impl Cluster {
             let level = MetadataVersion::LATEST;
             format::format(&disk, &config, &cluster_id, level, Formatted::Refuse, &mut random)?;
             let network = SimNetwork { wire: wire.clone(), host: HostId(node), names: names.clone() };
-            let program = program(config, disk.clone(), network, random.next_u64());
+            let machine =
+                Arc::new(Machine { slowness: AtomicU32::new(1), leaving: watch::Sender::new(false) });
+            let program = program(config, disk.clone(), network, machine.clone(), random.next_u64());
             let mut host = Host::new(name(node), program);
             host.start(random.next_u64());
-            nodes.push(SimNode { host, disk, has_power: true });
+            nodes.push(SimNode { host, disk, has_power: true, may_end: false, skew_ms: 0, machine });
         }
         let clients = Host::new(CLIENTS.to_owned(), Box::new(|| Box::pin(std::future::pending())));
         Ok(Cluster { wire, nodes, clients, names, elapsed: Duration::ZERO, random })
@@ -117,8 +136,14 @@ impl Cluster {
         for node in &mut self.nodes {
             let span = tracing::info_span!("on", host = node.host.name);
             let _entered = span.enter();
-            node.host.tick().with_context(|| node.host.name.clone())?;
+            hosts::set_skew_ms(node.skew_ms);
+            match node.host.tick() {
+                Ok(_) => {}
+                Err(error) if node.may_end => tracing::info!("the process ended: {error:#}"),
+                Err(error) => return Err(error.context(node.host.name.clone())),
+            }
         }
+        hosts::set_skew_ms(0);
         let ended = self.clients.tick();
         hosts::set_now(Some(self.elapsed));
         ended
@@ -132,18 +157,58 @@ impl Cluster {
     /// A node's host loses power: nobody hears of it, and what was not synced is gone or torn.
     pub fn lose_power(&mut self, node: usize) {
         let id = HostId(node);
-        for other in self.others(id) {
-            self.wire.cut(id, other);
-            self.wire.cut(other, id);
+        if std::mem::replace(&mut self.nodes[node].has_power, false) {
+            for other in self.others(id) {
+                self.wire.cut(id, other);
+                self.wire.cut(other, id);
+            }
         }
         self.wire.power_off(id);
         let node = &mut self.nodes[node];
-        node.has_power = false;
         node.host.end();
         node.disk.lose_power(&mut self.random);
     }
 
-    /// Starts a node that was killed or has lost its power.
+    /// Ends a node's process in order, as SIGTERM does. It takes its time.
+    pub fn stop(&mut self, node: usize) {
+        self.nodes[node].machine.leaving.send_replace(true);
+    }
+
+    /// A node's disk begins to fail: every operation of a kind, after so many more of them.
+    pub fn break_disk(&mut self, node: usize, on: FaultOn, later: u64) {
+        let node = &mut self.nodes[node];
+        node.may_end = true;
+        node.disk.fail(on, later, ErrorKind::Other);
+    }
+
+    /// A node's disk has room for so many more bytes.
+    pub fn fill_disk(&mut self, node: usize, room: u64) {
+        let node = &mut self.nodes[node];
+        node.may_end = true;
+        node.disk.fill_up_to(room);
+    }
+
+    /// A node's disk works again. Its process may have found out before, and not have ended yet.
+    pub fn heal_disk(&mut self, node: usize) {
+        self.nodes[node].disk.heal();
+    }
+
+    /// A node's disk takes so many times longer than usual to sync and to read.
+    pub fn slow_disk(&mut self, node: usize, times: u32) {
+        self.nodes[node].machine.slowness.store(times, Ordering::Relaxed);
+    }
+
+    /// A node's time of day is wrong by so many milliseconds.
+    pub fn set_skew_ms(&mut self, node: usize, skew_ms: i64) {
+        self.nodes[node].skew_ms = skew_ms;
+    }
+
+    /// Each node's name and its disk.
+    pub fn disks(&self) -> impl Iterator<Item = (&str, &SimDisk)> {
+        self.nodes.iter().map(|node| (node.host.name.as_str(), &node.disk))
+    }
+
+    /// Starts a node that has ended, was killed or has lost its power.
     pub fn restart(&mut self, node: usize) {
         let id = HostId(node);
         if !std::mem::replace(&mut self.nodes[node].has_power, true) {
@@ -153,7 +218,12 @@ impl Cluster {
             }
         }
         let seed = self.random.next_u64();
-        self.nodes[node].host.start(seed);
+        let node = &mut self.nodes[node];
+        node.machine.leaving.send_replace(false);
+        node.may_end = false;
+        hosts::set_skew_ms(node.skew_ms);
+        node.host.start(seed);
+        hosts::set_skew_ms(0);
     }
 
     /// Stops a node's process, as SIGSTOP does.
@@ -163,7 +233,21 @@ impl Cluster {
 
     /// Lets it go on.
     pub fn thaw(&mut self, node: usize) {
-        self.nodes[node].host.thaw();
+        let node = &mut self.nodes[node];
+        hosts::set_skew_ms(node.skew_ms);
+        node.host.thaw();
+        hosts::set_skew_ms(0);
+    }
+
+    /// How many nodes there are.
+    pub fn nodes_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Returns whether a node's process was asked to end, and has not yet.
+    pub fn is_leaving(&self, node: usize) -> bool {
+        let node = &self.nodes[node];
+        node.host.is_running() && *node.machine.leaving.borrow()
     }
 
     /// Returns whether a node's process runs, or is frozen.
@@ -175,6 +259,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         hosts::set_now(None);
+        hosts::set_skew_ms(0);
     }
 }
 
@@ -207,12 +292,20 @@ fn config(node: usize, count: usize, settings: &str) -> Result<NodeConfig> {
 }
 
 /// What a node's process does.
-fn program(config: NodeConfig, disk: SimDisk, network: SimNetwork, seed: u64) -> Program {
+fn program(
+    config: NodeConfig,
+    disk: SimDisk,
+    network: SimNetwork,
+    machine: Arc<Machine>,
+    seed: u64,
+) -> Program {
     let seeds = Mutex::new(Random::new(seed));
     Box::new(move || {
         let seed = seeds.lock().next_u64();
         let delays = Mutex::new(Random::new(seed ^ 1));
         let (config, network, disk) = (config.clone(), Arc::new(network.clone()), Arc::new(disk.clone()));
+        let machine = machine.clone();
+        let mut leaving = machine.leaving.subscribe();
         Box::pin(async move {
             let runtime = Handle::current();
             let environment = Environment {
@@ -221,21 +314,41 @@ fn program(config: NodeConfig, disk: SimDisk, network: SimNetwork, seed: u64) ->
                 data: runtime,
                 network,
                 disk,
-                threads: Threads::Simulated(Arc::new(move || disk_delay(&mut delays.lock()))),
-                clock: Clock::simulated(wall()),
+                threads: Threads::Simulated(Arc::new(move || {
+                    disk_delay(&mut delays.lock()) * machine.slowness.load(Ordering::Relaxed)
+                })),
+                clock: Clock::simulated(wall),
                 seed,
             };
             let mut node = Node::start(config, environment).context("a node starts")?;
-            node.ready().await.context("a node becomes a member")?;
-            Err(anyhow::Error::from(node.failure().await))
+            tokio::select! {
+                biased;
+                ready = node.ready() => {
+                    ready.context("a node becomes a member")?;
+                    tokio::select! {
+                        biased;
+                        failure = node.failure() => return Err(failure.into()),
+                        () = is_asked_to_leave(&mut leaving) => {}
+                    }
+                }
+                () = is_asked_to_leave(&mut leaving) => {}
+            }
+            node.stop().await;
+            Ok(())
         })
     })
 }
 
-/// The simulated time of day.
+async fn is_asked_to_leave(leaving: &mut watch::Receiver<bool>) {
+    // The machine outlives its processes.
+    let _ = leaving.wait_for(|leaving| *leaving).await;
+}
+
+/// The time of day, as the host that is running has it.
 fn wall() -> Timestamp {
     let elapsed = hosts::now().unwrap_or_default();
-    Timestamp(BEGINNING.0.saturating_add_unsigned(elapsed.as_millis() as u64))
+    let true_time = BEGINNING.0.saturating_add_unsigned(elapsed.as_millis() as u64);
+    Timestamp(true_time.saturating_add(hosts::skew_ms()))
 }
 
 /// Mostly short, now and then long.

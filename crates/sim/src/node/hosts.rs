@@ -16,6 +16,17 @@ pub type Program = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Sen
 
 thread_local! {
     static NOW: Cell<Option<Duration>> = const { Cell::new(None) };
+    static SKEW_MS: Cell<i64> = const { Cell::new(0) };
+}
+
+/// How many milliseconds the time of day is wrong on the host that is running.
+pub fn skew_ms() -> i64 {
+    SKEW_MS.get()
+}
+
+/// Says how wrong the time of day is on the host that is about to run.
+pub fn set_skew_ms(skew_ms: i64) {
+    SKEW_MS.set(skew_ms);
 }
 
 /// How long the simulation on this thread has lasted; `None` when there is none.

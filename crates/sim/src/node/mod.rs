@@ -4,29 +4,32 @@
 //! by a plan ([`faults`]), then all is calm. Within a bound every in-sync set must be full again and every partition
 //! take records; then everything is read and judged by what clients were told.
 //!
-//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`story`],
-//! [`blackout`].
+//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`group`], [`topics`], [`logs`],
+//! [`story`], [`blackout`].
 
 pub mod blackout;
 pub mod cluster;
 pub mod faults;
+pub mod group;
 pub mod hosts;
+pub mod logs;
 pub mod network;
 pub mod story;
+pub mod topics;
 pub mod wire;
 pub mod workload;
 
 use cluster::Cluster;
-use faults::{Faults, Planned};
-use ottla_types::Random;
-use ottla_verify::{History, Verdict, judge};
+use faults::{Fault, Faults, Planned, Severity};
+use ottla_types::{Offset, Random, TopicPartition};
+use ottla_verify::{Commits, History, Verdict, judge};
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 use story::Story;
 use tokio::sync::watch;
-use workload::{Found, Workload};
+use workload::{Found, TOPIC, Workload};
 
 /// How long faults come and go.
 const FAULTS_LAST: Duration = Duration::from_secs(25);
@@ -44,8 +47,19 @@ pub struct Options {
     pub seed: u64,
     /// Which log lines are kept, as `RUST_LOG` has it.
     pub filter: String,
+    /// How much may be lost.
+    pub severity: Severity,
     /// The plan; by the seed if `None`.
     pub plan: Option<Vec<Planned>>,
+}
+
+/// What the loss of all power at once excuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excused {
+    /// What was acknowledged and not synced may be gone.
+    Unsynced,
+    /// Nothing: every record counts once it is on disk.
+    Nothing,
 }
 
 /// What came of a run.
@@ -59,6 +73,10 @@ pub struct Report {
     pub verdict: Verdict,
     /// How many records were acknowledged.
     pub acknowledged: usize,
+    /// How often a member of the group was told what is committed.
+    pub told: usize,
+    /// How many batches were compared on all replicas.
+    pub compared: usize,
     /// How long it took, in simulated time.
     pub lasted: Duration,
     /// The log lines that were kept.
@@ -81,16 +99,16 @@ pub fn notice_panics() {
 
 /// Runs one simulation to its end.
 pub fn run(options: &Options) -> Report {
-    run_with(options, "")
+    run_with(options, "", Excused::Unsynced)
 }
 
 /// Runs one simulation of nodes with these settings besides their own, a line each.
-pub fn run_with(options: &Options, settings: &str) -> Report {
+pub fn run_with(options: &Options, settings: &str, excused: Excused) -> Report {
     PANICS.take();
     hosts::align_tasks();
     let story = Story::default();
     let subscriber = story.subscriber(&options.filter);
-    let mut report = tracing::subscriber::with_default(subscriber, || simulate(options, settings));
+    let mut report = tracing::subscriber::with_default(subscriber, || simulate(options, settings, excused));
     report.failures.extend(PANICS.take().into_iter().map(|panic| format!("panic: {panic}")));
     report.story = story.text();
     report
@@ -113,13 +131,15 @@ pub fn minimise(options: &Options, failed: Report) -> Report {
     least
 }
 
-fn simulate(options: &Options, settings: &str) -> Report {
+fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
     let mut random = Random::new(options.seed);
     let mut report = Report {
         plan: Vec::new(),
         failures: Vec::new(),
         verdict: Verdict::default(),
         acknowledged: 0,
+        told: 0,
+        compared: 0,
         lasted: Duration::ZERO,
         story: String::new(),
     };
@@ -131,11 +151,13 @@ fn simulate(options: &Options, settings: &str) -> Report {
         }
     };
     let history = Arc::new(Mutex::new(History::new(options.seed)));
+    let commits = Arc::new(Mutex::new(Commits::default()));
     let found = Arc::new(Mutex::new(Found::new()));
     let calm = watch::Sender::new(false);
     let running = Arc::new(watch::Sender::new(false));
     let workload = Workload {
         history: history.clone(),
+        commits: commits.clone(),
         network: cluster.clients_network(),
         nodes: cluster.node_names(),
         seed: random.next_u64(),
@@ -152,8 +174,9 @@ fn simulate(options: &Options, settings: &str) -> Report {
             None if *running.borrow() => {
                 let begin = elapsed + Duration::from_millis(500);
                 let plan = options.plan.clone();
-                report.plan =
-                    plan.unwrap_or_else(|| faults::plan(&mut random, 3, begin, begin + FAULTS_LAST));
+                report.plan = plan.unwrap_or_else(|| {
+                    faults::plan(&mut random, options.severity, 3, begin, begin + FAULTS_LAST)
+                });
                 faults = Some(Faults::new(report.plan.clone()));
             }
             None if elapsed > START_MAX => {
@@ -161,10 +184,14 @@ fn simulate(options: &Options, settings: &str) -> Report {
                 break;
             }
             None => {}
-            Some(faults) if faults.are_over() => {
-                calm.send_replace(true);
+            Some(faults) => {
+                let begun = faults.apply(&mut cluster);
+                if excused == Excused::Unsynced && begun.contains(&Fault::LoseAllPower) {
+                    history.lock().lost_power_everywhere();
+                    commits.lock().lost_power_everywhere();
+                }
+                calm.send_if_modified(|calm| faults.are_over() && !std::mem::replace(calm, true));
             }
-            Some(faults) => faults.apply(&mut cluster),
         }
         match cluster.step() {
             Ok(true) => break,
@@ -182,9 +209,21 @@ fn simulate(options: &Options, settings: &str) -> Report {
     report.lasted = cluster.elapsed();
     let history = history.lock();
     report.acknowledged = history.acknowledged();
-    report.verdict = judge(&history, &found.lock());
-    if report.failures.is_empty() {
-        report.failures.extend(report.verdict.violations.iter().map(ToString::to_string));
+    let (commits, found) = (commits.lock(), found.lock());
+    report.told = commits.told_count();
+    report.verdict = judge(&history, &found);
+    // What was seen meanwhile counts though the run did not come to its end.
+    report.failures.extend(commits.violations().iter().map(ToString::to_string));
+    if !report.failures.is_empty() {
+        return report;
+    }
+    report.failures.extend(report.verdict.violations.iter().map(ToString::to_string));
+    for (&partition, records) in found.iter() {
+        let seen = records.last().map_or(Offset::ZERO, |(last, _)| *last + 1);
+        match logs::compare(cluster.disks(), &TopicPartition::new(TOPIC, partition), seen) {
+            Ok(compared) => report.compared += compared,
+            Err(error) => report.failures.push(format!("{error:#}")),
+        }
     }
     report
 }

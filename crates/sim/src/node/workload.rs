@@ -1,17 +1,24 @@
 //! Clients: producers, a consumer, and who looks at the end whether everything is there.
 
 use super::cluster::CLIENT_PORT;
+use super::group;
 use super::network::SimNetwork;
-use anyhow::{Context as _, Result, ensure};
-use ottla_client::admin::topics::NewTopic;
+use super::topics::{self, Topics};
+use anyhow::{Context as _, Result, bail, ensure};
+use ottla_client::admin::topics::{NewTopic, PartitionDescription, TopicDescription};
+use ottla_client::client::Topics as Asked;
 use ottla_client::consumer::offsets::{LATEST, list_offsets};
 use ottla_client::consumer::{ConsumerConfig, Isolation, StartAt};
 use ottla_client::producer::{Acks, Delivery, ProducerConfig, ProducerRecord, SendError};
-use ottla_client::{Admin, Client, ClientConfig, Consumer, HostPort, Producer};
+use ottla_client::{Admin, Client, ClientConfig, ClientError, Consumer, HostPort, Producer};
+use ottla_net::outgoing::CallError;
 use ottla_net::{Task, task};
-use ottla_types::{Offset, Random, TopicPartition};
+use ottla_protocol::Records;
+use ottla_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_records::BatchBuilder;
+use ottla_types::{Offset, Random, Timestamp, TopicPartition};
 use ottla_verify::judge::Partition;
-use ottla_verify::{Guarantee, History, Outcome, Spoilt, Stamp};
+use ottla_verify::{Commits, Guarantee, History, Outcome, Spoilt, Stamp};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,11 +42,16 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a record may take before its producer gives it up.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long a request that nobody answers is waited for: it is on its way then.
+const UNHEARD: Duration = Duration::from_millis(5);
+
 /// What the clients of one simulation share.
 #[derive(Clone)]
 pub struct Workload {
     /// What they did and saw.
     pub history: Arc<Mutex<History>>,
+    /// What groups committed.
+    pub commits: Arc<Mutex<Commits>>,
     /// The network as they see it.
     pub network: SimNetwork,
     /// The cluster's nodes.
@@ -56,7 +68,7 @@ pub struct Workload {
 pub type Found = BTreeMap<i32, Partition>;
 
 impl Workload {
-    fn client(&self, name: &str, seed: u64) -> Client {
+    pub(super) fn client(&self, name: &str, seed: u64) -> Client {
         let bootstrap = self.nodes.iter().map(|host| HostPort { host: host.clone(), port: CLIENT_PORT });
         Client::new(ClientConfig {
             network: Arc::new(self.network.clone()),
@@ -88,15 +100,21 @@ impl Workload {
             let (workload, seed) = (self.clone(), random.next_u64());
             clients.push(task::spawn("producer", workload.produce(guarantee, seed)));
         }
+        clients.push(task::spawn("producer", self.clone().produce_unheard(random.next_u64())));
+        for member in 0..group::MEMBERS {
+            clients.push(task::spawn("member", self.clone().take_part(member, random.next_u64())));
+        }
+        let topics = task::spawn("administrator", self.clone().administrate(random.next_u64()));
         let reading = task::spawn("consumer", self.clone().read(random.next_u64()));
         self.running.send_replace(true);
         self.calm.wait_for(|calm| *calm).await?;
         let recovery = Instant::now() + RECOVERY_MAX;
         for client in clients {
-            client.join().await.context("a producer panicked")?;
+            client.join().await.context("a client panicked")?;
         }
+        let topics = topics.join().await.context("the administrator panicked")?;
         drop(reading);
-        self.wait_until_whole(&admin, recovery).await?;
+        self.wait_until_whole(&admin, recovery, &topics).await?;
         *found.lock() = self.read_all(random.next_u64()).await?;
         Ok(())
     }
@@ -124,6 +142,23 @@ impl Workload {
         }
         for answer in answers {
             answer.join().await;
+        }
+    }
+
+    /// Sends with `acks=0`: nobody answers, and whatever becomes of a record is right, but for being changed.
+    async fn produce_unheard(self, seed: u64) {
+        let mut random = Random::new(seed);
+        let number = self.history.lock().add_producer(Guarantee::NONE);
+        let client = self.client(&format!("producer-{number}"), random.next_u64());
+        while !*self.calm.borrow() {
+            let partition = random.index(PARTITIONS as usize) as i32;
+            let stamp = self.history.lock().send(number, partition);
+            let mut batch = BatchBuilder::new();
+            batch.push(Timestamp(0), None, Some(&stamp.value(random.index(200))), &[]);
+            if let Err(error) = unheard(&client, partition, batch.build()).await {
+                tracing::debug!(%stamp, %error, "not sent, or nobody knows");
+            }
+            tokio::time::sleep(random.duration(Duration::from_millis(10), Duration::from_millis(200))).await;
         }
     }
 
@@ -188,17 +223,25 @@ impl Workload {
         }
     }
 
-    /// Waits until every replica is in sync again.
-    async fn wait_until_whole(&self, admin: &Admin, deadline: Instant) -> Result<()> {
+    /// Waits until every replica of every topic is in sync again, and the topics are what they were said to be.
+    async fn wait_until_whole(&self, admin: &Admin, deadline: Instant, topics: &Topics) -> Result<()> {
         loop {
-            let described = admin.describe_topics(&[TOPIC.to_owned()]).await;
-            let whole = described.as_ref().is_ok_and(|topics| {
-                let partitions = topics.iter().flat_map(|topic| topic.partitions.values());
-                partitions.clone().count() == PARTITIONS as usize
-                    && partitions.clone().all(|p| p.leader.is_some() && p.isr.len() == p.replicas.len())
-            });
-            if whole {
-                return Ok(());
+            let described = describe_all(admin).await;
+            if let Ok(described) = &described
+                && described.iter().flat_map(|topic| topic.partitions.values()).all(is_whole)
+            {
+                let counts = described.iter().map(|topic| (topic.name.clone(), topic.partitions.len()));
+                let counts: BTreeMap<String, usize> = counts.collect();
+                ensure!(
+                    counts.get(TOPIC) == Some(&(PARTITIONS as usize)),
+                    "the topic is not whole: {counts:?}"
+                );
+                // A broker may not have heard of the latest yet.
+                match topics::check(topics, &counts) {
+                    Ok(()) => return Ok(()),
+                    Err(error) if Instant::now() >= deadline => return Err(error),
+                    Err(_) => {}
+                }
             }
             ensure!(
                 Instant::now() < deadline,
@@ -233,6 +276,43 @@ impl Workload {
         }
         Ok(found)
     }
+}
+
+/// Sends a batch to the leader of a partition, who does not answer.
+async fn unheard(client: &Client, partition: i32, batch: Vec<u8>) -> Result<()> {
+    // What was heard of last may be out of date; then it is lost.
+    let mut metadata = client.metadata();
+    if !metadata.topics.contains_key(TOPIC) || client.random_index(20) == 0 {
+        metadata = client.refresh(Asked::Named(&[TOPIC.to_owned()])).await?;
+    }
+    let topic = metadata.topics.get(TOPIC).context("no such topic")?;
+    let leader = topic.partitions.get(&partition).and_then(|partition| partition.leader);
+    let records = Some(Records::Memory(batch.into()));
+    let request = ProduceRequest {
+        acks: 0,
+        timeout_ms: 1000,
+        topic_data: vec![TopicProduceData {
+            name: TOPIC.to_owned(),
+            topic_id: topic.id,
+            partition_data: vec![PartitionProduceData { index: partition, records }],
+        }],
+        ..ProduceRequest::default()
+    };
+    let connection = client.connection(leader.context("no leader")?).await?;
+    match connection.call(&request, UNHEARD).await {
+        Err(CallError::TimedOut(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(answer) => bail!("acks=0 was answered: {answer:?}"),
+    }
+}
+
+async fn describe_all(admin: &Admin) -> Result<Vec<TopicDescription>, ClientError> {
+    let names: Vec<String> = admin.list_topics().await?.into_keys().collect();
+    admin.describe_topics(&names).await
+}
+
+fn is_whole(partition: &PartitionDescription) -> bool {
+    partition.leader.is_some() && partition.isr.len() == partition.replicas.len()
 }
 
 fn partitions() -> impl Iterator<Item = TopicPartition> {

@@ -1,0 +1,106 @@
+//! What the replicas hold at the end, as it lies on their disks.
+
+use anyhow::{Context as _, Result, ensure};
+use ottla_records::batches;
+use ottla_storage::{Disk, SimDisk};
+use ottla_types::{Offset, TopicPartition};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where nodes have their logs.
+const LOG_DIR: &str = "/data";
+
+/// A replica's log: its batches by their base offsets, and where it ends.
+struct Replica {
+    batches: BTreeMap<Offset, Vec<u8>>,
+    end: Offset,
+}
+
+/// Compares the replicas of a partition, all of which are in sync. Below the high watermark, where the shortest of them
+/// ends, they must be the same, byte for byte (EPOCH-1); and that is not before `seen`, up to where somebody has read (HW-2).
+/// Returns how many batches were compared.
+///
+/// # Errors
+/// What differs, or cannot be read.
+pub fn compare<'a>(
+    disks: impl Iterator<Item = (&'a str, &'a SimDisk)>,
+    partition: &TopicPartition,
+    seen: Offset,
+) -> Result<usize> {
+    let dir = PathBuf::from(LOG_DIR).join(partition.to_string());
+    let mut replicas = Vec::new();
+    for (node, disk) in disks {
+        let replica = read(disk, &dir).with_context(|| format!("{partition} on {node}"))?;
+        ensure!(replica.end >= seen, "HW-2: {partition} on {node} ends at {}, read to {seen}", replica.end);
+        replicas.push((node, replica));
+    }
+    let high_watermark = replicas.iter().map(|(_, replica)| replica.end).min().context("no replicas")?;
+    let (one, first) = replicas.first().context("no replicas")?;
+    for (other, second) in &replicas[1..] {
+        let below = |replica: &Replica| -> Vec<(Offset, Vec<u8>)> {
+            let batches = replica.batches.range(..high_watermark);
+            batches.map(|(offset, bytes)| (*offset, bytes.clone())).collect()
+        };
+        let (ours, theirs) = (below(first), below(second));
+        if let Some(at) = (0..ours.len().max(theirs.len())).find(|&at| ours.get(at) != theirs.get(at)) {
+            let offset = [&ours, &theirs].into_iter().filter_map(|log| Some(log.get(at)?.0)).min();
+            anyhow::bail!("EPOCH-1: {partition} differs at {offset:?} on {one} and {other}");
+        }
+    }
+    Ok(first.batches.len())
+}
+
+fn read(disk: &SimDisk, dir: &Path) -> Result<Replica> {
+    let mut names: Vec<String> = disk.list(dir)?.into_iter().map(|entry| entry.name).collect();
+    names.retain(|name| name.ends_with(".log"));
+    names.sort();
+    let mut replica = Replica { batches: BTreeMap::new(), end: Offset::ZERO };
+    for name in names {
+        let bytes = disk.read(&dir.join(&name))?;
+        for batch in batches(&bytes) {
+            let batch = batch.with_context(|| name.clone())?;
+            replica.end = batch.header().next_offset();
+            replica.batches.insert(batch.header().base_offset, batch.bytes().to_vec());
+        }
+    }
+    Ok(replica)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_records::BatchBuilder;
+    use ottla_types::{LeaderEpoch, Timestamp};
+
+    /// A disk with a log of one-record batches of these epochs.
+    fn disk(epochs: &[i32]) -> SimDisk {
+        let disk = SimDisk::new();
+        let dir = Path::new("/data/t-0");
+        disk.create_dir_all(dir).unwrap();
+        let mut bytes = Vec::new();
+        for (offset, &epoch) in epochs.iter().enumerate() {
+            let builder = BatchBuilder::new().base_offset(Offset(offset as i64));
+            let mut builder = builder.leader_epoch(LeaderEpoch(epoch));
+            builder.push(Timestamp(0), None, Some(b"v"), &[]);
+            bytes.extend(builder.build());
+        }
+        let file = disk.create(&dir.join("00000000000000000000.log")).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        disk
+    }
+
+    fn verdict(one: &[i32], other: &[i32], seen: i64) -> Result<usize, String> {
+        let disks = [("one", disk(one)), ("other", disk(other))];
+        let disks = disks.iter().map(|(name, disk)| (*name, disk));
+        let compared = compare(disks, &TopicPartition::new("t", 0), Offset(seen));
+        compared.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn logs_are_equal_below_the_high_watermark_or_it_is_noticed() {
+        assert_eq!(verdict(&[1, 1, 2], &[1, 1, 2], 3), Ok(3));
+        assert_eq!(verdict(&[1, 1, 2], &[1, 1], 2), Ok(3), "above it they need not be");
+        assert!(verdict(&[1, 1, 2], &[1, 2, 2], 3).unwrap_err().starts_with("EPOCH-1"));
+        assert!(verdict(&[1, 1, 2], &[1, 1], 3).unwrap_err().starts_with("HW-2"));
+    }
+}
