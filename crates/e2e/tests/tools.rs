@@ -41,6 +41,11 @@ fn what_the_group_tool_says() {
     check(include_str!("golden/tools/groups.txt"));
 }
 
+#[test]
+fn what_the_tool_that_deletes_records_says() {
+    check(include_str!("golden/tools/delete_records.txt"));
+}
+
 const CREATE: &str = "$ kafka-topics --bootstrap-server $BOOTSTRAP --create --topic";
 const DESCRIBE: &str = "$ kafka-topics --bootstrap-server $BOOTSTRAP --describe";
 

@@ -65,3 +65,25 @@ pub enum FetchError {
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
+
+/// Why records are not deleted.
+#[derive(Debug, Error)]
+pub enum DeleteError {
+    /// This replica does not lead.
+    #[error("not the leader")]
+    NotLeader,
+    /// The topic is compacted and nothing else: its records go by their keys.
+    #[error("cleanup.policy has compact and not delete")]
+    Policy,
+    /// The offset is none, or beyond what is committed.
+    #[error("offset {offset} is not in 0..={high_watermark}")]
+    OffsetOutOfRange {
+        /// The offset asked for.
+        offset: Offset,
+        /// The high watermark.
+        high_watermark: Offset,
+    },
+    /// The log cannot be changed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

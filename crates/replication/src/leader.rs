@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct PeerState {
     /// Its log's end: the offset of its last fetch, which says that it has all before.
     pub log_end: Offset,
-    /// Its log's start, as it last said.
+    /// Its log's start, as its last fetch said.
     pub log_start: Offset,
     /// The incarnation that fetched.
     pub broker_epoch: BrokerEpoch,
@@ -172,6 +172,13 @@ impl Leader {
             .filter(|(node, peer)| self.isr.committed.contains(node) && has_it(peer))
             .map(|(&node, peer)| Reader { node, log_end: peer.log_end, lag: lag(peer) })
             .collect()
+    }
+
+    /// Where the logs of all live replicas have begun, this one's at `log_start`.
+    pub(crate) fn low_watermark(&self, log_start: Offset) -> Offset {
+        let is_live = |node: &NodeId| self.brokers.get(node).is_some_and(|broker| broker.eligible);
+        let live = self.peers.iter().filter(|(node, _)| is_live(node));
+        live.map(|(_, peer)| peer.log_start).fold(log_start, Offset::min)
     }
 
     /// The change that lets `node` join, if it has come far enough: to the high watermark, and past the

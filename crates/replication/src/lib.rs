@@ -25,7 +25,7 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub use error::{AppendError, FetchError};
+pub use error::{AppendError, DeleteError, FetchError};
 pub use follower::{FetchPosition, Follower};
 pub use isr::{IsrChange, IsrMember, IsrState};
 pub use leader::{Leader, PeerState, Reader};

@@ -1,7 +1,7 @@
 //! The replica itself: one log, one role, and the rules that hold between them.
 
 use crate::bug::Bug;
-use crate::error::{AppendError, FetchError};
+use crate::error::{AppendError, DeleteError, FetchError};
 use crate::follower::{FetchPosition, Follower};
 use crate::high_watermark;
 use crate::isr::IsrChange;
@@ -66,7 +66,7 @@ pub enum Role {
 /// What an event led to outside of the partition.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Producers that wait no longer, and why.
+    /// Producers and deletions that wait no longer, and why.
     pub produced: Vec<(WaiterId, Outcome)>,
     /// Fetches to look at again.
     pub fetches: Vec<WaiterId>,
@@ -210,6 +210,7 @@ impl Partition {
                 }
             }
             self.ask_to_flush(effects);
+            self.release_deleted(effects);
             self.advance_high_watermark(now.monotonic, effects);
         } else {
             let was_leader = matches!(self.role, Role::Leader(_));
@@ -230,6 +231,7 @@ impl Partition {
         if let Role::Leader(leader) = &mut self.role {
             leader.set_brokers(brokers);
             self.expand_by_all(effects);
+            self.release_deleted(effects);
             self.advance_high_watermark(now, effects);
         }
     }
@@ -338,6 +340,46 @@ impl Partition {
         None
     }
 
+    /// A client deletes the records before `offset`; `None` is everything that is committed. Returns the offset, before
+    /// which they are gone here. The followers hear of it when they fetch; see [`Partition::wait_for_deletion`].
+    ///
+    /// # Errors
+    /// As [`DeleteError`] says; nothing is deleted then.
+    pub fn delete_records(
+        &mut self,
+        offset: Option<Offset>,
+        effects: &mut Effects,
+    ) -> Result<Offset, DeleteError> {
+        if self.serving().is_none() {
+            return Err(DeleteError::NotLeader);
+        }
+        let policy = self.log.config().cleanup_policy;
+        if policy.compact && !policy.delete {
+            return Err(DeleteError::Policy);
+        }
+        let high_watermark = self.high_watermark;
+        let offset = offset.unwrap_or(high_watermark);
+        if !offset.is_some() || offset > high_watermark {
+            return Err(DeleteError::OffsetOutOfRange { offset, high_watermark });
+        }
+        if self.log.increment_log_start_offset(offset)? {
+            effects.fetches.extend(self.waiters.take_followers());
+        }
+        Ok(offset)
+    }
+
+    /// Lets `waiter` wait until no live replica has records before `required`; `Some` when it need not.
+    pub fn wait_for_deletion(&mut self, required: Offset, waiter: WaiterId) -> Option<Outcome> {
+        match self.low_watermark() {
+            None => Some(Outcome::NotLeader),
+            Some(low_watermark) if low_watermark >= required => Some(Outcome::Deleted),
+            Some(_) => {
+                self.waiters.deleted(required, waiter);
+                None
+            }
+        }
+    }
+
     /// Lets a consumer's fetch wait until the high watermark moves.
     pub fn wait_as_consumer(&mut self, waiter: WaiterId) {
         self.waiters.consumer(waiter);
@@ -353,7 +395,8 @@ impl Partition {
         self.waiters.forget_fetch(waiter);
     }
 
-    /// A follower asks for what comes after its log's end. That it asks says that it has all before.
+    /// A follower asks for what comes after its log's end. That it asks says that it has all before. Its own log begins
+    /// at `log_start_offset`.
     ///
     /// # Errors
     /// As [`FetchError`] says. A fetch whose log has parted from this one is no error, and counts for
@@ -397,6 +440,7 @@ impl Partition {
         }
         let holds = Range { start: log_start_offset, end: fetch_offset };
         leader.fetched(replica, broker_epoch, holds, end, now);
+        self.release_deleted(effects);
         self.expand_by(replica, effects);
         self.advance_high_watermark(now, effects);
         if fetch_offset == end {
@@ -617,6 +661,12 @@ impl Partition {
         self.high_watermark
     }
 
+    /// Where the logs of all live replicas have begun, as far as this leader knows; `None` when this replica does not
+    /// lead.
+    pub fn low_watermark(&self) -> Option<Offset> {
+        self.serving().map(|leader| leader.low_watermark(self.log.log_start_offset()))
+    }
+
     /// The end of what read-committed consumers may see.
     pub fn last_stable_offset(&self) -> Offset {
         self.log.last_stable_offset(self.high_watermark)
@@ -765,6 +815,17 @@ impl Partition {
     fn release_written(&mut self, effects: &mut Effects) {
         let written = self.waiters.reached_on_disk(self.own_end());
         effects.produced.extend(written.into_iter().map(|id| (id, Outcome::Written)));
+    }
+
+    /// Releases the deletions that all live replicas have followed.
+    fn release_deleted(&mut self, effects: &mut Effects) {
+        if !self.waiters.has_deleters() {
+            return;
+        }
+        if let Some(low_watermark) = self.low_watermark() {
+            let deleted = self.waiters.reached_by_all(low_watermark);
+            effects.produced.extend(deleted.into_iter().map(|id| (id, Outcome::Deleted)));
+        }
     }
 
     /// Moves the high watermark as far as the in-sync set allows, and releases who waited for it.

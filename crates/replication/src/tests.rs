@@ -1,10 +1,11 @@
 //! What one replica does, event by event; whole partitions are in `simulation.rs`.
 
 use crate::{
-    Assignment, Effects, FetchError, FetchPosition, Isolation, IsrChange, Partition, Peer, ReadFrom, Role,
-    Settings, WaiterId,
+    Assignment, DeleteError, Effects, FetchError, FetchPosition, Isolation, IsrChange, Outcome, Partition,
+    Peer, ReadFrom, Role, Settings, WaiterId,
 };
-use ottla_storage::{AtLeast, Log, LogConfig, Recovery, SimDisk};
+use ottla_records::{BatchBuilder, Origin, validate};
+use ottla_storage::{AtLeast, CleanupPolicy, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{
     BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Now, Offset, PartitionEpoch, Timestamp, TopicIdPartition,
     TopicPartition, Uuid,
@@ -37,9 +38,12 @@ fn brokers() -> BTreeMap<NodeId, Peer> {
 
 /// Node 1, leading alone.
 fn leader() -> Partition {
+    leader_with(LogConfig::default())
+}
+
+fn leader_with(config: LogConfig) -> Partition {
     let disk = Arc::new(SimDisk::new());
-    let (log, _) =
-        Log::open(disk, PathBuf::from("/data/t-0"), LogConfig::default(), Recovery::UNKNOWN, NOW).unwrap();
+    let (log, _) = Log::open(disk, PathBuf::from("/data/t-0"), config, Recovery::UNKNOWN, NOW).unwrap();
     let settings = Settings {
         min_insync_replicas: 1,
         replica_lag_time_max: Duration::from_secs(30),
@@ -54,6 +58,11 @@ fn leader() -> Partition {
 
 /// The follower fetches from the log's end; what the leader asks for then.
 fn fetch(partition: &mut Partition, node: i32) -> Option<IsrChange> {
+    fetch_with_start(partition, node, Offset::ZERO).isr_change
+}
+
+/// The follower, whose log begins there, fetches from the log's end.
+fn fetch_with_start(partition: &mut Partition, node: i32, log_start: Offset) -> Effects {
     let mut effects = Effects::default();
     let end = partition.log().log_end_offset();
     partition
@@ -64,7 +73,7 @@ fn fetch(partition: &mut Partition, node: i32) -> Option<IsrChange> {
                 leader_epoch: LeaderEpoch(0),
                 fetch_offset: end,
                 last_fetched_epoch: LeaderEpoch::NONE,
-                log_start_offset: Offset::ZERO,
+                log_start_offset: log_start,
                 high_watermark: Offset::ZERO,
             },
             1 << 20,
@@ -73,7 +82,27 @@ fn fetch(partition: &mut Partition, node: i32) -> Option<IsrChange> {
             &mut effects,
         )
         .unwrap();
-    effects.isr_change
+    effects
+}
+
+/// Appends one record.
+fn append(partition: &mut Partition) -> Effects {
+    let mut builder = BatchBuilder::new();
+    builder.push(NOW.wall, Some(b"key"), Some(b"value"), &[]);
+    let mut bytes = builder.build();
+    let rules = partition.log().config().rules(Origin::Client, NOW.wall);
+    let mut effects = Effects::default();
+    partition.append(validate(&mut bytes, &rules).unwrap(), true, NOW, &mut effects).unwrap();
+    effects
+}
+
+/// What is unsynced is synced.
+fn flush(partition: &mut Partition) -> Effects {
+    let target = partition.log().records_target().expect("there is something to sync");
+    target.sync().unwrap();
+    let mut effects = Effects::default();
+    partition.handle_flushed(&target, NOW.monotonic, &mut effects);
+    effects
 }
 
 fn pending(partition: &Partition) -> Option<Vec<NodeId>> {
@@ -135,4 +164,112 @@ fn a_leader_that_was_cut_off_serves_nobody_and_goes_on_with_the_change_under_way
 
     assert!(partition.serving().is_some());
     assert_eq!(pending(&partition), Some(nodes(&[1, 2])));
+}
+
+#[test]
+fn with_flush_messages_1_nothing_is_acknowledged_before_it_is_on_disk() {
+    let mut partition = leader_with(LogConfig { flush_messages: 1, ..LogConfig::default() });
+    let appended = append(&mut partition);
+    assert_eq!(appended.flush, Some(partition.id()));
+    assert_eq!(partition.wait_for_commit(Offset(1), WaiterId(1)), None);
+    assert_eq!(partition.wait_for_disk(Offset(1), WaiterId(2)), None);
+    let target = partition.log().records_target().unwrap();
+    append(&mut partition);
+    target.sync().unwrap();
+
+    let mut effects = Effects::default();
+    partition.handle_flushed(&target, NOW.monotonic, &mut effects);
+
+    assert_eq!(partition.high_watermark(), Offset(1), "what was appended during the sync is not in it");
+    assert_eq!(effects.produced, [(WaiterId(2), Outcome::Written), (WaiterId(1), Outcome::Committed)]);
+    assert_eq!(effects.flush, Some(partition.id()), "it is for the next one");
+    assert_eq!(flush(&mut partition).flush, None);
+    assert_eq!(partition.high_watermark(), Offset(2));
+}
+
+#[test]
+fn with_more_than_1_a_sync_is_due_every_so_many_records_and_nobody_waits() {
+    let mut partition = leader_with(LogConfig { flush_messages: 3, ..LogConfig::default() });
+    let asked: Vec<bool> = (0..4).map(|_| append(&mut partition).flush.is_some()).collect();
+
+    assert_eq!(asked, [false, false, true, true]);
+    assert_eq!(partition.high_watermark(), Offset(4));
+    assert_eq!(partition.wait_for_disk(Offset(4), WaiterId(1)), Some(Outcome::Written));
+    flush(&mut partition);
+    assert_eq!(append(&mut partition).flush, None);
+}
+
+#[test]
+fn what_waits_for_the_disk_waits_no_longer_when_the_topic_leaves_it_to_the_page_cache() {
+    let mut partition = leader_with(LogConfig { flush_messages: 1, ..LogConfig::default() });
+    append(&mut partition);
+    partition.wait_for_commit(Offset(1), WaiterId(1));
+    partition.wait_for_disk(Offset(1), WaiterId(2));
+
+    let settings = Settings { min_insync_replicas: 1, replica_lag_time_max: Duration::from_secs(30) };
+    let mut effects = Effects::default();
+    partition.handle_settings(settings, LogConfig::default(), NOW.monotonic, &mut effects);
+
+    assert_eq!(effects.produced, [(WaiterId(2), Outcome::Written), (WaiterId(1), Outcome::Committed)]);
+}
+
+#[test]
+fn a_sync_that_failed_is_not_made_up_for_by_a_later_one() {
+    let mut partition = leader_with(LogConfig { flush_messages: 1, ..LogConfig::default() });
+    append(&mut partition);
+    let target = partition.log().records_target().unwrap();
+    partition.log_mut().mark_failed();
+    target.sync().unwrap();
+
+    let mut effects = Effects::default();
+    partition.handle_flushed(&target, NOW.monotonic, &mut effects);
+
+    assert_eq!(partition.high_watermark(), Offset::ZERO);
+    assert!(effects.is_empty());
+}
+
+#[test]
+fn a_deletion_is_over_when_all_live_replicas_begin_there() {
+    let mut partition = leader();
+    (0..5).for_each(|_| drop(append(&mut partition)));
+    fetch(&mut partition, 2);
+    partition.wait_as_follower(WaiterId(8));
+    let mut effects = Effects::default();
+
+    let required = partition.delete_records(Some(Offset(3)), &mut effects).unwrap();
+
+    assert_eq!((required, partition.log().log_start_offset()), (Offset(3), Offset(3)));
+    assert_eq!(effects.fetches, [WaiterId(8)], "followers are to hear of it");
+    assert_eq!(partition.wait_for_deletion(required, WaiterId(1)), None);
+    let fetched = fetch_with_start(&mut partition, 2, Offset(3));
+    assert_eq!(fetched.produced, [], "node 3 has not fetched yet");
+    let mut brokers = brokers();
+    brokers.get_mut(&NodeId(3)).unwrap().eligible = false;
+    let mut effects = Effects::default();
+    partition.handle_brokers(brokers, NOW.monotonic, &mut effects);
+    assert_eq!(effects.produced, [(WaiterId(1), Outcome::Deleted)]);
+    assert_eq!(partition.low_watermark(), Some(Offset(3)));
+    assert_eq!(partition.wait_for_deletion(required, WaiterId(2)), Some(Outcome::Deleted));
+}
+
+#[test]
+fn only_what_is_committed_can_be_deleted_and_not_from_topics_that_are_compacted() {
+    let policy = |compact, delete| LogConfig {
+        cleanup_policy: CleanupPolicy { compact, delete },
+        ..LogConfig::default()
+    };
+    let mut partition = leader_with(policy(true, true));
+    append(&mut partition);
+    let mut effects = Effects::default();
+
+    for beyond in [2, -2] {
+        let deleted = partition.delete_records(Some(Offset(beyond)), &mut effects);
+        assert!(matches!(deleted, Err(DeleteError::OffsetOutOfRange { .. })), "{deleted:?}");
+    }
+    assert_eq!(partition.delete_records(None, &mut effects).unwrap(), Offset(1));
+    assert_eq!(partition.delete_records(Some(Offset(0)), &mut effects).unwrap(), Offset(0));
+    assert_eq!(partition.log().log_start_offset(), Offset(1), "it does not go back");
+    let compacted = leader_with(policy(true, false)).delete_records(None, &mut effects);
+    assert!(matches!(compacted, Err(DeleteError::Policy)), "{compacted:?}");
+    assert!(leader_with(policy(false, false)).delete_records(None, &mut effects).is_ok());
 }

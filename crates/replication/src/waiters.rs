@@ -7,26 +7,30 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(pub u64);
 
-/// What became of a produced batch.
+/// What became of a produced batch, or of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Every member of the in-sync set has it.
     Committed,
     /// This replica has it on its disk.
     Written,
+    /// No live replica has the records that were to be deleted.
+    Deleted,
     /// This replica does not lead any more: nobody knows here whether the batch survives.
     NotLeader,
     /// Every member has it, but they are fewer than `min.insync.replicas` now.
     NotEnoughReplicas,
 }
 
-/// Producers that wait for offsets or for the disk, and fetches that wait for any movement.
+/// Producers that wait for offsets or for the disk, deletions, and fetches that wait for any movement.
 #[derive(Debug, Default)]
 pub struct Waiters {
     /// By the high watermark that releases them.
     producers: BTreeMap<Offset, Vec<WaiterId>>,
     /// By the durable end that releases them.
     writers: BTreeMap<Offset, Vec<WaiterId>>,
+    /// Deletions, by the low watermark that releases them.
+    deleters: BTreeMap<Offset, Vec<WaiterId>>,
     /// Fetches by consumers: released when the high watermark moves.
     consumers: BTreeSet<WaiterId>,
     /// Fetches by followers: released when records are appended.
@@ -42,6 +46,16 @@ impl Waiters {
     /// Waits until this replica's disk has everything before `required`.
     pub(crate) fn written(&mut self, required: Offset, waiter: WaiterId) {
         self.writers.entry(required).or_default().push(waiter);
+    }
+
+    /// Waits until the low watermark reaches `required`.
+    pub(crate) fn deleted(&mut self, required: Offset, waiter: WaiterId) {
+        self.deleters.entry(required).or_default().push(waiter);
+    }
+
+    /// Returns whether a deletion waits.
+    pub(crate) fn has_deleters(&self) -> bool {
+        !self.deleters.is_empty()
     }
 
     pub(crate) fn consumer(&mut self, waiter: WaiterId) {
@@ -62,10 +76,17 @@ impl Waiters {
         take_until(&mut self.writers, durable_end)
     }
 
-    /// Takes all producers, whatever they wait for.
+    /// Takes the deletions that a low watermark releases.
+    pub(crate) fn reached_by_all(&mut self, low_watermark: Offset) -> Vec<WaiterId> {
+        take_until(&mut self.deleters, low_watermark)
+    }
+
+    /// Takes all producers and deletions, whatever they wait for.
     pub(crate) fn all_producers(&mut self) -> Vec<WaiterId> {
-        let committing = std::mem::take(&mut self.producers).into_values();
-        committing.chain(std::mem::take(&mut self.writers).into_values()).flatten().collect()
+        [&mut self.producers, &mut self.writers, &mut self.deleters]
+            .into_iter()
+            .flat_map(|waiting| std::mem::take(waiting).into_values().flatten())
+            .collect()
     }
 
     pub(crate) fn take_consumers(&mut self) -> BTreeSet<WaiterId> {

@@ -6,6 +6,7 @@
 
 mod connect;
 mod console;
+mod delete_records;
 mod dump_log;
 mod groups;
 pub(crate) mod install;
@@ -27,6 +28,7 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&console::producer::TOOL, console::producer::run),
     (&console::consumer::TOOL, console::consumer::run),
     (&groups::TOOL, groups::run),
+    (&delete_records::TOOL, delete_records::run),
     (&storage::TOOL, storage::run),
     (&metadata_quorum::TOOL, metadata_quorum::run),
     (&dump_log::TOOL, dump_log::run),

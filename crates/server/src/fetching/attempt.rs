@@ -176,11 +176,15 @@ impl Look<'_> {
                 let diverges = found.diverging.is_some();
                 let is_left_out = bytes == 0 && found.has_more && !diverges;
                 let is_news = bytes > 0 || diverges || told != asked.told || elsewhere.is_some();
+                // Who deletes records waits until the followers have done so.
+                let begins_later = told.log_start_offset > asked.told.log_start_offset
+                    && asked.told.log_start_offset >= 0
+                    && self.is_follower();
                 // Whoever reads at a follower waits until that one knows how far it may.
                 let is_awaited = self.is_follower()
                     && self.broker.config.replica_selector == ReplicaSelector::RackAware
                     && told.high_watermark > asked.told.high_watermark;
-                attempt.is_urgent |= diverges || elsewhere.is_some() || is_awaited;
+                attempt.is_urgent |= diverges || begins_later || elsewhere.is_some() || is_awaited;
                 attempt.bytes += bytes;
                 if is_news || self.scope == Scope::All {
                     self.fill(&mut data, replica.as_deref(), asked, found);

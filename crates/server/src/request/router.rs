@@ -27,6 +27,7 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
     ApiKey::DescribeConfigs,
@@ -88,6 +89,7 @@ impl Service for BrokerService {
             ApiKey::OffsetForLeaderEpoch => {
                 serve(&header, input, |r| records::offset_for_leader_epoch::handle(broker, r))
             }
+            ApiKey::DeleteRecords => serve(&header, input, |r| records::delete_records::handle(broker, r)),
             ApiKey::InitProducerId => serve(&header, input, |r| records::init_producer_id::handle(broker, r)),
             ApiKey::Metadata => serve(&header, input, |r| cluster::metadata::handle(broker, &context, r)),
             ApiKey::DescribeCluster => {

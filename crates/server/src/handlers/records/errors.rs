@@ -3,7 +3,7 @@
 use ottla_protocol::ErrorCode;
 use ottla_records::batch::HEADER_BYTES;
 use ottla_records::{CorruptBatch, InvalidBatch};
-use ottla_replication::{AppendError, FetchError};
+use ottla_replication::{AppendError, DeleteError, FetchError};
 use ottla_storage::{AppendError as LogAppendError, ProducerError, ReadError};
 
 /// The code of a batch that breaks a rule.
@@ -73,6 +73,16 @@ pub fn fetch(error: &FetchError) -> ErrorCode {
             ErrorCode::OffsetOutOfRange
         }
         FetchError::Read(ReadError::Storage(_)) | FetchError::Storage(_) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// The code of records that are not deleted.
+pub fn delete(error: &DeleteError) -> ErrorCode {
+    match error {
+        DeleteError::NotLeader => ErrorCode::NotLeaderOrFollower,
+        DeleteError::Policy => ErrorCode::PolicyViolation,
+        DeleteError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        DeleteError::Storage(_) => ErrorCode::KafkaStorageError,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Records go in and come out.
 
+pub mod delete_records;
 pub mod errors;
 pub mod fetch;
 pub mod init_producer_id;

@@ -148,7 +148,8 @@ async fn await_commit(
     match tokio::time::timeout_at(deadline, outcome).await {
         Ok(Ok(Outcome::Committed | Outcome::Written)) => None,
         Ok(Ok(Outcome::NotEnoughReplicas)) => Some(ErrorCode::NotEnoughReplicasAfterAppend),
-        Ok(Ok(Outcome::NotLeader) | Err(_)) => Some(ErrorCode::NotLeaderOrFollower),
+        // Only deletions hear of deletions.
+        Ok(Ok(Outcome::NotLeader | Outcome::Deleted) | Err(_)) => Some(ErrorCode::NotLeaderOrFollower),
         Err(_) => {
             broker.replicas.waiting().forget_producer(id);
             tracing::debug!(partition = %replica.name, "a batch was not replicated in time");
