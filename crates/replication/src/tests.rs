@@ -206,7 +206,11 @@ fn what_waits_for_the_disk_waits_no_longer_when_the_topic_leaves_it_to_the_page_
     partition.wait_for_commit(Offset(1), WaiterId(1));
     partition.wait_for_disk(Offset(1), WaiterId(2));
 
-    let settings = Settings { min_insync_replicas: 1, replica_lag_time_max: Duration::from_secs(30) };
+    let settings = Settings {
+        min_insync_replicas: 1,
+        replica_lag_time_max: Duration::from_secs(30),
+        has_readers_elsewhere: false,
+    };
     let mut effects = Effects::default();
     partition.handle_settings(settings, LogConfig::default(), NOW.monotonic, &mut effects);
 
