@@ -1,21 +1,36 @@
 //! A few runs of simulated clusters. `cargo xtask sim` makes more of them.
 
 use ottla_sim::node::faults::Severity;
-use ottla_sim::node::{self, Options};
+use ottla_sim::node::{self, Options, Report};
+
+fn run(seed: u64, severity: Severity) -> Report {
+    let report = node::run(&Options { seed, filter: "off".to_owned(), severity, plan: None });
+    assert_eq!(report.failures, Vec::<String>::new(), "seed {seed}: {:#?}", report.plan);
+    report
+}
+
+/// Without optimisation a run takes ten times as long.
+const fn runs(count: u64) -> u64 {
+    if cfg!(debug_assertions) { count / 20 } else { count }
+}
 
 #[test]
 fn nothing_is_lost_and_all_goes_on_once_faults_end() {
     node::notice_panics();
-    // Without optimisation a run takes ten times as long.
-    let count = if cfg!(debug_assertions) { 3 } else { 60 };
-    for seed in 100..100 + count {
-        let report = node::run(&Options {
-            seed,
-            filter: "off".to_owned(),
-            severity: Severity::WithinPromise,
-            plan: None,
-        });
-        assert_eq!(report.failures, Vec::<String>::new(), "seed {seed}: {:#?}", report.plan);
+    let mut told = 0;
+    for seed in 100..100 + runs(60) {
+        let report = run(seed, Severity::WithinPromise);
         assert!(report.verdict.kept > 100, "seed {seed}: something is acknowledged");
+        assert!(report.compared > 100, "seed {seed}: logs are compared");
+        told += report.told;
     }
+    assert!(told as u64 > 10 * runs(60), "{told}: groups commit, and come back");
+}
+
+#[test]
+fn when_all_lose_power_only_what_was_not_synced_is_lost() {
+    node::notice_panics();
+    let excused = (100..100 + runs(20)).map(|seed| run(seed, Severity::PowerLossEverywhere).verdict.excused);
+
+    assert!(excused.sum::<usize>() > 0, "records are lost, or nothing is shown");
 }

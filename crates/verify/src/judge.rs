@@ -123,6 +123,8 @@ pub struct Verdict {
     pub kept: usize,
     /// Records that nobody acknowledged, and that are there all the same: allowed.
     pub unacknowledged: usize,
+    /// Records that were acknowledged under that promise and are gone, because all machines lost power afterwards.
+    pub excused: usize,
     /// Records that are there more than once, of producers to whom that may happen.
     pub repeated: usize,
     /// What may not be, at most [`VIOLATIONS_MAX`] of it.
@@ -214,7 +216,11 @@ fn judge_acknowledged(history: &History, places: &BTreeMap<Stamp, Vec<Offset>>, 
     for (&stamp, outcome) in history.sent() {
         let Outcome::Acknowledged(offset) = outcome else { continue };
         let is_durable = history.guarantee(stamp.producer).is_some_and(|guarantee| guarantee.durable);
-        if !is_durable || history.is_excused(&stamp) {
+        if !is_durable {
+            continue;
+        }
+        if history.is_excused(&stamp) {
+            verdict.excused += usize::from(!places.contains_key(&stamp));
             continue;
         }
         match places.get(&stamp).map(Vec::as_slice) {
@@ -347,7 +353,8 @@ mod tests {
         assert!(violations(&[(0, a), (1, b), (2, c)]).contains(&lost));
         history = three(Guarantee::FULL).0;
         history.lost_power_everywhere();
-        assert_eq!(at_the_end(&history, &[(0, a)]).violations, []);
+        let verdict = at_the_end(&history, &[(0, a)]);
+        assert_eq!((verdict.violations.as_slice(), verdict.excused), (&[][..], 2));
     }
 
     #[test]

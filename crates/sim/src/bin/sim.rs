@@ -21,6 +21,9 @@ struct Arguments {
     /// Prints everything that happens.
     #[arg(long)]
     trace: bool,
+    /// Prints everything that happens, moment by moment, each after Enter.
+    #[arg(long, requires = "seed")]
+    step: bool,
     /// Does not look for the least that goes wrong in a run that fails.
     #[arg(long)]
     whole: bool,
@@ -33,6 +36,27 @@ fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
     };
     read().filter(|seeds| !seeds.is_empty()).ok_or_else(|| "not FIRST..END, such as 1..100".to_owned())
 }
+
+/// Prints the lines of one moment after the other. Goes on when a line is read, and at the end of the input ends.
+#[expect(clippy::print_stdout, reason = "a program that prints")]
+fn step_through(story: &str) {
+    let mut lines = story.lines().peekable();
+    let mut input = String::new();
+    while let Some(line) = lines.next() {
+        println!("{line}");
+        // A line begins with its time, in milliseconds.
+        let moment = line.get(..MOMENT_LEN);
+        if lines.peek().is_none_or(|next| next.get(..MOMENT_LEN) == moment) {
+            continue;
+        }
+        if !std::io::stdin().read_line(&mut input).is_ok_and(|read| read > 0) {
+            return;
+        }
+    }
+}
+
+/// How long the time is with which a line of a story begins.
+const MOMENT_LEN: usize = 10;
 
 #[expect(clippy::disallowed_methods, reason = "how long the runs take is told, and decides nothing")]
 #[expect(clippy::print_stdout, reason = "a program that prints")]
@@ -48,17 +72,20 @@ fn main() -> ExitCode {
         true => Severity::PowerLossEverywhere,
         false => Severity::WithinPromise,
     };
-    let filter = if arguments.trace { "debug" } else { "off" };
-    let (begun, mut failed, mut acknowledged) = (Instant::now(), 0, 0);
+    let filter = if arguments.trace || arguments.step { "debug" } else { "off" };
+    let (begun, mut failed, mut acknowledged, mut excused) = (Instant::now(), 0, 0, 0);
     for seed in seeds.clone() {
         let options = Options { seed, filter: filter.to_owned(), severity, plan: None };
         let mut report = node::run(&options);
         acknowledged += report.acknowledged;
+        excused += report.verdict.excused;
         let has_failed = !report.failures.is_empty();
         if has_failed && !arguments.whole {
             report = node::minimise(&options, report);
         }
-        if arguments.trace {
+        if arguments.step {
+            step_through(&report.story);
+        } else if arguments.trace {
             print!("{}", report.story);
         }
         if !has_failed {
@@ -74,6 +101,9 @@ fn main() -> ExitCode {
         }
     }
     let count = seeds.end - seeds.start;
+    if arguments.power_loss_everywhere {
+        println!("{excused} acknowledged records lost with the power");
+    }
     println!("{count} seeds, {failed} failed, {acknowledged} records acknowledged, {:.1?}", begun.elapsed());
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -2,6 +2,7 @@
 
 use super::cluster::Cluster;
 use super::wire::HostId;
+use ottla_storage::DISK_RESERVE_BYTES;
 use ottla_storage::sim_disk::FaultOn;
 use ottla_types::Random;
 use std::fmt;
@@ -89,7 +90,8 @@ impl fmt::Display for Planned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// Nothing that is promised to be kept. Faults overlap as they come; but of all hosts only one loses power, as often as
-    /// it may be: two could lose what the smallest in-sync set has acknowledged, and that is not against the promise (ACK-1).
+    /// it may be, and only that one's disk fails: two could lose what the smallest in-sync set has acknowledged, and that is
+    /// not against the promise (ACK-1). A broker whose disk has failed says itself that it may have lost something.
     WithinPromise,
     /// All hosts lose power at once, now and then: what was acknowledged and not synced may be lost, and no more than that.
     PowerLossEverywhere,
@@ -105,7 +107,8 @@ pub fn plan(
 ) -> Vec<Planned> {
     let millis = Duration::from_millis;
     let calmness = random.duration(millis(300), millis(4_000));
-    let without_power = random.index(nodes);
+    // The host that may lose what it has.
+    let unsafe_one = random.index(nodes);
     let mut planned: Vec<Planned> = Vec::new();
     let mut at = from;
     loop {
@@ -118,7 +121,7 @@ pub fn plan(
         let other = (node + 1 + random.index(nodes - 1)) % nodes;
         let fault = match random.below(18) {
             0..=3 => Fault::Kill(node),
-            4..=5 => Fault::LosePower(without_power),
+            4..=5 => Fault::LosePower(unsafe_one),
             6 => Fault::Freeze(node),
             7 => Fault::Isolate(node),
             8 => Fault::Cut(node, other),
@@ -128,9 +131,11 @@ pub fn plan(
             12..=13 => Fault::Stop(node),
             14 => {
                 let on = [FaultOn::Write, FaultOn::Sync, FaultOn::Read][random.index(3)];
-                Fault::BreakDisk(node, on, random.below(50))
+                Fault::BreakDisk(unsafe_one, on, random.below(50))
             }
-            15 => Fault::FillDisk(node, random.below(2 << 20)),
+            // The reserve is left to the metadata log, or else the process ends as if the disk had failed.
+            15 if node == unsafe_one => Fault::FillDisk(node, random.below(2 * DISK_RESERVE_BYTES)),
+            15 => Fault::FillDisk(node, DISK_RESERVE_BYTES + random.below(64 << 10)),
             16 => Fault::SlowDisk(node, 1 + random.below(100) as u32),
             _ => Fault::Skew(node, random.below(2 * SKEW_MS_MAX) as i64 - SKEW_MS_MAX as i64),
         };
