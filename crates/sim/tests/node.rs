@@ -24,7 +24,7 @@ fn nothing_is_lost_and_all_goes_on_once_faults_end() {
         assert!(report.compared > 100, "seed {seed}: logs are compared");
         told += report.told;
     }
-    assert!(told as u64 > 10 * runs(60), "{told}: groups commit, and come back");
+    assert!(told as u64 > 2 * runs(60), "{told}: groups commit, and come back");
 }
 
 #[test]
