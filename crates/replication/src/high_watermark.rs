@@ -9,7 +9,6 @@ use std::time::Duration;
 ///
 /// The maximal in-sync set counts (HW-2), and so does a replica outside it that has caught up and may
 /// join at any moment: otherwise it would join behind the mark. `own_end` is how far the leader's own log counts.
-#[expect(clippy::too_many_arguments, reason = "the partition's state, and what its settings say")]
 pub(crate) fn candidate(
     leader: &Leader,
     local: NodeId,
