@@ -41,6 +41,11 @@ fn what_the_group_tool_says() {
     check(include_str!("golden/tools/groups.txt"));
 }
 
+#[test]
+fn what_the_reassignment_tool_says() {
+    check(include_str!("golden/tools/reassign.txt"));
+}
+
 const CREATE: &str = "$ kafka-topics --bootstrap-server $BOOTSTRAP --create --topic";
 const DESCRIBE: &str = "$ kafka-topics --bootstrap-server $BOOTSTRAP --describe";
 

@@ -12,6 +12,7 @@ pub(crate) mod install;
 mod java_map;
 mod metadata_quorum;
 mod options;
+mod reassign;
 mod storage;
 mod topics;
 
@@ -28,6 +29,7 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&console::consumer::TOOL, console::consumer::run),
     (&groups::TOOL, groups::run),
     (&storage::TOOL, storage::run),
+    (&reassign::TOOL, reassign::run),
     (&metadata_quorum::TOOL, metadata_quorum::run),
     (&dump_log::TOOL, dump_log::run),
 ];

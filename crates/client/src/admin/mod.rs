@@ -1,10 +1,11 @@
 //! What administrators ask of a cluster.
 //!
-//! Reading order: [`topics`], [`configs`], [`groups`], [`cluster`].
+//! Reading order: [`topics`], [`reassignments`], [`configs`], [`groups`], [`cluster`].
 
 pub mod cluster;
 pub mod configs;
 pub mod groups;
+pub mod reassignments;
 pub mod topics;
 
 use crate::client::Client;
