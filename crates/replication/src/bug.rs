@@ -11,4 +11,6 @@ pub(crate) enum Bug {
     TruncationToHighWatermark,
     /// A member that was asked for counts only when the controller has answered (against KIP-497).
     JoiningMemberNotCounted,
+    /// A term goes on although a replica goes: the controller's mistake.
+    TermOutlivesReplica,
 }

@@ -1,4 +1,4 @@
-//! Replicas of one partition under kills, elections, lost and late messages, judged after every step.
+//! Replicas of one partition under kills, elections, moves, lost and late messages, judged after every step.
 //!
 //! The replicas are the shipped machines over logs on a disk in memory. The controller, the network and the
 //! fetchers are models, as small as they can be: the controller keeps one registration and publishes images
@@ -50,8 +50,12 @@ fn the_same_seed_gives_the_same_trace() {
 }
 
 fn is_caught(bug: Bug) -> bool {
+    is_caught_within(SEEDS, bug)
+}
+
+fn is_caught_within(seeds: u64, bug: Bug) -> bool {
     let caught = |seed| matches!(run(seed, Some(bug)), Err(violation) if SAFETY.iter().any(|id| violation.starts_with(id)));
-    (0..SEEDS).any(caught)
+    (0..seeds).any(caught)
 }
 
 #[test]
@@ -67,4 +71,10 @@ fn truncation_to_the_high_watermark_is_noticed() {
 #[test]
 fn a_joining_member_that_does_not_count_is_noticed() {
     assert!(is_caught(Bug::JoiningMemberNotCounted));
+}
+
+/// A leader has to hear of a replica's going and coming at once, and take the replica for what it was before.
+#[test]
+fn a_term_that_outlives_a_replica_is_noticed() {
+    assert!(is_caught_within(5 * SEEDS, Bug::TermOutlivesReplica));
 }

@@ -4,11 +4,13 @@
 //! by a plan ([`faults`]), then all is calm. Within a bound every in-sync set must be full again and every partition
 //! take records; then everything is read and judged by what clients were told.
 //!
-//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`story`].
+//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`moves`],
+//! [`story`].
 
 pub mod cluster;
 pub mod faults;
 pub mod hosts;
+pub mod moves;
 pub mod network;
 pub mod story;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! Clients: producers, a consumer, and who looks at the end whether everything is there.
 
 use super::cluster::CLIENT_PORT;
+use super::moves;
 use super::network::SimNetwork;
 use anyhow::{Context as _, Result, ensure};
 use ottla_client::admin::topics::NewTopic;
@@ -56,7 +57,7 @@ pub struct Workload {
 pub type Found = BTreeMap<i32, Partition>;
 
 impl Workload {
-    fn client(&self, name: &str, seed: u64) -> Client {
+    pub(super) fn client(&self, name: &str, seed: u64) -> Client {
         let bootstrap = self.nodes.iter().map(|host| HostPort { host: host.clone(), port: CLIENT_PORT });
         Client::new(ClientConfig {
             network: Arc::new(self.network.clone()),
@@ -89,11 +90,15 @@ impl Workload {
             clients.push(task::spawn("producer", workload.produce(guarantee, seed)));
         }
         let reading = task::spawn("consumer", self.clone().read(random.next_u64()));
+        let moving = moves::are_wanted(self.seed).then(|| task::spawn("mover", moves::run(self.clone())));
         self.running.send_replace(true);
         self.calm.wait_for(|calm| *calm).await?;
         let recovery = Instant::now() + RECOVERY_MAX;
         for client in clients {
             client.join().await.context("a producer panicked")?;
+        }
+        if let Some(moving) = moving {
+            moving.join().await.context("whoever moves replicas panicked")?;
         }
         drop(reading);
         self.wait_until_whole(&admin, recovery).await?;
@@ -195,7 +200,9 @@ impl Workload {
             let whole = described.as_ref().is_ok_and(|topics| {
                 let partitions = topics.iter().flat_map(|topic| topic.partitions.values());
                 partitions.clone().count() == PARTITIONS as usize
-                    && partitions.clone().all(|p| p.leader.is_some() && p.isr.len() == p.replicas.len())
+                    && partitions.clone().all(|p| {
+                        p.leader.is_some() && p.replicas.len() == 3 && p.isr.len() == p.replicas.len()
+                    })
             });
             if whole {
                 return Ok(());
