@@ -36,7 +36,22 @@ const EDGES: &[(&str, &[&str])] = &[
             "coordinator",
         ],
     ),
-    ("cli", &["server", "client", "net", "verify", "metadata", "storage", "records", "protocol", "types"]),
+    (
+        "cli",
+        &[
+            "server",
+            "client",
+            "net",
+            "verify",
+            // Plans of replicas are made as the controller places them.
+            "controller",
+            "metadata",
+            "storage",
+            "records",
+            "protocol",
+            "types",
+        ],
+    ),
     (
         "sim",
         &[

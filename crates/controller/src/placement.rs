@@ -27,7 +27,7 @@ pub enum PlacementError {
         brokers: usize,
     },
     /// No broker could lead.
-    #[error("All brokers are currently fenced.")]
+    #[error("All brokers are currently fenced, or have all their log directories cordoned.")]
     AllFenced,
 }
 

@@ -49,8 +49,19 @@ impl Cluster {
         Cluster { _temporary: Some(temporary), ..cluster }
     }
 
+    /// As [`Cluster::start`], with lines for each node that its id decides.
+    pub fn start_each(count: usize, extra: impl Fn(usize) -> String) -> Cluster {
+        let temporary = tempfile::tempdir().expect("a directory for the test");
+        let cluster = Cluster::start_each_in(temporary.path(), count, extra);
+        Cluster { _temporary: Some(temporary), ..cluster }
+    }
+
     /// As [`Cluster::start`], in an empty directory that outlives the cluster.
     pub fn start_in(directory: &Path, count: usize, extra: &str) -> Cluster {
+        Cluster::start_each_in(directory, count, |_| extra.to_owned())
+    }
+
+    fn start_each_in(directory: &Path, count: usize, extra: impl Fn(usize) -> String) -> Cluster {
         let ports = free_ports(3 * count);
         let voters: Vec<String> =
             (1..=count).map(|id| format!("{id}@localhost:{}", ports[count + id - 1])).collect();
@@ -73,13 +84,14 @@ impl Cluster {
                      listeners=PLAINTEXT://localhost:{},CONTROLLER://localhost:{}\n\
                      controller.quorum.voters={}\nlog.dirs={}\n\
                      default.replication.factor={factor}\nmin.insync.replicas={}\n\
-                     offsets.topic.replication.factor={factor}\nhttp.listener=localhost:{}\n{extra}\n",
+                     offsets.topic.replication.factor={factor}\nhttp.listener=localhost:{}\n{}\n",
                     node.port,
                     ports[count + id - 1],
                     voters.join(","),
                     node.data().display(),
                     factor.min(2),
                     node.http_port,
+                    extra(id),
                 );
                 fs::write(node.properties(), text).expect("a file for the node");
                 node

@@ -11,6 +11,7 @@ pub mod jars;
 pub mod kcat;
 pub mod machine;
 pub mod patience;
+pub mod reassignment;
 pub mod terminal;
 pub mod transcript;
 

@@ -57,6 +57,8 @@ enum Act {
     Join { group: String, topic: String, arguments: Vec<String> },
     /// `leave`: it has gone.
     Leave,
+    /// `moved`: no replica is on its way any more.
+    Moved,
     /// `write FILE LINE…`: a file has these lines.
     Write { file: String, lines: Vec<String> },
 }
@@ -74,6 +76,7 @@ impl Act {
             },
             "join" => Act::Join { group: word(), topic: word(), arguments: words.collect() },
             "leave" => Act::Leave,
+            "moved" => Act::Moved,
             "write" => Act::Write { file: word(), lines: words.collect() },
             other => panic!("there is no act {other}"),
         }
@@ -118,6 +121,10 @@ pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -
                     member = Some(joined);
                 }
                 Act::Leave => member.take().expect("somebody has joined").interrupt(),
+                Act::Moved => {
+                    crate::reassignment::wait_until_over(bootstrap);
+                    settle(bootstrap);
+                }
                 Act::Write { file, lines } => {
                     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
                     fs::write(directory.join(file), text).expect("the directory is ours");
@@ -131,7 +138,7 @@ pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -
 /// The options by which topics are changed.
 const CHANGES: &[&str] = &["--create", "--delete", "--alter"];
 
-/// Waits until every broker knows of the same topics: the next command may ask any.
+/// Waits until every broker knows of the same topics and replicas: the next command may ask any.
 fn settle(bootstrap: &str) {
     crate::eventually("all brokers know the same topics", crate::cluster::PATIENCE, || {
         let topics = bootstrap.split(',').map(|broker| {
@@ -185,7 +192,7 @@ fn write_said(told: &mut String, said: &Said) {
     }
 }
 
-/// The text without what differs by nature: ids, where nodes are and which of them chance chose; in which order Java
+/// The text without what differs by nature: ids, where nodes and their logs are and which of them chance chose; in which order Java
 /// lists a set, which differs from one JVM to the next; the stack traces of
 /// Java; what our client warns of, where Kafka's keeps a log; the table of options, whose words are Kafka's own.
 pub fn same_by_nature(text: &str) -> String {
@@ -202,6 +209,7 @@ pub fn same_by_nature(text: &str) -> String {
             r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
             "00000000-0000-0000-0000-000000000000",
         ),
+        (r#""/[^"]*/data""#, "\"/data\""),
         // As long as it was: it stands in a column.
         (r"\b(localhost|127\.0\.0\.1):\d{5}  \(\d\)", "localhost:00000  (0)"),
         (r"(localhost|127\.0\.0\.1)(/127\.0\.0\.1)?:\d{5}", "localhost:00000"),

@@ -46,6 +46,11 @@ fn what_the_tool_that_deletes_records_says() {
     check(include_str!("golden/tools/delete_records.txt"));
 }
 
+#[test]
+fn what_the_reassignment_tool_says() {
+    check(include_str!("golden/tools/reassign.txt"));
+}
+
 const CREATE: &str = "$ kafka-topics --bootstrap-server $BOOTSTRAP --create --topic";
 const DESCRIBE: &str = "$ kafka-topics --bootstrap-server $BOOTSTRAP --describe";
 

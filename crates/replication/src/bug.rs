@@ -25,4 +25,7 @@ pub(crate) enum Bug {
     HighWatermarkGoesBack,
     /// A new leader knows no producers: what is sent again is appended again.
     ProducersForgottenByNewLeader,
+    /// A term goes on although a replica goes: the controller's mistake.
+    #[cfg(test)]
+    TermOutlivesReplica,
 }

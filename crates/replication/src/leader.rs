@@ -190,7 +190,9 @@ impl Leader {
         {
             return None;
         }
-        Some(self.isr.committed.iter().copied().chain([node]).collect())
+        let mut isr: Vec<NodeId> = self.isr.committed.iter().copied().chain([node]).collect();
+        isr.sort_unstable();
+        Some(isr)
     }
 
     /// The change that takes out who has lagged for too long.

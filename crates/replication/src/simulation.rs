@@ -1,4 +1,4 @@
-//! Replicas of one partition under kills, elections, lost and late messages, judged after every step.
+//! Replicas of one partition under kills, elections, moves, lost and late messages, judged after every step.
 //!
 //! The replicas are the shipped machines over logs on a disk in memory. The controller, the network and the
 //! fetchers are models, as small as they can be: the controller keeps one registration and publishes images
@@ -136,4 +136,10 @@ fn notices_a_leader_that_counts_what_is_not_on_its_disk() {
 #[test]
 fn notices_a_follower_that_acknowledges_what_is_not_on_its_disk() {
     notices(Hazards::PowerLosses, Bug::FollowerFetchesBeforeSync, 400, &["ACK-1", "HW-2", "EPOCH-1"]);
+}
+
+/// A leader has to hear of a replica's going and coming at once, and take the replica for what it was before.
+#[test]
+fn notices_a_term_that_outlives_a_replica() {
+    notices(Hazards::Kills, Bug::TermOutlivesReplica, 5 * SEEDS, &["ACK-1", "HW-2", "EPOCH-1"]);
 }

@@ -277,3 +277,93 @@ fn only_what_is_committed_can_be_deleted_and_not_from_topics_that_are_compacted(
     assert!(matches!(compacted, Err(DeleteError::Policy)), "{compacted:?}");
     assert!(leader_with(policy(false, false)).delete_records(None, &mut effects).is_ok());
 }
+
+/// Node 2, following node 1, with three records of which the leader calls two committed.
+fn follower() -> Partition {
+    let mut partition = leader();
+    let mut assignment = assignment(&[1, 2, 3], 1);
+    assignment.leader = Some(NodeId(2));
+    assignment.leader_epoch = LeaderEpoch(1);
+    partition.handle_assignment(&assignment, brokers(), NOW, &mut Effects::default()).unwrap();
+    append_from_leader(&mut partition, 2, 2);
+    append_from_leader(&mut partition, 1, 2);
+    partition
+}
+
+/// The leader sends records, and says how far they are committed.
+fn append_from_leader(partition: &mut Partition, records: i64, high_watermark: i64) -> Vec<WaiterId> {
+    let mut builder =
+        BatchBuilder::new().base_offset(partition.log().log_end_offset()).leader_epoch(LeaderEpoch(1));
+    for _ in 0..records {
+        builder.push(NOW.wall, None, Some(b"record"), &[]);
+    }
+    let batch = if records == 0 { Vec::new() } else { builder.build() };
+    let (high_watermark, start) = (Offset(high_watermark), Offset::ZERO);
+    let mut effects = Effects::default();
+    partition.append_as_follower(&batch, LeaderEpoch(1), high_watermark, start, NOW, &mut effects).unwrap();
+    effects.fetches
+}
+
+fn read(partition: &Partition, offset: i64, from: ReadFrom) -> Result<bool, FetchError> {
+    let isolation = Isolation::ReadUncommitted;
+    let found = partition.fetch_as_consumer(
+        Offset(offset),
+        LeaderEpoch::NONE,
+        from,
+        isolation,
+        1 << 20,
+        AtLeast::OneBatch,
+    );
+    found.map(|found| found.records.is_some())
+}
+
+#[test]
+fn a_follower_lets_consumers_read_what_is_committed_as_far_as_it_knows() {
+    let partition = follower();
+
+    assert!(matches!(read(&partition, 0, ReadFrom::Leader), Err(FetchError::NotLeader)));
+    assert!(read(&partition, 0, ReadFrom::AnyReplica).unwrap());
+    assert!(!read(&partition, 2, ReadFrom::AnyReplica).unwrap(), "not known to be committed");
+    assert!(!read(&partition, 3, ReadFrom::AnyReplica).unwrap());
+    let beyond = read(&partition, 4, ReadFrom::AnyReplica);
+    assert!(matches!(beyond, Err(FetchError::OffsetOutOfRange { .. })), "{beyond:?}");
+}
+
+#[test]
+fn who_reads_at_a_follower_is_woken_when_more_is_committed_and_when_it_serves_no_more() {
+    let mut partition = follower();
+    partition.wait_as_consumer(WaiterId(1));
+    assert_eq!(append_from_leader(&mut partition, 1, 2), []);
+    assert_eq!(append_from_leader(&mut partition, 0, 4), [WaiterId(1)]);
+
+    partition.wait_as_consumer(WaiterId(2));
+    let mut effects = Effects::default();
+    partition.handle_cut_off(&mut effects);
+    assert_eq!(effects.fetches, [WaiterId(2)]);
+    assert!(matches!(read(&partition, 0, ReadFrom::AnyReplica), Err(FetchError::NotLeader)));
+    partition.handle_reconnected(NOW.monotonic, &mut effects);
+    assert!(read(&partition, 0, ReadFrom::AnyReplica).is_ok());
+
+    partition.wait_as_consumer(WaiterId(3));
+    let mut effects = Effects::default();
+    partition.handle_removed(&mut effects);
+    assert_eq!(effects.fetches, [WaiterId(3)]);
+    assert!(matches!(read(&partition, 0, ReadFrom::AnyReplica), Err(FetchError::NotLeader)));
+}
+
+#[test]
+fn consumers_are_sent_to_followers_that_are_in_sync_and_have_what_they_ask_for() {
+    let mut partition = leader();
+    fetch(&mut partition, 2);
+    fetch(&mut partition, 3);
+    let readers = |partition: &Partition, offset: i64| -> Vec<NodeId> {
+        let leader = partition.serving().expect("it leads");
+        leader.readers(Offset(offset), NOW.monotonic).iter().map(|reader| reader.node).collect()
+    };
+    assert!(readers(&partition, 0).is_empty(), "nobody else is in sync");
+
+    partition.handle_assignment(&assignment(&[1, 2], 1), brokers(), NOW, &mut Effects::default()).unwrap();
+
+    assert_eq!(readers(&partition, 0), nodes(&[2]));
+    assert!(readers(&partition, 1).is_empty(), "it has less");
+}

@@ -13,6 +13,7 @@ pub(crate) mod install;
 mod java_map;
 mod metadata_quorum;
 mod options;
+mod reassign;
 mod storage;
 mod topics;
 
@@ -30,6 +31,7 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&groups::TOOL, groups::run),
     (&delete_records::TOOL, delete_records::run),
     (&storage::TOOL, storage::run),
+    (&reassign::TOOL, reassign::run),
     (&metadata_quorum::TOOL, metadata_quorum::run),
     (&dump_log::TOOL, dump_log::run),
 ];

@@ -6,7 +6,7 @@ use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_quorum_request::{DescribeQuorumRequest, PartitionData, TopicData};
 use ottla_protocol::messages::describe_quorum_response;
 use ottla_types::NodeId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The metadata quorum's only topic.
 pub const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -18,6 +18,8 @@ pub struct ClusterDescription {
     pub cluster_id: String,
     /// The brokers alive.
     pub brokers: BTreeSet<NodeId>,
+    /// The racks of those that have one.
+    pub racks: BTreeMap<NodeId, String>,
 }
 
 /// The quorum as its leader sees it.
@@ -61,6 +63,11 @@ impl Admin {
         Ok(ClusterDescription {
             cluster_id: response.cluster_id,
             brokers: response.brokers.iter().map(|broker| NodeId(broker.broker_id)).collect(),
+            racks: response
+                .brokers
+                .into_iter()
+                .filter_map(|broker| Some((NodeId(broker.broker_id), broker.rack?)))
+                .collect(),
         })
     }
 

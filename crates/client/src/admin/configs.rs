@@ -7,10 +7,14 @@ use ottla_protocol::messages::describe_configs_response::DescribeConfigsResource
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
+use ottla_types::NodeId;
 use std::collections::BTreeMap;
 
 /// The wire's number for topics.
 const TOPIC: i8 = 2;
+
+/// The wire's number for brokers.
+const BROKER: i8 = 4;
 
 /// The wire's number for a value that nobody set.
 const DEFAULT_SOURCE: i8 = 5;
@@ -80,6 +84,27 @@ impl Admin {
         topic: &str,
         changes: &[ConfigChange],
     ) -> Result<(), ClientError> {
+        self.alter_configs(TOPIC, topic, changes).await
+    }
+
+    /// Changes dynamic settings of a broker, all or none.
+    ///
+    /// # Errors
+    /// When the cluster refuses.
+    pub async fn alter_broker_configs(
+        &self,
+        broker: NodeId,
+        changes: &[ConfigChange],
+    ) -> Result<(), ClientError> {
+        self.alter_configs(BROKER, &broker.to_string(), changes).await
+    }
+
+    async fn alter_configs(
+        &self,
+        resource_type: i8,
+        resource: &str,
+        changes: &[ConfigChange],
+    ) -> Result<(), ClientError> {
         const SET: i8 = 0;
         const DELETE: i8 = 1;
         let config = |change: &ConfigChange| match change {
@@ -92,8 +117,8 @@ impl Admin {
         };
         let request = IncrementalAlterConfigsRequest {
             resources: vec![AlterConfigsResource {
-                resource_type: TOPIC,
-                resource_name: topic.to_owned(),
+                resource_type,
+                resource_name: resource.to_owned(),
                 configs: changes.iter().map(config).collect(),
             }],
             validate_only: false,

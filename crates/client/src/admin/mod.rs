@@ -1,10 +1,11 @@
 //! What administrators ask of a cluster.
 //!
-//! Reading order: [`topics`], [`configs`], [`groups`], [`records`], [`cluster`].
+//! Reading order: [`topics`], [`reassignments`], [`configs`], [`groups`], [`records`], [`cluster`].
 
 pub mod cluster;
 pub mod configs;
 pub mod groups;
+pub mod reassignments;
 pub mod records;
 pub mod topics;
 

@@ -88,6 +88,8 @@ pub struct PartitionDescription {
 /// Replicas on their way to other brokers (KIP-455).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reassignment {
+    /// All that hold the partition meanwhile.
+    pub replicas: Vec<NodeId>,
     /// Those to come.
     pub adding: Vec<NodeId>,
     /// Those to go.
@@ -302,6 +304,7 @@ impl Admin {
                 found.insert(
                     TopicPartition::new(topic.name.clone(), partition.partition_index),
                     Reassignment {
+                        replicas: nodes(&partition.replicas),
                         adding: nodes(&partition.adding_replicas),
                         removing: nodes(&partition.removing_replicas),
                     },

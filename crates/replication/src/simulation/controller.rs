@@ -9,6 +9,17 @@ use std::collections::BTreeMap;
 pub(super) struct Image {
     pub(super) assignment: Assignment,
     pub(super) brokers: BTreeMap<NodeId, Peer>,
+    /// The reassignment that is under way.
+    pub(super) moving: Option<Moving>,
+}
+
+/// Replicas on their way.
+#[derive(Clone, Debug)]
+pub(super) struct Moving {
+    /// Who is to hold the partition.
+    target: Vec<NodeId>,
+    /// Who held it when this began.
+    original: Vec<NodeId>,
 }
 
 /// What becomes of a change that a leader asked for.
@@ -26,10 +37,12 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Controller {
     pub(super) images: Vec<Image>,
+    /// Whether a test asks it to let a term go on when a replica goes.
+    keeps_term: bool,
 }
 
 impl Controller {
-    pub(super) fn new(nodes: &[NodeId]) -> Controller {
+    pub(super) fn new(nodes: &[NodeId], keeps_term: bool) -> Controller {
         let assignment = Assignment {
             replicas: nodes.to_vec(),
             isr: nodes.to_vec(),
@@ -40,15 +53,60 @@ impl Controller {
         let peer =
             |&node: &NodeId| (node, Peer { broker_epoch: BrokerEpoch(i64::from(node.0)), eligible: true });
         let brokers = nodes.iter().map(peer).collect();
-        Controller { images: vec![Image { assignment, brokers }] }
+        Controller { images: vec![Image { assignment, brokers, moving: None }], keeps_term }
     }
 
     pub(super) fn current(&self) -> &Image {
         self.images.last().expect("there is a first image")
     }
 
-    fn publish(&mut self, image: Image) {
+    fn publish(&mut self, mut image: Image) {
+        let moving =
+            image.moving.take_if(|moving| moving.target.iter().all(|n| image.assignment.isr.contains(n)));
+        if let Some(Moving { target, .. }) = moving {
+            self.hold(&mut image, target);
+        }
         self.images.push(image);
+    }
+
+    /// These alone hold the partition from now on. What others ask, and what the leader remembers of them, is of an
+    /// earlier term.
+    fn hold(&self, image: &mut Image, replicas: Vec<NodeId>) {
+        let assignment = &mut image.assignment;
+        let some_go = assignment.replicas.iter().any(|node| !replicas.contains(node));
+        assignment.isr.retain(|node| replicas.contains(node));
+        let leader_goes = assignment.leader.is_some_and(|leader| !replicas.contains(&leader));
+        if leader_goes {
+            assignment.leader = None;
+        }
+        if leader_goes || some_go && !self.keeps_term {
+            assignment.leader_epoch = assignment.leader_epoch.next();
+        }
+        assignment.replicas = replicas;
+        assignment.partition_epoch.0 += 1;
+        elect_if_none(image);
+    }
+
+    /// Others are to hold the partition.
+    pub(super) fn reassign(&mut self, target: Vec<NodeId>) {
+        let mut image = self.current().clone();
+        let replicas = &mut image.assignment.replicas;
+        let original = image.moving.take().map_or_else(|| replicas.clone(), |moving| moving.original);
+        let to_go: Vec<NodeId> = replicas.iter().copied().filter(|node| !target.contains(node)).collect();
+        *replicas = target.iter().copied().chain(to_go).collect();
+        image.assignment.partition_epoch.0 += 1;
+        image.moving = Some(Moving { target, original });
+        self.publish(image);
+    }
+
+    /// The reassignment is taken back, if somebody who was there before is in sync.
+    pub(super) fn take_back(&mut self) {
+        let mut image = self.current().clone();
+        let Some(Moving { original, .. }) = image.moving.take() else { return };
+        if image.assignment.isr.iter().any(|node| original.contains(node)) {
+            self.hold(&mut image, original);
+            self.publish(image);
+        }
     }
 
     /// Fences a broker: it leaves the in-sync set unless it is the last, and leads no more.
@@ -130,7 +188,7 @@ impl Controller {
 }
 
 fn elect_if_none(image: &mut Image) {
-    let Image { assignment, brokers } = image;
+    let Image { assignment, brokers, .. } = image;
     let may_lead = |node: &&NodeId| brokers.get(node).is_some_and(|peer| peer.eligible);
     if assignment.leader.is_none()
         && let Some(&leader) = assignment.isr.iter().find(may_lead)

@@ -120,7 +120,7 @@ impl World {
             },
             bug,
             nodes: Vec::new(),
-            controller: Controller::new(&ids),
+            controller: Controller::new(&ids, bug == Some(Bug::TermOutlivesReplica)),
             messages: Vec::new(),
             judge: Judge::default(),
             producers: (0..PRODUCERS).map(producer).collect(),
@@ -160,7 +160,9 @@ impl World {
             937..955 => self.restart(index),
             955..975 => self.unfence(index),
             975..980 => self.controller.fence(self.nodes[index].id),
-            980..990 => self.controller.elect(self.nodes[index].id),
+            980..986 => self.controller.elect(self.nodes[index].id),
+            986..989 => self.reassign(),
+            989..990 => self.controller.take_back(),
             990..991 => self.cut_off(index),
             991..997 => self.reconnect(index),
             _ => self.write_checkpoint(index),
@@ -178,6 +180,7 @@ impl World {
                 self.controller.unfence(self.nodes[index].id);
             }
         }
+        self.controller.reassign(self.nodes.iter().map(|node| node.id).collect());
         for round in 0..60 {
             self.now = self.now.after(Duration::from_millis(1));
             if round == 30 {
@@ -350,9 +353,15 @@ impl World {
     /// Makes the replica what the image says, as the replica manager does.
     fn take_over(&mut self, index: usize, seen: usize) {
         let before = self.nodes[index].seen.checked_sub(1).map(|last| self.controller.images[last].clone());
-        let Image { assignment, brokers } = self.controller.images[seen - 1].clone();
+        let Image { assignment, brokers, .. } = self.controller.images[seen - 1].clone();
         let is_changed = before.is_none_or(|before| before.assignment != assignment);
+        let id = self.nodes[index].id;
         let Some(running) = &mut self.nodes[index].running else { return };
+        if !assignment.replicas.contains(&id) {
+            self.nodes[index].seen = seen;
+            self.remove(index);
+            return;
+        }
         let mut effects = Effects::default();
         // Now and then everything is applied anew, as after a snapshot.
         if is_changed || self.random.chance(50) {
@@ -363,6 +372,26 @@ impl World {
         self.nodes[index].seen = seen;
         self.note(("learn", index, seen));
         self.carry_out(index, effects);
+    }
+
+    /// The node is to hold the partition no longer: its log goes, and if it is to hold it again it begins with nothing.
+    fn remove(&mut self, index: usize) {
+        let Some(running) = &mut self.nodes[index].running else { return };
+        let broker_epoch = running.broker_epoch;
+        let mut effects = Effects::default();
+        running.partition.handle_removed(&mut effects);
+        self.carry_out(index, effects);
+        self.nodes[index].disk = SimDisk::new();
+        self.nodes[index].high_watermark_checkpoint = Offset::ZERO;
+        self.start(index, broker_epoch);
+    }
+
+    /// Some nodes, but not none, are to hold the partition, in any order.
+    fn reassign(&mut self) {
+        let mut target: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
+        self.random.shuffle(&mut target);
+        target.truncate(1 + self.random.index(target.len()));
+        self.controller.reassign(target);
     }
 
     fn pass_time(&mut self) {

@@ -31,6 +31,8 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
     ApiKey::DescribeConfigs,
+    ApiKey::AlterReplicaLogDirs,
+    ApiKey::DescribeLogDirs,
     ApiKey::DeleteGroups,
     ApiKey::OffsetDelete,
     ApiKey::CreatePartitions,
@@ -101,6 +103,8 @@ impl Service for BrokerService {
             ApiKey::DescribeConfigs => {
                 serve(&header, input, |r| topics::describe_configs::handle(broker, &r))
             }
+            ApiKey::DescribeLogDirs => serve(&header, input, |r| topics::log_dirs::describe(broker, &r)),
+            ApiKey::AlterReplicaLogDirs => serve(&header, input, |r| topics::log_dirs::alter(broker, &r)),
             ApiKey::CreateTopics => serve(&header, input, |r| topics::forwarded::create_topics(broker, r)),
             ApiKey::DeleteTopics => serve(&header, input, |r| topics::forwarded::delete_topics(broker, r)),
             ApiKey::CreatePartitions => {

@@ -4,7 +4,7 @@
 //! by a plan ([`faults`]), then all is calm. Within a bound every in-sync set must be full again and every partition
 //! take records; then everything is read and judged by what clients were told.
 //!
-//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`group`], [`topics`], [`logs`],
+//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`group`], [`topics`], [`moves`], [`logs`],
 //! [`story`], [`blackout`].
 
 pub mod blackout;
@@ -13,6 +13,7 @@ pub mod faults;
 pub mod group;
 pub mod hosts;
 pub mod logs;
+pub mod moves;
 pub mod network;
 pub mod story;
 pub mod topics;

@@ -2,6 +2,7 @@
 
 use super::cluster::CLIENT_PORT;
 use super::group;
+use super::moves;
 use super::network::SimNetwork;
 use super::topics::{self, Topics};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -106,6 +107,7 @@ impl Workload {
         }
         let topics = task::spawn("administrator", self.clone().administrate(random.next_u64()));
         let reading = task::spawn("consumer", self.clone().read(random.next_u64()));
+        let moving = moves::are_wanted(self.seed).then(|| task::spawn("mover", moves::run(self.clone())));
         self.running.send_replace(true);
         self.calm.wait_for(|calm| *calm).await?;
         let recovery = Instant::now() + RECOVERY_MAX;
@@ -113,6 +115,9 @@ impl Workload {
             client.join().await.context("a client panicked")?;
         }
         let topics = topics.join().await.context("the administrator panicked")?;
+        if let Some(moving) = moving {
+            moving.join().await.context("whoever moves replicas panicked")?;
+        }
         drop(reading);
         self.wait_until_whole(&admin, recovery, &topics).await?;
         *found.lock() = self.read_all(random.next_u64()).await?;

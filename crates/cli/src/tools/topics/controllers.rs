@@ -217,6 +217,7 @@ fn reassignments(image: &MetadataImage) -> BTreeMap<TopicPartition, Reassignment
         for (&index, partition) in &topic.partitions {
             if !partition.adding_replicas.is_empty() || !partition.removing_replicas.is_empty() {
                 let reassignment = Reassignment {
+                    replicas: partition.replicas.clone(),
                     adding: partition.adding_replicas.clone(),
                     removing: partition.removing_replicas.clone(),
                 };

@@ -172,7 +172,7 @@ mod tests {
             live: &nodes(&[2]).into_iter().collect(),
             reassignments: &BTreeMap::from([(
                 TopicPartition::new("failsafe-test-topic", 1),
-                Reassignment { adding: nodes(&[3]), removing: Vec::new() },
+                Reassignment { adding: nodes(&[3]), ..Reassignment::default() },
             )]),
         };
         describe(&mut out, &topic(), &configs, context);

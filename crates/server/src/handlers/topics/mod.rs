@@ -3,4 +3,5 @@
 pub mod describe_configs;
 pub mod describe_topic_partitions;
 pub mod forwarded;
+pub mod log_dirs;
 pub mod reassignments;
