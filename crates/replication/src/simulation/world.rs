@@ -183,8 +183,11 @@ impl World {
         self.controller.reassign(self.nodes.iter().map(|node| node.id).collect());
         for round in 0..60 {
             self.now = self.now.after(Duration::from_millis(1));
-            if round == 30 {
-                self.produce_more();
+            match round {
+                30 => self.produce_more(),
+                // The in-sync set may have been too small a moment ago.
+                35 | 40 | 45 => self.produce_again(),
+                _ => {}
             }
             for index in 0..self.nodes.len() {
                 self.learn_all(index);
@@ -219,10 +222,25 @@ impl World {
 
     /// Whoever leads takes records again, those that are sent again too.
     fn produce_more(&mut self) {
-        let leader = self.controller.current().assignment.leader;
-        if let Some(index) = self.nodes.iter().position(|node| Some(node.id) == leader) {
+        if let Some(index) = self.leader() {
             (0..self.producers.len()).for_each(|number| self.produce(index, number));
         }
+    }
+
+    /// What was refused is sent again.
+    fn produce_again(&mut self) {
+        let Some(index) = self.leader() else { return };
+        for number in 0..self.producers.len() {
+            if self.producers[number].sending.is_some() {
+                self.produce(index, number);
+            }
+        }
+    }
+
+    /// The node that leads, as the controller has it.
+    fn leader(&self) -> Option<usize> {
+        let leader = self.controller.current().assignment.leader;
+        self.nodes.iter().position(|node| Some(node.id) == leader)
     }
 
     /// How many records were acknowledged: a run in which nothing is proves nothing.
