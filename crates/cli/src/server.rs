@@ -68,8 +68,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             clock: Clock::new(),
             seed: format::seed(),
         };
-        let http = http::bind(&config.properties)?;
+        let properties = config.properties.clone();
         let mut node = Node::start(config, environment)?;
+        // After what names the directory that another node has: that is then the better reason.
+        let http = http::bind(&properties)?;
         let served = http.map(|listener| http::serve(listener, node.observed())).transpose()?;
         let ended = tokio::select! {
             biased;

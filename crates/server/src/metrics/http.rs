@@ -34,10 +34,10 @@ const SETTING: &str = "http.listener";
 
 /// Why there is nothing to listen on.
 #[derive(Debug, Error)]
-#[error("http.listener={address}: {source}; name another host:port, or leave it empty to serve no metrics")]
+#[error("http.listener={address}: {reason}; name another host:port, or leave it empty to serve no metrics")]
 pub struct HttpUnavailable {
     address: String,
-    source: io::Error,
+    reason: io::Error,
 }
 
 /// Listens where `http.listener` says; `None` when that is nowhere, or when the default is taken: several nodes on one
@@ -55,7 +55,7 @@ pub fn bind(properties: &Properties) -> Result<Option<TcpListener>, HttpUnavaila
             tracing::info!(address, %error, "no metrics are served; set http.listener to another place");
             Ok(None)
         }
-        Err(source) => Err(HttpUnavailable { address: address.to_owned(), source }),
+        Err(reason) => Err(HttpUnavailable { address: address.to_owned(), reason }),
     }
 }
 
