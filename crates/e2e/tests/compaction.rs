@@ -2,11 +2,13 @@
 //! what is left.
 
 use ottla_e2e::cluster::{PATIENCE, binary};
+use ottla_e2e::patience::Pace;
 use ottla_e2e::{Cluster, eventually, jars, kcat};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 const ROUNDS: usize = 10;
 const KEYS: usize = 100;
@@ -77,7 +79,10 @@ fn the_last_record_of_each_key_stays_and_the_log_shrinks() {
             _ => {}
         }
     }
-    // One more record, in a segment of its own: all before it can be compacted.
+    // One more record, in a segment of its own: all before it can be compacted. Segments end after 20 ms.
+    let mut pace = Pace::new(Duration::from_millis(200));
+    pace.wait();
+    pace.wait();
     kcat::run(&cluster, &produce, "the end:.\n");
     expected.insert("the end".to_owned(), ".".to_owned());
 
