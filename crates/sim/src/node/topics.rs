@@ -6,7 +6,7 @@ use ottla_client::admin::topics::NewTopic;
 use ottla_client::producer::{Acks, ProducerConfig, ProducerRecord};
 use ottla_client::{Admin, ClientError, Producer};
 use ottla_protocol::ErrorCode;
-use ottla_types::Random;
+use ottla_types::{Random, Uuid};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -27,8 +27,9 @@ pub enum Known {
     Unknown,
 }
 
-/// What is known of all topics, by name.
-pub type Topics = BTreeMap<String, Known>;
+/// What is known of all topics, by their ids: a request that was given up may be carried out late, and make another topic
+/// of a name that was deleted meanwhile. One whose id was not told is not judged.
+pub type Topics = BTreeMap<Uuid, (String, Known)>;
 
 impl Workload {
     /// Makes topic after topic until all is calm; returns what must be there afterwards and what must not.
@@ -42,7 +43,8 @@ impl Workload {
         for number in 0.. {
             let name = format!("scratch-{number}");
             let count = 1 + random.index(3);
-            let mut known = create(&admin, &name, count).await;
+            let id = create(&admin, &name, count).await;
+            let mut known = if id.is_some() { Known::There(count) } else { Known::Unknown };
             // Some have records, and nobody looks for those.
             if random.chance(500) {
                 let record =
@@ -58,7 +60,7 @@ impl Workload {
                 known = delete(&admin, &name, known).await;
             }
             tracing::debug!(name, ?known, "a topic");
-            topics.insert(name, known);
+            topics.extend(id.map(|id| (id, (name, known))));
             if *self.calm.borrow() {
                 break;
             }
@@ -75,9 +77,9 @@ impl Workload {
 ///
 /// # Errors
 /// The first topic that should be there and is not, or the other way round.
-pub fn check(topics: &Topics, found: &BTreeMap<String, usize>) -> Result<()> {
-    for (name, known) in topics {
-        let count = found.get(name).copied();
+pub fn check(topics: &Topics, found: &BTreeMap<Uuid, usize>) -> Result<()> {
+    for (id, (name, known)) in topics {
+        let count = found.get(id).copied();
         let may_be = match known {
             Known::There(partitions) => count == Some(*partitions),
             Known::AtLeast(partitions) => count >= Some(*partitions),
@@ -90,27 +92,24 @@ pub fn check(topics: &Topics, found: &BTreeMap<String, usize>) -> Result<()> {
 }
 
 /// What is asked for, unless it takes too long.
-async fn asked<T>(what: impl Future<Output = Result<T, ClientError>>) -> Result<(), Option<ErrorCode>> {
+async fn asked<T>(what: impl Future<Output = Result<T, ClientError>>) -> Result<T, Option<ErrorCode>> {
     match timeout(PATIENCE, what).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(error.code()),
         Err(_) => Err(None),
     }
 }
 
-async fn create(admin: &Admin, name: &str, count: usize) -> Known {
+/// Returns the topic's id, if it was told.
+async fn create(admin: &Admin, name: &str, count: usize) -> Option<Uuid> {
     let topic = NewTopic {
         name: name.to_owned(),
         partitions: i32::try_from(count).ok(),
         replication_factor: Some(3),
         ..NewTopic::default()
     };
-    match asked(admin.create_topic(&topic)).await {
-        // An earlier try of the same was carried out.
-        Ok(()) | Err(Some(ErrorCode::TopicAlreadyExists)) => Known::There(count),
-        // Fewer than three brokers are there.
-        Err(_) => Known::Unknown,
-    }
+    // Fewer than three brokers may be there, or an earlier try of the same was carried out.
+    asked(admin.create_topic(&topic)).await.ok()
 }
 
 async fn enlarge(admin: &Admin, name: &str, from: usize, to: usize) -> Known {
@@ -136,8 +135,8 @@ mod tests {
     #[test]
     fn what_should_be_there_or_should_not_is_noticed() {
         let holds = |known, found: &[usize]| {
-            let topics = Topics::from([("t".to_owned(), known)]);
-            check(&topics, &found.iter().map(|count| ("t".to_owned(), *count)).collect()).is_ok()
+            let topics = Topics::from([(Uuid::ZERO, ("t".to_owned(), known))]);
+            check(&topics, &found.iter().map(|count| (Uuid::ZERO, *count)).collect()).is_ok()
         };
 
         assert!(

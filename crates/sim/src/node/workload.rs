@@ -235,12 +235,12 @@ impl Workload {
             if let Ok(described) = &described
                 && described.iter().flat_map(|topic| topic.partitions.values()).all(is_whole)
             {
-                let counts = described.iter().map(|topic| (topic.name.clone(), topic.partitions.len()));
-                let counts: BTreeMap<String, usize> = counts.collect();
+                let ours = described.iter().find(|topic| topic.name == TOPIC);
                 ensure!(
-                    counts.get(TOPIC) == Some(&(PARTITIONS as usize)),
-                    "the topic is not whole: {counts:?}"
+                    ours.is_some_and(|topic| topic.partitions.len() == PARTITIONS as usize),
+                    "the topic is not whole: {ours:?}"
                 );
+                let counts = described.iter().map(|topic| (topic.id, topic.partitions.len())).collect();
                 // A broker may not have heard of the latest yet.
                 match topics::check(topics, &counts) {
                     Ok(()) => return Ok(()),
