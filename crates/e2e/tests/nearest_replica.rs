@@ -67,7 +67,7 @@ fn a_consumer_is_sent_to_the_follower_in_its_rack() {
         let data = fetch(leader, "b", 2, 0);
         (data.preferred_read_replica == 2).then_some(data)
     });
-    assert!(!has_records(&data_of(&sent)) && sent.error_code == 0 && sent.high_watermark == 2);
+    assert!(!has_records(&sent) && sent.error_code == 0 && sent.high_watermark == 2);
     let from_the_start = fetch(leader, "b", 0, 0);
     assert_eq!((from_the_start.preferred_read_replica, has_records(&from_the_start)), (2, false));
     for rack in ["a", "z", ""] {
@@ -82,10 +82,6 @@ fn a_consumer_is_sent_to_the_follower_in_its_rack() {
     assert!(has_records(&read));
     assert_eq!(fetch(follower, "b", 3, 0).error_code, ErrorCode::OffsetOutOfRange.code());
     assert_eq!(fetch(follower, "", 0, 0).error_code, ErrorCode::NotLeaderOrFollower.code());
-}
-
-fn data_of(data: &PartitionData) -> PartitionData {
-    data.clone()
 }
 
 #[test]
@@ -111,7 +107,7 @@ fn whoever_waits_at_a_follower_is_answered_as_soon_as_records_are_committed() {
 }
 
 #[test]
-fn kcat_reads_in_its_rack_and_elsewhere_when_the_follower_dies() {
+fn kcat_reads_in_its_rack_and_goes_on_when_the_follower_comes_back() {
     let mut cluster = racks();
     let lines =
         |range: std::ops::Range<usize>| -> String { range.map(|n| format!("record {n}\n")).collect() };
@@ -145,15 +141,15 @@ fn kcat_reads_in_its_rack_and_elsewhere_when_the_follower_dies() {
         });
     };
     received(100);
-    let at_follower = |said: &str| {
-        said.matches(&format!("localhost:{}/2]: Fetch topic t [0]", cluster.nodes()[1].port)).count()
-    };
-    eventually("it reads at the follower", PATIENCE, || (at_follower(&read("err")) > 0).then_some(()));
+    let fetches = format!(":{}/2: Fetch 1/1/1 toppar(s)", cluster.nodes()[1].port);
+    eventually("it reads at the follower", PATIENCE, || read("err").contains(&fetches).then_some(()));
     produce(&cluster, &lines(100..200));
     received(200);
 
+    // librdkafka stays with a follower for five minutes, also with one that is gone or has no replica any more.
     cluster.node(2).kill();
     produce(&cluster, &lines(200..300));
+    cluster.node(2).start();
     received(300);
 
     consumer.kill().expect("the child is ours");
@@ -176,10 +172,11 @@ fn partitions_are_in_as_many_racks_as_they_have_replicas() {
     let topic = ["--create", "--topic", "t", "--partitions", "12", "--replication-factor", "2"];
     cluster.tool(&[&tool[..], &topic].concat());
 
-    let described = cluster.tool(&[&tool[..], &["--describe", "--topic", "t"]].concat());
-
-    let replicas = described.lines().filter_map(|line| line.split("Replicas: ").nth(1)?.split('\t').next());
-    let replicas: Vec<&str> = replicas.collect();
-    assert_eq!(replicas.len(), 12, "{described}");
-    assert!(replicas.iter().all(|replicas| replicas.split(',').any(|id| id == "4")), "{described}");
+    let described = eventually("the topic is described", PATIENCE, || {
+        let described = cluster.tool(&[&tool[..], &["--describe", "--topic", "t"]].concat());
+        (described.lines().count() == 13).then_some(described)
+    });
+    let mut replicas =
+        described.lines().filter_map(|line| line.split("Replicas: ").nth(1)?.split('\t').next());
+    assert!(replicas.all(|replicas| replicas.split(',').any(|id| id == "4")), "{described}");
 }
