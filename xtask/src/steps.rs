@@ -45,7 +45,7 @@ pub(crate) fn test(install: Install) -> Result<()> {
 }
 
 /// Seeds of simulated clusters that a run of CI tries.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 300;
 
 /// Runs simulated clusters with seeds that nobody has tried: each commit has its own.
 fn simulate_new_seeds() -> Result<()> {
