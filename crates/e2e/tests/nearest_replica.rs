@@ -172,10 +172,12 @@ fn partitions_are_in_as_many_racks_as_they_have_replicas() {
     let topic = ["--create", "--topic", "t", "--partitions", "12", "--replication-factor", "2"];
     cluster.tool(&[&tool[..], &topic].concat());
 
-    let described = eventually("the topic is described", PATIENCE, || {
-        let described = cluster.tool(&[&tool[..], &["--describe", "--topic", "t"]].concat());
-        (described.lines().count() == 13).then_some(described)
-    });
+    for node in cluster.nodes() {
+        let knows = || kcat::listed_by(node, "t").contains("topic \"t\" with 12 partitions").then_some(());
+        eventually("the node knows of the topic", PATIENCE, knows);
+    }
+    let described = cluster.tool(&[&tool[..], &["--describe", "--topic", "t"]].concat());
+    assert_eq!(described.lines().count(), 13, "{described}");
     let mut replicas =
         described.lines().filter_map(|line| line.split("Replicas: ").nth(1)?.split('\t').next());
     assert!(replicas.all(|replicas| replicas.split(',').any(|id| id == "4")), "{described}");
