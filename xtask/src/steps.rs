@@ -37,6 +37,8 @@ pub(crate) fn test(install: Install) -> Result<()> {
     install_missing(PROGRAMS, install)?;
     clients::prepare(install)?;
     cargo(&["build", "--release", "--workspace"])?;
+    // The first command of the README.
+    cargo(&["run", "--release", "--quiet", "--", "--version"])?;
     cargo(&["test", "--release", "--workspace"])?;
     simulate_new_seeds()?;
     oracle::compare(Some(oracle::ROUNDS_IN_CI), None)?;
