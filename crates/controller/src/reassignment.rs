@@ -126,7 +126,9 @@ impl Controller {
     }
 
     /// The replicas that were there when the reassignment began have everything that is committed if they are in sync.
-    /// Where none of them is, only those added have, and nothing is taken back.
+    /// Where none of them is, only those added have, and nothing is taken back. Nor is it where fewer of them are than
+    /// `min.insync.replicas` asks for: what was acknowledged since is on the added ones and on those few, whose copy would
+    /// be the last. Kafka takes that back.
     fn take_back(
         &self,
         at: TopicIdPartition,
@@ -139,14 +141,21 @@ impl Controller {
             return Err((error, error.message().to_owned()));
         }
         let isr = without(&partition.isr, &assignment.adding);
+        let unable = |why: String| {
+            let number = at.partition;
+            let message =
+                format!("Unable to revert partition assignment for {topic}:{number} because {why}.");
+            Err((ErrorCode::InvalidReplicaAssignment, message))
+        };
         if isr.is_empty() {
-            return Err((
-                ErrorCode::InvalidReplicaAssignment,
-                format!(
-                    "Unable to revert partition assignment for {topic}:{} because it would require an unclean \
-                     leader election.",
-                    at.partition
-                ),
+            return unable("it would require an unclean leader election".to_owned());
+        }
+        let min_isr = usize::try_from(self.min_insync_replicas(topic)).unwrap_or(1);
+        let min_isr = min_isr.min(assignment.original().len());
+        if isr.len() < partition.isr.len() && isr.len() < min_isr {
+            let left = isr.len();
+            return unable(format!(
+                "{left} replica(s) would be in sync, and min.insync.replicas is {min_isr}"
             ));
         }
         let election = self

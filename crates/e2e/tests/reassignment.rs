@@ -107,7 +107,10 @@ fn six_partitions_move_to_other_brokers_of_which_one_dies_meanwhile() {
 fn what_was_moved_goes_back_by_the_plan_that_either_tool_has_printed() {
     let cluster = Cluster::start(3, "");
     create(&cluster, "1:2,2:1");
-    kcat::run(&cluster, &[&["-P"][..], &PRODUCER].concat(), &"record\n".repeat(1000));
+    for partition in ["0", "1"] {
+        let produce = [&["-P", "-p", partition][..], &PRODUCER].concat();
+        kcat::run(&cluster, &produce, &"record\n".repeat(500));
+    }
     let bootstrap = cluster.bootstrap();
     let directory = tempfile::tempdir().expect("a directory for the tools");
     let there = r#"{"partitions":[{"topic":"t","partition":0,"replicas":[3,2]},{"topic":"t","partition":1,"replicas":[3,1]}]}"#;

@@ -6,6 +6,9 @@
 //! - Answered when this broker has seen that a move has begun, so that what the client asks next is answered rightly.
 //! - A move that takes the place of another still remembers where that one began: taken back, the partition is there
 //!   again. Kafka's controller keeps what the first has added.
+//! - A move is not taken back while fewer of the replicas that were there before are in sync than `min.insync.replicas`
+//!   asks for, and those added are (INVALID_REPLICA_ASSIGNMENT): they hold what was acknowledged meanwhile. Kafka's
+//!   controller takes it back, and one loss of power may take the rest.
 //! - A partition that is named twice in a request is refused the second time (INVALID_REQUEST); Kafka's controller
 //!   mixes both up.
 
