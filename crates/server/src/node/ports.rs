@@ -1,0 +1,93 @@
+//! The ports a node listens on.
+
+use super::StartError;
+use crate::config::{ListenerConfig, NodeConfig};
+use ottla_net::network::Bound;
+use ottla_net::{Limits, Listener, Network, Service};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A port that is ours, and the listener it belongs to.
+pub(super) type NamedPort = (String, Box<dyn Bound>);
+
+/// Takes possession of every listener's port. A host that stands for several addresses gets one each.
+pub(super) fn bind_all(config: &NodeConfig, network: &dyn Network) -> Result<Vec<NamedPort>, StartError> {
+    let mut bound = Vec::new();
+    for listener in config.broker_listeners().chain(config.bound_controller_listeners()) {
+        let failed = |address: String, source: io::Error| StartError::Bind {
+            listener: listener.name.clone(),
+            address,
+            source,
+        };
+        let asked = format!("{}:{}", listener.host, listener.port);
+        let addresses = addresses(listener).map_err(|error| failed(asked.clone(), error))?;
+        let mut ports = Vec::new();
+        let mut last = None;
+        for address in addresses {
+            match network.bind(address) {
+                Ok(port) => ports.push((listener.name.clone(), port)),
+                // A name may stand for a family of addresses that this machine does not have.
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    last = Some((address.to_string(), error));
+                }
+                Err(error) => return Err(failed(address.to_string(), error)),
+            }
+        }
+        if ports.is_empty() {
+            let (address, error) =
+                last.unwrap_or_else(|| (asked, io::Error::other("the host has no address")));
+            return Err(failed(address, error));
+        }
+        bound.append(&mut ports);
+    }
+    Ok(bound)
+}
+
+fn addresses(listener: &ListenerConfig) -> io::Result<Vec<SocketAddr>> {
+    let port = listener.port;
+    if listener.host.is_empty() {
+        return Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]);
+    }
+    if listener.host == "localhost" && port != 0 {
+        // Clients try whichever of the two their resolver gives first.
+        return Ok(vec![SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from((LOOPBACK_V6, port))]);
+    }
+    let mut found: Vec<SocketAddr> = (listener.host.as_str(), port).to_socket_addrs()?.collect();
+    found.dedup();
+    if port == 0 {
+        // Two addresses would get two ports.
+        found.truncate(1);
+    }
+    Ok(found)
+}
+
+const LOOPBACK_V6: [u16; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
+
+/// How long a connection may be idle; a negative setting is no bound.
+fn idle_max(millis: i64) -> Duration {
+    const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    u64::try_from(millis).map_or(FOR_EVER, |millis| Duration::from_millis(millis).min(FOR_EVER))
+}
+
+/// Accepts connections at `port`, for `service`.
+pub(super) fn listen(
+    config: &NodeConfig,
+    name: &str,
+    port: Box<dyn Bound>,
+    service: Arc<dyn Service>,
+) -> Result<Listener, StartError> {
+    let number = |name| usize::try_from(config.properties.number(name)).unwrap_or(usize::MAX);
+    let limits = Limits {
+        request_bytes_max: number("socket.request.max.bytes"),
+        idle_max: idle_max(config.properties.number("connections.max.idle.ms")),
+        ..Limits::default()
+    };
+    let address = port.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+    let failed = |source| StartError::Bind { listener: name.to_owned(), address, source };
+    let connections_max = u32::try_from(config.properties.number("max.connections")).unwrap_or(u32::MAX);
+    port.listen()
+        .and_then(|acceptor| Listener::start(acceptor, name.into(), service, limits, connections_max))
+        .map_err(failed)
+}

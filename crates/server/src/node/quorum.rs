@@ -1,0 +1,115 @@
+//! Starts the quorum: opens its log, its latest snapshot and its vote.
+
+use super::{Environment, StartError};
+use crate::config::NodeConfig;
+use crate::directory::NodeDirectory;
+use crate::io_pool::IoPool;
+use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
+use crate::quorum::peers::Peers;
+use crate::quorum::state_file::StateFile;
+use crate::quorum::{Committed, QuorumHandle, QuorumLog, Snapshots, Start};
+use ottla_controller::Settings;
+use ottla_metadata::MetadataImage;
+use ottla_net::Task;
+use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME, WireContext};
+use ottla_raft::{Endpoint, Quorum, QuorumConfig, ReplicaKey, Voter, VoterSet};
+use ottla_storage::{Log, LogConfig, Recovery};
+use ottla_types::{TopicPartition, Uuid};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+pub(super) fn wire_context(config: &NodeConfig, directory: &NodeDirectory) -> WireContext {
+    WireContext {
+        cluster_id: directory.meta.cluster_id.clone(),
+        listener: config.controller_listeners[0].clone(),
+    }
+}
+
+/// Where the metadata log is.
+fn metadata_dir(directory: &NodeDirectory) -> PathBuf {
+    directory.directory.partition_path(&TopicPartition::new(METADATA_TOPIC_NAME, METADATA_PARTITION))
+}
+
+/// The snapshots of the metadata log, which lie beside it.
+pub(super) fn snapshots(environment: &Environment, directory: &NodeDirectory) -> Snapshots {
+    Snapshots::new(environment.disk.clone(), &metadata_dir(directory))
+}
+
+/// Starts the quorum's task.
+///
+/// # Errors
+/// When the log, its latest snapshot or the vote cannot be read.
+pub(super) fn start(
+    config: &Arc<NodeConfig>,
+    environment: &Environment,
+    directory: &NodeDirectory,
+    io: IoPool,
+    published: watch::Sender<Arc<MetadataImage>>,
+    committed: Option<mpsc::Sender<Committed>>,
+    seed: u64,
+) -> Result<(QuorumHandle, Task<Result<(), QuorumFailed>>), StartError> {
+    let dir = metadata_dir(directory);
+    let recovery = Recovery { clean: directory.clean_shutdown.is_some(), ..Recovery::UNKNOWN };
+    let now = environment.clock.now();
+    let disk = environment.disk.clone();
+    let properties = &config.properties;
+    let log_config = LogConfig {
+        segment_bytes: properties.number("metadata.log.segment.bytes").unsigned_abs(),
+        segment_ms: properties.number("metadata.log.segment.ms"),
+        ..LogConfig::metadata()
+    };
+    let (mut log, report) = Log::open(disk.clone(), dir.clone(), log_config, recovery, now)?;
+    if report.truncated_bytes > 0 {
+        tracing::warn!(bytes = report.truncated_bytes, "cut off a torn end of the metadata log");
+    }
+    let snapshots = snapshots(environment, directory);
+    let (snapshot, image) = snapshots.load_latest(&mut log, now)?;
+    let state_file = StateFile::new(disk, &dir);
+    let state = state_file.load().map_err(StartError::QuorumState)?;
+    let voters = VoterSet::new(config.voters.iter().map(|voter| Voter {
+        key: ReplicaKey::new(voter.id, Uuid::ZERO),
+        endpoint: Endpoint { host: voter.host.clone(), port: voter.port },
+    }))?;
+    let quorum_config = QuorumConfig {
+        fetch_timeout: properties.millis("controller.quorum.fetch.timeout.ms"),
+        election_timeout: properties.millis("controller.quorum.election.timeout.ms"),
+        ..QuorumConfig::default()
+    };
+    let request_timeout = properties.millis("controller.quorum.request.timeout.ms");
+    let wire = Arc::new(wire_context(config, directory));
+    let peers = Peers::new(environment.network.clone(), wire, config.node_id, &voters, request_timeout);
+    let identity = ReplicaKey::new(config.node_id, directory.id());
+    let quorum = Quorum::new(quorum_config, identity, voters, state, QuorumLog::new(log, snapshot), seed);
+    let settings = Settings {
+        cluster_id: directory.meta.cluster_id.clone(),
+        num_partitions: i32::try_from(properties.number("num.partitions")).unwrap_or(i32::MAX),
+        default_replication_factor: i16::try_from(properties.number("default.replication.factor"))
+            .unwrap_or(i16::MAX),
+        min_insync_replicas: i32::try_from(properties.number("min.insync.replicas")).unwrap_or(i32::MAX),
+        delete_topic_enable: properties.switch("delete.topic.enable"),
+    };
+    Ok(actor::start(Start {
+        quorum,
+        state_file,
+        image,
+        snapshots,
+        snapshot_policy: SnapshotPolicy {
+            bytes_between: properties
+                .number("metadata.log.max.record.bytes.between.snapshots")
+                .unsigned_abs(),
+            interval: properties.millis("metadata.log.max.snapshot.interval.ms"),
+            retention_bytes: properties.number("metadata.max.retention.bytes"),
+            retention_ms: properties.number("metadata.max.retention.ms"),
+        },
+        published,
+        bootstrap: directory.bootstrap_records()?,
+        settings,
+        idle_interval: properties.millis("metadata.max.idle.interval.ms"),
+        peers,
+        io,
+        clock: environment.clock,
+        committed,
+        seed,
+    }))
+}
