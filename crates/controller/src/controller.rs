@@ -140,20 +140,21 @@ impl Controller {
     fn eligibility(&self, topic_id: Uuid) -> Eligibility {
         match self.image.topics.by_id(topic_id) {
             Some(topic) if self.image.features.level(ELIGIBLE_LEADER_REPLICAS) > 0 => {
-                let min_isr = self.min_insync_replicas(&topic.name);
-                Eligibility::Below(usize::try_from(min_isr).unwrap_or(1))
+                Eligibility::Below(self.min_insync_replicas(&topic.name))
             }
             _ => Eligibility::Off,
         }
     }
 
     /// `min.insync.replicas` of a topic: its own, else the cluster's, else this node's.
-    pub fn min_insync_replicas(&self, topic: &str) -> i32 {
+    pub fn min_insync_replicas(&self, topic: &str) -> usize {
         let name = "min.insync.replicas";
         let configs = &self.image.configs;
         let own = configs.value(&ConfigResource::topic(topic), name);
-        own.or_else(|| configs.value(&ConfigResource::cluster(), name))
+        let min_isr = own
+            .or_else(|| configs.value(&ConfigResource::cluster(), name))
             .and_then(|value| value.trim().parse().ok())
-            .unwrap_or(self.settings.min_insync_replicas)
+            .unwrap_or(self.settings.min_insync_replicas);
+        usize::try_from(min_isr).unwrap_or(1)
     }
 }

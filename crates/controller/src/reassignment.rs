@@ -150,8 +150,7 @@ impl Controller {
         if isr.is_empty() {
             return unable("it would require an unclean leader election".to_owned());
         }
-        let min_isr = usize::try_from(self.min_insync_replicas(topic)).unwrap_or(1);
-        let min_isr = min_isr.min(assignment.original().len());
+        let min_isr = self.min_insync_replicas(topic).min(assignment.original().len());
         if isr.len() < partition.isr.len() && isr.len() < min_isr {
             let left = isr.len();
             return unable(format!(

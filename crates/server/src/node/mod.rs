@@ -233,14 +233,14 @@ impl Node {
     /// When it cannot become a member, or fails meanwhile.
     pub async fn ready(&mut self) -> Result<(), StartError> {
         let Some(parts) = &self.broker else { return Ok(()) };
-        let broker = parts.broker.clone();
+        let epoch = parts.broker.epoch.clone();
         let mut standing = parts.standing.clone();
         let mut applied = parts.applied.clone();
         self.unless_failed(wait_for(&mut standing, |standing| *standing != Standing::Starting)).await?;
         // Who answers is who is registered, and it has made its replicas what the log said then.
-        let epoch = *broker.epoch.borrow();
+        let epoch = *epoch.borrow();
         self.unless_failed(wait_for(&mut applied, |applied| applied.0 > epoch.0)).await?;
-        self.listen(broker)?;
+        self.listen()?;
         self.unless_failed(wait_for(&mut standing, |standing| *standing == Standing::Active)).await?;
         // What container tests of Kafka wait for.
         tracing::info!(node = self.config.node_id.0, "Kafka Server started");
@@ -258,9 +258,9 @@ impl Node {
     }
 
     /// Accepts clients.
-    fn listen(&mut self, broker: Arc<Broker>) -> Result<(), StartError> {
+    fn listen(&mut self) -> Result<(), StartError> {
         let Some(parts) = &mut self.broker else { return Ok(()) };
-        let service: Arc<dyn Service> = Arc::new(BrokerService::new(broker));
+        let service: Arc<dyn Service> = Arc::new(BrokerService::new(parts.broker.clone()));
         let _data = self.environment.data.enter();
         for (name, port) in parts.bound.drain(..) {
             parts.listeners.push(listen(&self.config, &name, port, service.clone())?);
@@ -279,21 +279,12 @@ impl Node {
                     std::future::poll_fn(|cx| std::pin::Pin::new(&mut parts.lifecycle).poll_task(cx));
                 tokio::select! {
                     biased;
-                    result = lifecycle => match result {
-                        Some(Err(error)) => error.into(),
-                        _ => StartError::DirectoryFailed,
-                    },
-                    result = quorum => match result {
-                        Some(Err(error)) => error.into(),
-                        _ => StartError::DirectoryFailed,
-                    },
+                    result = lifecycle => why_ended(result),
+                    result = quorum => why_ended(result),
                     () = replicas.directory_failed() => StartError::DirectoryFailed,
                 }
             }
-            None => match quorum.await {
-                Some(Err(error)) => error.into(),
-                _ => StartError::DirectoryFailed,
-            },
+            None => why_ended(quorum.await),
         }
     }
 
@@ -359,6 +350,14 @@ impl Node {
         if tokio::time::timeout(STOP_PATIENCE, stopping).await.is_err() {
             tracing::warn!("stopped without waiting any longer");
         }
+    }
+}
+
+/// What ends a node with a task that it cannot go on without.
+fn why_ended<E: Into<StartError>>(result: Option<Result<(), E>>) -> StartError {
+    match result {
+        Some(Err(error)) => error.into(),
+        _ => StartError::DirectoryFailed,
     }
 }
 
