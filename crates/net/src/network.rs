@@ -55,8 +55,8 @@ pub trait Bound: Send {
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
-/// Makes a connection on which nothing was said vanish when it is dropped: an ordinary end would keep its port for a
-/// minute on this side.
+/// Makes a connection vanish when it is dropped, with whatever is still on its way: an ordinary end would keep its port
+/// for a minute on this side.
 pub fn abandon(stream: &dyn Stream) {
     if let Some(socket) = stream.tcp() {
         // If it cannot be had, the port is kept for a minute.

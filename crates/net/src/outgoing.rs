@@ -1,6 +1,6 @@
 //! Calls to other nodes: requests out in order, answers matched by correlation id.
 
-use crate::network::{Network, Stream};
+use crate::network::{self, Network, Stream};
 use crate::task::{self, Task};
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
@@ -89,7 +89,7 @@ impl Outgoing {
         client_id: Arc<str>,
         timeout: Duration,
     ) -> Result<Outgoing, CallError> {
-        let mut outgoing = Outgoing::open(network, host, port, client_id, timeout).await?;
+        let mut outgoing = Outgoing::over(dial(network, host, port, timeout).await?, client_id);
         let hello = ApiVersionsRequest {
             client_software_name: SOFTWARE_NAME.to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -116,7 +116,10 @@ impl Outgoing {
         timeout: Duration,
     ) -> Result<ErrorCode, CallError> {
         const IDENTITY_VERSION: i16 = 5;
-        let outgoing = Outgoing::open(network, host, port, "probe".into(), timeout).await?;
+        let stream = dial(network, host, port, timeout).await?;
+        // One question, and the connection is of no use any more, whether it is answered or not.
+        network::abandon(&*stream);
+        let outgoing = Outgoing::over(stream, "probe".into());
         let hello = ApiVersionsRequest {
             client_software_name: SOFTWARE_NAME.to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -127,23 +130,8 @@ impl Outgoing {
         Ok(ErrorCode::from(answer.error_code))
     }
 
-    /// Connects, and says nothing yet.
-    async fn open(
-        network: &dyn Network,
-        host: &str,
-        port: u16,
-        client_id: Arc<str>,
-        timeout: Duration,
-    ) -> Result<Outgoing, CallError> {
-        let address = format!("{host}:{port}");
-        let connecting = tokio::time::timeout(timeout, network.connect(host, port));
-        let stream = match connecting.await.map_err(|_| CallError::TimedOut(timeout))? {
-            Ok(stream) => stream,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return Err(CallError::Refused(address));
-            }
-            Err(source) => return Err(CallError::Connect { address, source }),
-        };
+    /// A connection on which nothing was said yet.
+    fn over(stream: Box<dyn Stream>, client_id: Arc<str>) -> Outgoing {
         let (read, write) = tokio::io::split(stream);
         let (calls, queue) = mpsc::channel(QUEUE_MAX);
         let (sent, expected) = mpsc::channel(QUEUE_MAX);
@@ -152,7 +140,7 @@ impl Outgoing {
             task::spawn("call writer", write_calls(write, queue, sent)),
             task::spawn("call reader", read_answers(read, expected, closed_sender)),
         ];
-        Ok(Outgoing {
+        Outgoing {
             calls,
             versions: BTreeMap::new(),
             hello: ApiVersionsResponse::default(),
@@ -160,7 +148,7 @@ impl Outgoing {
             next_correlation_id: 0.into(),
             closed,
             _tasks: tasks,
-        })
+        }
     }
 
     /// What the other side answered to ApiVersions.
@@ -229,6 +217,22 @@ impl Outgoing {
         let mut closed = self.closed.clone();
         // An error means that the reading task is gone, and the connection with it.
         let _ = closed.wait_for(|&closed| closed).await;
+    }
+}
+
+/// Connects.
+async fn dial(
+    network: &dyn Network,
+    host: &str,
+    port: u16,
+    timeout: Duration,
+) -> Result<Box<dyn Stream>, CallError> {
+    let address = format!("{host}:{port}");
+    let connecting = tokio::time::timeout(timeout, network.connect(host, port));
+    match connecting.await.map_err(|_| CallError::TimedOut(timeout))? {
+        Ok(stream) => Ok(stream),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(CallError::Refused(address)),
+        Err(source) => Err(CallError::Connect { address, source }),
     }
 }
 

@@ -1,8 +1,8 @@
-//! Which fellow brokers have closed all their connections to this one.
+//! Which fellow brokers have closed all their connections to this one, or do not answer it.
 //!
-//! A broker that is killed is known to its peers at once: the system closes its connections. Until the
-//! controller has drawn its conclusions, this broker does not name such a peer to clients as a leader: one
-//! stale answer costs a client up to a second.
+//! A broker that is killed is known to its peers at once: the system closes its connections. One that is frozen or cut off
+//! is known when it is asked ([`super::dialing`]). Until the controller has drawn its conclusions, this broker does not
+//! name such a peer to clients as a leader: one stale answer costs a client a second, or a time-out of its own.
 
 use ottla_metadata::ClusterImage;
 use ottla_net::ConnectionId;
@@ -20,16 +20,38 @@ enum Connection {
     Outbound,
 }
 
+/// What is known of a peer.
+#[derive(Debug, Default)]
+struct Peer {
+    open: BTreeSet<Connection>,
+    /// How often something came from it.
+    contacts: u64,
+    /// It was asked and did not answer, and nothing came from it since.
+    is_silent: bool,
+}
+
+impl Peer {
+    fn is_lost(&self) -> bool {
+        self.open.is_empty() || self.is_silent
+    }
+
+    /// Something came from it.
+    fn is_heard(&mut self) {
+        self.contacts = self.contacts.wrapping_add(1);
+        self.is_silent = false;
+    }
+}
+
 /// The connections with all peers.
 #[derive(Debug)]
 pub struct PeerConnections {
-    open: Mutex<BTreeMap<NodeId, BTreeSet<Connection>>>,
+    peers: Mutex<BTreeMap<NodeId, Peer>>,
     changed: watch::Sender<()>,
 }
 
 impl Default for PeerConnections {
     fn default() -> Self {
-        PeerConnections { open: Mutex::default(), changed: watch::Sender::new(()) }
+        PeerConnections { peers: Mutex::default(), changed: watch::Sender::new(()) }
     }
 }
 
@@ -45,66 +67,72 @@ impl PeerConnections {
         connection: ConnectionId,
     ) {
         if cluster.broker(peer).is_some_and(|registered| registered.epoch == epoch) {
-            self.opened(peer, Connection::Inbound(connection));
+            self.heard_by(peer, Connection::Inbound(connection));
         }
     }
 
     /// A connection of somebody's has ended.
     pub fn inbound_closed(&self, connection: ConnectionId) {
-        let mut open = self.open.lock();
-        let mut lost = false;
-        for connections in open.values_mut() {
-            lost |= connections.remove(&Connection::Inbound(connection)) && connections.is_empty();
-        }
-        drop(open);
-        if lost {
-            self.changed.send_replace(());
-        }
+        self.change(|peers| {
+            for peer in peers.values_mut() {
+                peer.open.remove(&Connection::Inbound(connection));
+            }
+        });
     }
 
-    /// The connection to a peer stands.
+    /// The connection to a peer stands, or has brought something.
     pub fn outbound(&self, peer: NodeId) {
-        self.opened(peer, Connection::Outbound);
+        self.heard_by(peer, Connection::Outbound);
     }
 
     /// The connection to a peer has ended.
     pub fn outbound_closed(&self, peer: NodeId) {
-        let mut open = self.open.lock();
-        let lost = open
-            .get_mut(&peer)
-            .is_some_and(|connections| connections.remove(&Connection::Outbound) && connections.is_empty());
-        drop(open);
-        if lost {
-            self.changed.send_replace(());
-        }
+        self.change(|peers| {
+            if let Some(known) = peers.get_mut(&peer) {
+                known.open.remove(&Connection::Outbound);
+            }
+        });
     }
 
     /// A peer refuses connections: those that it had are closed, whether we have read so or not.
     pub fn refused(&self, peer: NodeId) {
-        let was_open = self.open.lock().insert(peer, BTreeSet::new()).is_none_or(|open| !open.is_empty());
-        if was_open {
-            self.changed.send_replace(());
-        }
+        self.change(|peers| peers.entry(peer).or_default().open.clear());
     }
 
-    /// A peer accepts connections: whatever it had, it is there.
+    /// A peer has answered a question: whatever it had, it is there.
     pub fn accepted(&self, peer: NodeId) {
-        let mut open = self.open.lock();
-        if open.get(&peer).is_some_and(BTreeSet::is_empty) {
-            open.remove(&peer);
-            drop(open);
-            self.changed.send_replace(());
-        }
+        self.change(|peers| {
+            if let Some(known) = peers.get_mut(&peer) {
+                known.is_heard();
+                if known.open.is_empty() {
+                    peers.remove(&peer);
+                }
+            }
+        });
+    }
+
+    /// How often something came from a peer, for [`PeerConnections::silent_since`].
+    pub fn contacts(&self, peer: NodeId) -> u64 {
+        self.peers.lock().get(&peer).map_or(0, |known| known.contacts)
+    }
+
+    /// A peer does not answer. If nothing else came from it either since so many contacts, it counts as lost until
+    /// something does.
+    pub fn silent_since(&self, peer: NodeId, contacts: u64) {
+        self.change(|peers| {
+            let known = peers.entry(peer).or_default();
+            known.is_silent |= known.contacts == contacts;
+        });
     }
 
     /// Forgets what is known of all but these peers: of those that have left, and of those that were registered anew.
     pub fn retain(&self, is_the_same: impl Fn(NodeId) -> bool) {
-        self.open.lock().retain(|&peer, _| is_the_same(peer));
+        self.peers.lock().retain(|&peer, _| is_the_same(peer));
     }
 
-    /// Returns whether a peer had connections and has none left.
+    /// Returns whether a peer had connections and has none left, or is silent.
     pub fn is_lost(&self, peer: NodeId) -> bool {
-        self.open.lock().get(&peer).is_some_and(BTreeSet::is_empty)
+        self.peers.lock().get(&peer).is_some_and(Peer::is_lost)
     }
 
     /// Changes when a peer is lost or heard of again.
@@ -112,12 +140,30 @@ impl PeerConnections {
         self.changed.subscribe()
     }
 
-    fn opened(&self, peer: NodeId, connection: Connection) {
-        let mut open = self.open.lock();
-        let connections = open.entry(peer).or_default();
-        let was_lost = connections.is_empty();
-        if connections.insert(connection) && was_lost {
-            drop(open);
+    fn heard_by(&self, peer: NodeId, connection: Connection) {
+        let mut peers = self.peers.lock();
+        let is_new = !peers.contains_key(&peer);
+        let known = peers.entry(peer).or_default();
+        let was_lost = is_new || known.is_lost();
+        known.is_heard();
+        known.open.insert(connection);
+        drop(peers);
+        if was_lost {
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Changes what is known, and says so when somebody is lost by it, or is no longer.
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<NodeId, Peer>)) {
+        let lost = |peers: &BTreeMap<NodeId, Peer>| -> Vec<NodeId> {
+            peers.iter().filter(|(_, known)| known.is_lost()).map(|(&peer, _)| peer).collect()
+        };
+        let mut peers = self.peers.lock();
+        let before = lost(&peers);
+        change(&mut peers);
+        let has_changed = lost(&peers) != before;
+        drop(peers);
+        if has_changed {
             self.changed.send_replace(());
         }
     }
@@ -145,7 +191,7 @@ mod tests {
         let claims = [(NodeId(3), EPOCH), (NodeId(2), BrokerEpoch(40)), (NodeId(2), BrokerEpoch::NONE)];
         for (peer, epoch) in claims {
             peers.inbound(&cluster(), peer, epoch, ConnectionId(7));
-            assert!(peers.open.lock().is_empty(), "{peer} {epoch}");
+            assert!(peers.peers.lock().is_empty(), "{peer} {epoch}");
 
             peers.inbound_closed(ConnectionId(7));
             assert!(!peers.is_lost(peer), "{peer} {epoch}");
@@ -205,5 +251,33 @@ mod tests {
         assert!(peers.is_lost(peer));
         peers.retain(|_| false);
         assert!(!peers.is_lost(peer), "its next incarnation");
+    }
+
+    #[test]
+    fn a_peer_that_does_not_answer_is_lost_until_something_comes() {
+        let peers = PeerConnections::default();
+        let peer = NodeId(2);
+        peers.silent_since(peer, 0);
+        assert!(peers.is_lost(peer), "never heard of");
+
+        peers.inbound(&cluster(), peer, EPOCH, ConnectionId(7));
+        let before = peers.contacts(peer);
+        peers.outbound(peer);
+        peers.silent_since(peer, before);
+        assert!(!peers.is_lost(peer), "it said something else");
+
+        let mut changes = peers.changes();
+        peers.silent_since(peer, peers.contacts(peer));
+        assert!(peers.is_lost(peer));
+        assert!(changes.has_changed().unwrap());
+
+        changes.mark_unchanged();
+        peers.inbound(&cluster(), peer, EPOCH, ConnectionId(7));
+        assert!(!peers.is_lost(peer));
+        assert!(changes.has_changed().unwrap());
+
+        peers.silent_since(peer, peers.contacts(peer));
+        peers.accepted(peer);
+        assert!(!peers.is_lost(peer), "it answered at last");
     }
 }

@@ -136,6 +136,7 @@ impl Fetcher {
                 // What the unread answer tells, the leader does not tell again in the same session.
                 None => session.restart(),
                 Some(Ok(response)) => {
+                    self.broker.peers.outbound(self.leader);
                     let well = self.handle_response(response, &followed, &mut session);
                     if !well && !self.pause(BACKOFF).await {
                         return;

@@ -5,8 +5,8 @@
 //! - v0: no topics means all; v1+: null means all.
 //! - v4+ a topic that is not there is created when client and `auto.create.topics.enable` allow it; the
 //!   answer waits for it a moment.
-//! - When a client asks anew, the leaders are dialled first, which takes at most 20 ms; while one that refuses is not
-//!   replaced, the answer waits for up to 300 ms.
+//! - The leaders are asked first whether they are there, which takes at most 0.1 s; while one that refuses or says nothing is
+//!   not replaced, the answer waits for up to 300 ms, and does not name it then.
 //! - v10 topic ids in the answer, v12 in the question.
 //! - A broker is listed for one second more after it was fenced, though it leads nothing: librdkafka 2.16 takes
 //!   a broker that vanishes from the list apart together with the partitions it is moving away from it, and
@@ -34,9 +34,6 @@ const CREATION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an answer waits for the controller to fence a broker that has gone.
 const FENCING_PATIENCE: Duration = Duration::from_millis(300);
-
-/// Requests that a client makes before it has anything to lose.
-const FIRST_QUESTIONS: u64 = 3;
 
 /// How long an answer waits for a topic that this broker has not heard of.
 const NEW_PATIENCE: Duration = Duration::from_millis(250);
@@ -78,13 +75,11 @@ pub fn handle(
         .collect();
     let (broker, context) = (broker.clone(), context.clone());
     if missing.is_empty() {
-        // Looked up when the answer's turn has come. When the client asks anew, the leaders are dialled: it may have
-        // lost one just now, and be quicker than the news. One stale answer costs a client up to a second, since
-        // it stops asking when it has a leader for everything.
+        // Looked up when the answer's turn has come. The leaders are asked: the client may have lost one just now, and
+        // be quicker than the news; or come anew, and be sent to one that is frozen. One stale answer costs a client a
+        // second, or a time-out, since it stops asking when it has a leader for everything.
         return Answer::later(async move {
-            if context.number > FIRST_QUESTIONS {
-                broker.dial(leaders(&broker.image(), all, &asked)).await;
-            }
+            broker.ask(leaders(&broker.image(), all, &asked)).await;
             // A topic that was created by way of the controller a moment ago is on its way here.
             broker
                 .wait_for_image(|image| asked.iter().all(|asked| is_known(image, asked)), NEW_PATIENCE)

@@ -4,7 +4,7 @@
 //!
 //! - v4 several keys. The topic of committed offsets is created when it is first asked for.
 //! - Differs from Kafka: only groups (key type 0) have a coordinator here; transactions and share groups are
-//!   refused with INVALID_REQUEST. A coordinator is dialled before it is named; while it moves, the answer
+//!   refused with INVALID_REQUEST. A coordinator is asked whether it is there before it is named; while it moves, the answer
 //!   waits for up to 300 ms.
 
 use crate::broker::{Broker, OFFSETS_TOPIC};
@@ -46,7 +46,7 @@ pub fn handle(
             // Who asks has often just lost its coordinator. librdkafka, told of the dead one again, asks again only
             // after half a second.
             let image = broker.image();
-            broker.dial(keys.iter().filter_map(|key| leader(&image, key)).collect()).await;
+            broker.ask(keys.iter().filter_map(|key| leader(&image, key)).collect()).await;
             broker.wait_for_fencing(relies, FENCING_PATIENCE).await;
         }
         let image = broker.image();
