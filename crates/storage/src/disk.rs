@@ -156,9 +156,9 @@ pub trait Disk: Send + Sync + Debug {
     /// What the device says.
     fn space(&self, dir: &Path) -> io::Result<DiskSpace>;
 
-    /// What tells one start of the machine from all others: as long as it is the same, what was written is there, synced
-    /// or not. `None` where the system does not say.
-    fn boot_id(&self) -> Option<String>;
+    /// What tells one start of the machine, and one mounting of the file system that has this path, from all others: as
+    /// long as it is the same, what was written is there, synced or not. `None` where the system does not say.
+    fn boot_id(&self, path: &Path) -> Option<String>;
 }
 
 /// Takes a file away if it is there.
@@ -350,11 +350,28 @@ impl Disk for RealDisk {
         })
     }
 
-    fn boot_id(&self) -> Option<String> {
+    fn boot_id(&self, path: &Path) -> Option<String> {
         // Linux alone has this file.
         let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+        let id = Some(id.trim()).filter(|id| !id.is_empty())?;
+        Some(mount_id(path).map_or_else(|| id.to_owned(), |mount| format!("{id}/{mount}")))
     }
+}
+
+/// A number that no other mount has had since the machine was started. `None` before Linux 6.8: there a file system that
+/// lost what it could not write, and was mounted anew, is not told from one that did not.
+#[cfg(target_os = "linux")]
+fn mount_id(path: &Path) -> Option<u64> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    /// `STATX_MNT_ID_UNIQUE`: the older `STATX_MNT_ID` is given again to whatever is mounted next.
+    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    let found = statx(CWD, path, AtFlags::empty(), UNIQUE).ok()?;
+    (found.stx_mask & UNIQUE.bits() != 0).then_some(found.stx_mnt_id)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mount_id(_path: &Path) -> Option<u64> {
+    None
 }
 
 #[cfg(test)]

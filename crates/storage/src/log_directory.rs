@@ -124,7 +124,7 @@ impl LogDirectory {
     /// # Errors
     /// What the device says.
     pub fn write_incarnation(&self, incarnation: Incarnation) -> Result<(), StorageError> {
-        let Some(boot_id) = self.disk.boot_id() else { return Ok(()) };
+        let Some(boot_id) = self.disk.boot_id(&self.path) else { return Ok(()) };
         let path = self.path.join(INCARNATION);
         let mut json =
             serde_json::json!({ "version": 0, "brokerEpoch": incarnation.epoch.0, "bootId": boot_id });
@@ -134,8 +134,8 @@ impl LogDirectory {
         self.disk.write_atomically(&path, json.to_string().as_bytes()).at("write", &path)
     }
 
-    /// The last incarnation that used the directory, if the machine has not been started since: whatever ended it, the
-    /// directory holds all that it wrote.
+    /// The last incarnation that used the directory, if since then neither the machine was started nor the file system
+    /// mounted: whatever ended it, the directory holds all that it wrote.
     ///
     /// # Errors
     /// What the device says.
@@ -144,7 +144,7 @@ impl LogDirectory {
         let Some(bytes) = read_if_exists(&*self.disk, &path).at("read", &path)? else { return Ok(None) };
         let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let is_of_this_boot =
-            json["bootId"].as_str().is_some_and(|id| self.disk.boot_id().as_deref() == Some(id));
+            json["bootId"].as_str().is_some_and(|id| self.disk.boot_id(&self.path).as_deref() == Some(id));
         let epoch = json["brokerEpoch"].as_i64().filter(|_| is_of_this_boot).map(BrokerEpoch);
         let registering = json["registering"].as_str().and_then(|id| id.parse().ok());
         Ok(epoch.map(|epoch| Incarnation { epoch, registering }))

@@ -503,7 +503,7 @@ impl Disk for SimDisk {
         Ok(DiskSpace { total_bytes: 1 << 40, usable_bytes })
     }
 
-    fn boot_id(&self) -> Option<String> {
+    fn boot_id(&self, _path: &Path) -> Option<String> {
         Some(self.lock().boots.to_string())
     }
 }
