@@ -21,6 +21,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("bash", "bash"),
     ("setsid", "util-linux"),
     ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("mkfs.ext4", "e2fsprogs"),
     ("c++", "g++"),
     ("java", "default-jdk-headless"),
     ("mvn", "maven"),

@@ -3,8 +3,10 @@ import java.io.PrintStream;
 import java.io.FileOutputStream;
 import java.io.FileDescriptor;
 import java.io.BufferedOutputStream;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
@@ -12,6 +14,7 @@ import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Collectors;
+import java.util.zip.CRC32C;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -38,17 +41,45 @@ public final class Driver {
     private static volatile boolean stopping;
 
     public static void main(String[] arguments) throws Exception {
-        if (arguments.length == 5 && arguments[0].equals("produce")) {
+        String[] words = arguments;
+        if (words.length > 0 && words[0].equals("later")) {
+            words = Arrays.copyOfRange(words, 1, words.length);
+            waitForALine();
+        }
+        if (words.length >= 6 && words[0].equals("produce")) {
             watchInput();
-            produce(arguments[1], arguments[2], Integer.parseInt(arguments[3]), Integer.parseInt(arguments[4]));
-        } else if (arguments.length == 6 && arguments[0].equals("group")) {
+            produce(words);
+        } else if (words.length >= 4 && words[0].equals("consume")) {
             watchInput();
-            group(arguments);
+            consume(words);
+        } else if (words.length >= 6 && words[0].equals("group")) {
+            watchInput();
+            group(words);
         } else {
-            System.err.println("usage: produce BOOTSTRAP TOPIC PARTITIONS INTERVAL_MS");
-            System.err.println("       group BOOTSTRAP TOPIC GROUP MEMBERS INTERVAL_MS");
+            System.err.println("usage: [later] produce BOOTSTRAP TOPIC PARTITIONS INTERVAL_MS PRODUCER [NAME=VALUE...]");
+            System.err.println("       [later] consume BOOTSTRAP TOPIC PARTITIONS [NAME=VALUE...]");
+            System.err.println("       [later] group BOOTSTRAP TOPIC GROUP MEMBERS INTERVAL_MS [NAME=VALUE...]");
             System.exit(2);
         }
+    }
+
+    /** Says that it is there, and waits until it is told to begin: a client that connects now, not when it was started. */
+    private static void waitForALine() throws IOException {
+        write("ready\n");
+        for (int read; (read = System.in.read()) != '\n'; ) {
+            if (read < 0) {
+                System.exit(0);
+            }
+        }
+    }
+
+    /** Adds settings of the library's, each NAME=VALUE, from this word on. */
+    private static Properties with(Properties properties, String[] words, int from) {
+        for (int at = from; at < words.length; at++) {
+            String[] setting = words[at].split("=", 2);
+            properties.put(setting[0], setting[1]);
+        }
+        return properties;
     }
 
     /** Microseconds of CLOCK_MONOTONIC, which is what nanoTime reads on Linux. */
@@ -77,14 +108,19 @@ public final class Driver {
         OUTPUT.flush();
     }
 
-    private static void produce(String bootstrap, String topic, int partitions, int intervalMs) {
+    private static void produce(String[] words) {
+        String topic = words[2];
+        int partitions = Integer.parseInt(words[3]);
+        int intervalMs = Integer.parseInt(words[4]);
+        int number = Integer.parseInt(words[5]);
         Properties properties = new Properties();
-        properties.put("bootstrap.servers", bootstrap);
+        properties.put("bootstrap.servers", words[1]);
+        with(properties, words, 6);
         try (var producer = new KafkaProducer<>(properties, new StringSerializer(), new StringSerializer())) {
             long due = System.nanoTime();
             for (long sequence = 0; !stopping; sequence++) {
                 for (int partition = 0; partition < partitions; partition++) {
-                    send(producer, topic, partition, sequence);
+                    send(producer, number, topic, partition, sequence);
                 }
                 due += intervalMs * 1_000_000L;
                 for (long left; (left = due - System.nanoTime()) > 0; ) {
@@ -95,16 +131,49 @@ public final class Driver {
         }
     }
 
-    private static void send(KafkaProducer<String, String> producer, String topic, int partition, long sequence) {
+    /** A record's value: who it is, and a checksum of that (crates/verify/src/stamp.rs). */
+    private static String stamp(int producer, int partition, long sequence) {
+        String stamp = "ottla1 0000000000000001 " + producer + " " + partition + " " + sequence;
+        CRC32C checksum = new CRC32C();
+        checksum.update(stamp.getBytes(StandardCharsets.US_ASCII));
+        return stamp + " " + String.format("%08x", checksum.getValue());
+    }
+
+    private static void send(
+            KafkaProducer<String, String> producer, int number, String topic, int partition, long sequence) {
         long sent = now();
         producer.send(
-                new ProducerRecord<>(topic, partition, null, partition + ":" + sequence),
+                new ProducerRecord<>(topic, partition, null, stamp(number, partition, sequence)),
                 (metadata, error) -> {
                     String record = partition + " " + sequence + " " + sent + " " + now() + " ";
                     write(error == null
                             ? "ack " + record + metadata.offset() + "\n"
                             : "fail " + record + error.getClass().getSimpleName() + "\n");
                 });
+    }
+
+    /** Reads every partition from its end, alone. */
+    private static void consume(String[] words) {
+        List<TopicPartition> all = new ArrayList<>();
+        for (int partition = 0; partition < Integer.parseInt(words[3]); partition++) {
+            all.add(new TopicPartition(words[2], partition));
+        }
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", words[1]);
+        properties.put("enable.auto.commit", "false");
+        with(properties, words, 4);
+        try (var consumer = new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer())) {
+            consumer.assign(all);
+            consumer.seekToEnd(all);
+            while (!stopping) {
+                StringBuilder lines = new StringBuilder();
+                for (var record : consumer.poll(POLL)) {
+                    lines.append("read ").append(record.partition()).append(' ').append(record.offset()).append(' ')
+                            .append(now()).append(' ').append(record.value()).append('\n');
+                }
+                write(lines.toString());
+            }
+        }
     }
 
     private static void group(String[] arguments) throws InterruptedException {
@@ -128,6 +197,7 @@ public final class Driver {
         properties.put("group.id", arguments[3]);
         properties.put("auto.offset.reset", "earliest");
         properties.put("enable.auto.commit", "false");
+        with(properties, arguments, 6);
         // The default names the cooperative strategy second, and a group that supports both uses the first.
         try (var consumer = new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer())) {
             consumer.subscribe(List.of(topic), new Assignments(member));
@@ -165,10 +235,9 @@ public final class Driver {
             error = refused.getClass().getSimpleName();
         }
         StringBuilder lines = new StringBuilder("commit " + member + " " + sent + " " + now() + " " + error + "\n");
-        if (error.equals("ok")) {
-            at.forEach((partition, offset) -> lines.append("committed ").append(member).append(' ')
-                    .append(partition.partition()).append(' ').append(offset.offset()).append('\n'));
-        }
+        String what = error.equals("ok") ? "committed " : "tried ";
+        at.forEach((partition, offset) -> lines.append(what).append(member).append(' ')
+                .append(partition.partition()).append(' ').append(offset.offset()).append('\n'));
         write(lines.toString());
     }
 

@@ -47,6 +47,18 @@ static void set_debug(rd_kafka_conf_t *conf) {
 		set(conf, "debug", contexts);
 }
 
+/* NAME=VALUE, each a setting of the library's. */
+static void set_all(rd_kafka_conf_t *conf, char **settings) {
+	for (; *settings != NULL; settings++) {
+		char name[128];
+		const char *equals = strchr(*settings, '=');
+		if (equals == NULL || (size_t)(equals - *settings) >= sizeof name)
+			die(*settings, "is no NAME=VALUE");
+		snprintf(name, sizeof name, "%.*s", (int)(equals - *settings), *settings);
+		set(conf, name, equals + 1);
+	}
+}
+
 static void wait_until(int64_t deadline_us) {
 	struct timespec at = {deadline_us / 1000000, deadline_us % 1000000 * 1000};
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0)
@@ -71,6 +83,25 @@ static pthread_t start(void *(*run)(void *), void *argument) {
 }
 
 /* ---- produce ---- */
+
+/* CRC-32C, bit by bit: values are short. */
+static uint32_t crc32c(const char *bytes, size_t length) {
+	uint32_t crc = ~0u;
+	for (size_t i = 0; i < length; i++) {
+		crc ^= (unsigned char)bytes[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
+	}
+	return ~crc;
+}
+
+/* A record's value: who it is, and a checksum of that (crates/verify/src/stamp.rs). Returns its length. */
+static size_t stamp(char *value, size_t size, int producer, int32_t partition, int64_t sequence) {
+	int length = snprintf(value, size, "ottla1 %016llx %d %d %lld", 1ULL, producer, partition,
+	                      (long long)sequence);
+	return (size_t)length + (size_t)snprintf(value + length, size - (size_t)length, " %08x",
+	                                         crc32c(value, (size_t)length));
+}
 
 /* A record under way. */
 struct sent {
@@ -102,9 +133,10 @@ static void *serve_deliveries(void *client) {
 	return NULL;
 }
 
-static void produce_one(rd_kafka_t *client, const char *topic, int32_t partition, int64_t sequence) {
-	char value[64];
-	int length = snprintf(value, sizeof value, "%d:%lld", partition, (long long)sequence);
+static void produce_one(rd_kafka_t *client, const char *topic, int producer, int32_t partition,
+                        int64_t sequence) {
+	char value[128];
+	size_t length = stamp(value, sizeof value, producer, partition, sequence);
 	struct sent *sent = malloc(sizeof *sent);
 	if (sent == NULL)
 		die("malloc", "no memory");
@@ -112,17 +144,19 @@ static void produce_one(rd_kafka_t *client, const char *topic, int32_t partition
 	rd_kafka_resp_err_t error = rd_kafka_producev(
 		client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
 		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY | RD_KAFKA_MSG_F_BLOCK),
-		RD_KAFKA_V_VALUE(value, (size_t)length), RD_KAFKA_V_OPAQUE(sent), RD_KAFKA_V_END);
+		RD_KAFKA_V_VALUE(value, length), RD_KAFKA_V_OPAQUE(sent), RD_KAFKA_V_END);
 	if (error)
 		die("produce", rd_kafka_err2str(error));
 }
 
-static int produce(const char *bootstrap, const char *topic, int partitions, int interval_ms) {
+static int produce(const char *bootstrap, const char *topic, int partitions, int interval_ms, int producer,
+                   char **settings) {
 	char why[512];
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	set(conf, "bootstrap.servers", bootstrap);
 	set(conf, "enable.idempotence", "true");
 	set(conf, "acks", "all");
+	set_all(conf, settings);
 	set_debug(conf);
 	rd_kafka_conf_set_dr_msg_cb(conf, delivered);
 	rd_kafka_t *client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
@@ -133,7 +167,7 @@ static int produce(const char *bootstrap, const char *topic, int partitions, int
 	int64_t due = now_us();
 	for (int64_t sequence = 0; !atomic_load(&stopping); sequence++) {
 		for (int32_t partition = 0; partition < partitions; partition++)
-			produce_one(client, topic, partition, sequence);
+			produce_one(client, topic, producer, partition, sequence);
 		due += (int64_t)interval_ms * 1000;
 		wait_until(due);
 	}
@@ -147,6 +181,46 @@ static int produce(const char *bootstrap, const char *topic, int partitions, int
 	return 0;
 }
 
+/* ---- consume ---- */
+
+/* Reads every partition from its end, alone. */
+static int consume(const char *bootstrap, const char *topic, int partitions, char **settings) {
+	char why[512];
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	set(conf, "bootstrap.servers", bootstrap);
+	/* The library has no consumer without one; nothing is joined. */
+	set(conf, "group.id", "alone");
+	set(conf, "enable.auto.commit", "false");
+	set_all(conf, settings);
+	set_debug(conf);
+	rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+	if (client == NULL)
+		die("rd_kafka_new", why);
+	rd_kafka_poll_set_consumer(client);
+	rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new(partitions);
+	for (int32_t partition = 0; partition < partitions; partition++)
+		rd_kafka_topic_partition_list_add(all, topic, partition)->offset = RD_KAFKA_OFFSET_END;
+	if (rd_kafka_assign(client, all) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		die("assign", topic);
+	rd_kafka_topic_partition_list_destroy(all);
+	while (!atomic_load(&stopping)) {
+		rd_kafka_message_t *message = rd_kafka_consumer_poll(client, POLL_MS);
+		if (message == NULL) {
+			/* Nothing more has come: what was read is told. */
+			fflush(stdout);
+			continue;
+		}
+		if (!message->err)
+			printf("read %d %lld %lld %.*s\n", message->partition, (long long)message->offset,
+			       (long long)now_us(), (int)message->len, (const char *)message->payload);
+		rd_kafka_message_destroy(message);
+	}
+	fflush(stdout);
+	rd_kafka_consumer_close(client);
+	rd_kafka_destroy(client);
+	return 0;
+}
+
 /* ---- group ---- */
 
 /* One member of the group. */
@@ -154,6 +228,7 @@ struct member {
 	int number;
 	const char *bootstrap, *topic, *group;
 	int interval_ms;
+	char **settings;
 };
 
 /* Members write whole lines, several at a time. */
@@ -201,9 +276,9 @@ static void commit(rd_kafka_t *client, const struct member *member) {
 		pthread_mutex_lock(&output);
 		printf("commit %d %lld %lld %s\n", member->number, (long long)sent, (long long)done,
 		       error ? rd_kafka_err2name(error) : "ok");
-		for (int i = 0; !error && i < at->cnt; i++)
-			printf("committed %d %d %lld\n", member->number, at->elems[i].partition,
-			       (long long)at->elems[i].offset);
+		for (int i = 0; i < at->cnt; i++)
+			printf("%s %d %d %lld\n", error ? "tried" : "committed", member->number,
+			       at->elems[i].partition, (long long)at->elems[i].offset);
 		fflush(stdout);
 		pthread_mutex_unlock(&output);
 	}
@@ -218,6 +293,7 @@ static void *take_part(void *argument) {
 	set(conf, "group.id", member->group);
 	set(conf, "auto.offset.reset", "earliest");
 	set(conf, "enable.auto.commit", "false");
+	set_all(conf, member->settings);
 	set_debug(conf);
 	rd_kafka_conf_set_opaque(conf, member);
 	rd_kafka_conf_set_rebalance_cb(conf, rebalanced);
@@ -246,13 +322,14 @@ static void *take_part(void *argument) {
 	return NULL;
 }
 
-static int group(const char *bootstrap, const char *topic, const char *group_id, int count, int interval_ms) {
+static int group(const char *bootstrap, const char *topic, const char *group_id, int count, int interval_ms,
+                 char **settings) {
 	pthread_t *threads = calloc((size_t)count, sizeof *threads);
 	struct member *members = calloc((size_t)count, sizeof *members);
 	if (threads == NULL || members == NULL)
 		die("calloc", "no memory");
 	for (int i = 0; i < count; i++) {
-		members[i] = (struct member){i, bootstrap, topic, group_id, interval_ms};
+		members[i] = (struct member){i, bootstrap, topic, group_id, interval_ms, settings};
 		threads[i] = start(take_part, &members[i]);
 	}
 	for (int i = 0; i < count; i++)
@@ -262,22 +339,42 @@ static int group(const char *bootstrap, const char *topic, const char *group_id,
 	return 0;
 }
 
-static int positive(const char *text) {
+static int number(const char *text, int least) {
 	int value = atoi(text);
-	if (value <= 0)
-		die(text, "is not a positive number");
+	if (value < least)
+		die(text, "is too small a number");
 	return value;
+}
+
+/* Says that it is there, and waits until it is told to begin: a client that connects now, and not when it was started. */
+static void wait_for_a_line(void) {
+	char byte;
+	printf("ready\n");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) == 1)
+		if (byte == '\n')
+			return;
+	exit(0);
 }
 
 int main(int count, char **arguments) {
 	fprintf(stderr, "librdkafka %s\n", rd_kafka_version_str());
+	if (count > 1 && strcmp(arguments[1], "later") == 0) {
+		wait_for_a_line();
+		count--;
+		arguments++;
+	}
 	start(watch_input, NULL);
-	if (count == 6 && strcmp(arguments[1], "produce") == 0)
-		return produce(arguments[2], arguments[3], positive(arguments[4]), positive(arguments[5]));
-	if (count == 7 && strcmp(arguments[1], "group") == 0)
-		return group(arguments[2], arguments[3], arguments[4], positive(arguments[5]),
-		             positive(arguments[6]));
-	fprintf(stderr, "usage: produce BOOTSTRAP TOPIC PARTITIONS INTERVAL_MS\n"
-	                "       group BOOTSTRAP TOPIC GROUP MEMBERS INTERVAL_MS\n");
+	if (count >= 7 && strcmp(arguments[1], "produce") == 0)
+		return produce(arguments[2], arguments[3], number(arguments[4], 1), number(arguments[5], 1),
+		               number(arguments[6], 0), arguments + 7);
+	if (count >= 5 && strcmp(arguments[1], "consume") == 0)
+		return consume(arguments[2], arguments[3], number(arguments[4], 1), arguments + 5);
+	if (count >= 7 && strcmp(arguments[1], "group") == 0)
+		return group(arguments[2], arguments[3], arguments[4], number(arguments[5], 1),
+		             number(arguments[6], 1), arguments + 7);
+	fprintf(stderr, "usage: [later] produce BOOTSTRAP TOPIC PARTITIONS INTERVAL_MS PRODUCER [NAME=VALUE...]\n"
+	                "       [later] consume BOOTSTRAP TOPIC PARTITIONS [NAME=VALUE...]\n"
+	                "       [later] group BOOTSTRAP TOPIC GROUP MEMBERS INTERVAL_MS [NAME=VALUE...]\n");
 	return 2;
 }

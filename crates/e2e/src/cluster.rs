@@ -1,6 +1,7 @@
 //! Real nodes in a directory of their own, on ports of their own.
 
-use crate::eventually;
+use crate::network::{Network, Site};
+use crate::{eventually, slow_line};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -28,6 +29,8 @@ pub struct Cluster {
 pub struct Node {
     /// Its `node.id`, from 1.
     pub id: usize,
+    /// Where it runs.
+    pub site: Site,
     /// Where clients reach it.
     pub port: u16,
     /// Where the quorum reaches it.
@@ -35,6 +38,7 @@ pub struct Node {
     /// Where its metrics are.
     pub http_port: u16,
     directory: PathBuf,
+    data: PathBuf,
     child: Option<Child>,
     /// How much its earlier lives have logged.
     logged_before: usize,
@@ -61,19 +65,54 @@ impl Cluster {
         Cluster::start_each_in(directory, count, |_| extra.to_owned())
     }
 
+    /// As [`Cluster::start_in`] with three nodes, each on its host of a network. This thread must be on the clients' host,
+    /// and so must whoever uses the cluster.
+    pub fn start_on(network: &Network, directory: &Path, extra: &str) -> Cluster {
+        Cluster::start_at(directory, 3, |id| network.site(id), |_, _| extra.to_owned())
+    }
+
+    /// Three nodes far from each other and from their clients: whatever is said is heard `delay` later.
+    pub fn start_far_apart(directory: &Path, delay: Duration) -> Cluster {
+        let behind = |_, node: &Node| {
+            let ports = free_ports(2);
+            for (near, far) in [(node.port, ports[0]), (node.controller_port, ports[1])] {
+                for address in ["127.0.0.1", "::1"] {
+                    slow_line::lay(TcpListener::bind((address, near)).expect("it was free"), far, delay);
+                }
+            }
+            format!(
+                "listeners=PLAINTEXT://localhost:{},CONTROLLER://localhost:{}\n\
+                 advertised.listeners=PLAINTEXT://localhost:{},CONTROLLER://localhost:{}",
+                ports[0], ports[1], node.port, node.controller_port
+            )
+        };
+        Cluster::start_at(directory, 3, |_| Site::here(), behind)
+    }
+
     fn start_each_in(directory: &Path, count: usize, extra: impl Fn(usize) -> String) -> Cluster {
+        Cluster::start_at(directory, count, |_| Site::here(), |id, _| extra(id))
+    }
+
+    fn start_at(
+        directory: &Path,
+        count: usize,
+        site: impl Fn(usize) -> Site,
+        extra: impl Fn(usize, &Node) -> String,
+    ) -> Cluster {
         let ports = free_ports(3 * count);
         let voters: Vec<String> =
-            (1..=count).map(|id| format!("{id}@localhost:{}", ports[count + id - 1])).collect();
+            (1..=count).map(|id| format!("{id}@{}:{}", site(id).host, ports[count + id - 1])).collect();
         let factor = count.min(3);
         let nodes = (1..=count)
             .map(|id| {
                 let node = Node {
                     id,
+                    site: site(id),
                     port: ports[id - 1],
                     controller_port: ports[count + id - 1],
                     http_port: ports[2 * count + id - 1],
                     directory: directory.join(id.to_string()),
+                    data: directory.join(id.to_string()).join("data"),
                     child: None,
                     logged_before: 0,
                 };
@@ -81,27 +120,25 @@ impl Cluster {
                 let text = format!(
                     "process.roles=broker,controller\nnode.id={id}\n\
                      controller.listener.names=CONTROLLER\n\
-                     listeners=PLAINTEXT://localhost:{},CONTROLLER://localhost:{}\n\
+                     listeners=PLAINTEXT://{host}:{},CONTROLLER://{host}:{}\n\
                      controller.quorum.voters={}\nlog.dirs={}\n\
                      default.replication.factor={factor}\nmin.insync.replicas={}\n\
-                     offsets.topic.replication.factor={factor}\nhttp.listener=localhost:{}\n{}\n",
+                     offsets.topic.replication.factor={factor}\nhttp.listener={host}:{}\n{}\n",
                     node.port,
                     ports[count + id - 1],
                     voters.join(","),
                     node.data().display(),
                     factor.min(2),
                     node.http_port,
-                    extra(id),
+                    extra(id, &node),
+                    host = node.site.host,
                 );
                 fs::write(node.properties(), text).expect("a file for the node");
                 node
             })
             .collect();
         let mut cluster = Cluster { directory: directory.to_owned(), _temporary: None, nodes };
-        for index in 0..count {
-            let node = &cluster.nodes[index];
-            run(Command::new(binary()).args(["format", "-t", CLUSTER_ID, "-c"]).arg(node.properties()));
-        }
+        cluster.nodes.iter().for_each(Node::format);
         for node in &mut cluster.nodes {
             node.spawn();
         }
@@ -113,13 +150,17 @@ impl Cluster {
 
     /// The addresses of all nodes, for `-b`.
     pub fn bootstrap(&self) -> String {
-        let addresses: Vec<String> = self.nodes.iter().map(|n| format!("localhost:{}", n.port)).collect();
-        addresses.join(",")
+        addresses(self.nodes.iter())
+    }
+
+    /// The addresses of all nodes but one.
+    pub fn bootstrap_without(&self, id: usize) -> String {
+        addresses(self.nodes.iter().filter(|node| node.id != id))
     }
 
     /// The first controller, for `--zookeeper`.
     pub fn zookeeper(&self) -> String {
-        format!("localhost:{}", self.nodes[0].controller_port)
+        format!("{}:{}", self.nodes[0].site.host, self.nodes[0].controller_port)
     }
 
     /// Runs one of Kafka's tools and returns what it wrote to standard output.
@@ -145,10 +186,12 @@ impl Cluster {
         let ports = free_ports(2);
         let node = Node {
             id,
+            site: Site::here(),
             port: ports[0],
             controller_port: 0,
             http_port: ports[1],
             directory: self.directory.join(directory),
+            data: self.directory.join(directory).join("data"),
             child: None,
             logged_before: 0,
         };
@@ -200,9 +243,33 @@ impl Cluster {
 }
 
 impl Node {
+    /// Where clients reach it.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.site.host, self.port)
+    }
+
+    fn format(&self) {
+        run(Command::new(binary()).args(["format", "-t", CLUSTER_ID, "-c"]).arg(self.properties()));
+    }
+
+    /// Puts an empty disk in place of the one that it had, formatted as a new one is.
+    ///
+    /// # Panics
+    /// When it runs.
+    pub fn wipe(&self) {
+        assert!(self.child.is_none(), "the node runs");
+        fs::remove_dir_all(self.data()).expect("it had a disk");
+        self.format();
+    }
+
     /// Where its logs are.
     pub fn data(&self) -> PathBuf {
-        self.directory.join("data")
+        self.data.clone()
+    }
+
+    /// Says where its logs are, of one whose `log.dirs` was set otherwise.
+    pub fn set_data(&mut self, data: PathBuf) {
+        self.data = data;
     }
 
     /// Its process.
@@ -216,6 +283,11 @@ impl Node {
     /// What it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("server.log")).unwrap_or_default()
+    }
+
+    /// Whether it was started and has not been ended since.
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Starts it again, and waits until it serves.
@@ -288,7 +360,9 @@ impl Node {
             .append(true)
             .open(self.directory.join("server.log"))
             .expect("a log file");
-        let child = Command::new(binary())
+        let child = self
+            .site
+            .command(binary())
             .arg("server")
             .arg(self.properties())
             .stdin(Stdio::null())
@@ -315,6 +389,10 @@ impl Drop for Node {
             let _ = child.wait();
         }
     }
+}
+
+fn addresses<'a>(nodes: impl Iterator<Item = &'a Node>) -> String {
+    nodes.map(Node::address).collect::<Vec<_>>().join(",")
 }
 
 /// The `ottla` that was built with these tests.

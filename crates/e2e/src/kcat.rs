@@ -53,7 +53,7 @@ fn try_at(bootstrap: &str, arguments: &[&str], input: &str) -> Output {
 /// When `kcat` is not installed.
 pub fn listed_by(node: &crate::Node, topic: &str) -> String {
     let output = Command::new("timeout")
-        .args(["60", "kcat", "-L", "-b", &format!("localhost:{}", node.port), "-t", topic])
+        .args(["60", "kcat", "-L", "-b", &node.address(), "-t", topic])
         .output()
         .expect("kcat is installed by `cargo xtask test`");
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -10,13 +10,16 @@ pub mod failover;
 pub mod jars;
 pub mod kcat;
 pub mod machine;
+pub mod network;
 pub mod patience;
 pub mod reassignment;
+pub mod slow_line;
 pub mod terminal;
 pub mod transcript;
 
 pub use client::Client;
 pub use cluster::{Cluster, Node};
 pub use machine::Machine;
+pub use network::Network;
 pub use patience::eventually;
 pub use terminal::Terminal;

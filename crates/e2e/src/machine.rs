@@ -31,6 +31,29 @@ impl Machine {
         }))
     }
 
+    /// A machine that shares no port and no network with this one; `None` for who is not root.
+    pub fn isolated() -> Option<Machine> {
+        namespace(&[]).map(Machine)
+    }
+
+    /// The process that holds it; `None` where it is this machine as it is.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.0 {
+            Kind::Namespace { holder, .. } => Some(holder.id()),
+            Kind::Real { .. } => None,
+        }
+    }
+
+    /// The words that bring a command to this machine: none, where it is this one as it is.
+    pub fn entrance(&self) -> Vec<String> {
+        match &self.0 {
+            Kind::Namespace { enter, .. } => {
+                ["nsenter".to_owned()].into_iter().chain(enter.iter().cloned()).collect()
+            }
+            Kind::Real { .. } => Vec::new(),
+        }
+    }
+
     /// A command that will run on this machine.
     pub fn command(&self, program: &str) -> Command {
         match &self.0 {

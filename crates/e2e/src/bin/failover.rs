@@ -7,7 +7,7 @@ use ottla_e2e::cluster::profile_directory;
 use ottla_e2e::failover::client::Client;
 use ottla_e2e::failover::fault::Kind;
 use ottla_e2e::failover::run::{self, Plan, Report};
-use ottla_e2e::failover::{saturated, table};
+use ottla_e2e::failover::{restart, rolling, saturated, silent, table};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
@@ -23,7 +23,7 @@ struct Options {
     /// A client; may be repeated. All when none is named.
     #[arg(long)]
     client: Vec<Client>,
-    /// A kind of fault; may be repeated. All when none is named.
+    /// A kind of fault; may be repeated. Those that end a process when none is named.
     #[arg(long)]
     kind: Vec<Kind>,
     /// Seconds between the return of a node's leaderships and the next fault.
@@ -35,13 +35,20 @@ struct Options {
     /// Instead: keeps the machine saturated for so many minutes, and fails when anybody is fenced.
     #[arg(long, value_name = "MINUTES", conflicts_with_all = ["kills", "kind", "settle", "at_once"])]
     saturated: Option<u32>,
+    /// Instead: fills each node with so many GB in 1,000 partitions, kills nodes, and tells how long they take to be back.
+    #[arg(long, value_name = "GIGABYTES", conflicts_with_all = ["kills", "kind", "settle", "at_once", "client", "saturated"])]
+    restart: Option<u32>,
 }
+
+/// What a restarted node may take until it is in sync everywhere, in seconds.
+const RESTART_MAX_S: f64 = 5.0;
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    match options.saturated {
-        Some(minutes) => saturate(&options, minutes),
-        None => measure(&options),
+    match (options.saturated, options.restart) {
+        (Some(minutes), _) => saturate(&options, minutes),
+        (None, Some(gigabytes)) => restart(gigabytes),
+        (None, None) => measure(&options),
     }
 }
 
@@ -51,14 +58,14 @@ fn measure(options: &Options) -> Result<()> {
     let (mut acknowledged, mut given_up, mut lost) = (0, 0, 0);
     let plans = clients(options).into_iter().map(|client| Plan {
         client,
-        kinds: if options.kind.is_empty() { Kind::ALL.to_vec() } else { options.kind.clone() },
+        kinds: if options.kind.is_empty() { Kind::ENDS.to_vec() } else { options.kind.clone() },
         faults: options.kills as usize,
         settle: Duration::from_secs(options.settle.into()),
     });
     for (client, report) in reports(&plans.collect::<Vec<_>>(), options.at_once)? {
         acknowledged += report.verdict.acknowledged;
         given_up += report.verdict.given_up;
-        lost += report.verdict.lost;
+        lost += report.verdict.lost();
         if !report.verdict.is_clean() || report.set_back > 0 || report.rebalances > 0 {
             wrong.push(format!(
                 "{client}: {:?}, {} commits set back, {} rebalances",
@@ -80,12 +87,9 @@ fn measure(options: &Options) -> Result<()> {
 
 /// Carries out all plans, one after the other or all at once.
 fn reports(plans: &[Plan], at_once: bool) -> Result<Vec<(Client, Report)>> {
-    let carry_out = |plan: &Plan| -> Result<(Client, Report)> {
-        let report = run::carry_out(plan, &directory(plan.client)?, |story| println!("{story}"));
-        Ok((plan.client, report))
-    };
     if !at_once {
-        return plans.iter().map(carry_out).collect();
+        let reports: Vec<_> = plans.iter().map(carry_out).collect::<Result<_>>()?;
+        return Ok(reports.into_iter().flatten().collect());
     }
     std::thread::scope(|scope| {
         let running: Vec<_> = plans.iter().map(|plan| scope.spawn(move || carry_out(plan))).collect();
@@ -93,14 +97,51 @@ fn reports(plans: &[Plan], at_once: bool) -> Result<Vec<(Client, Report)>> {
             Ok(report) => report,
             Err(panic) => std::panic::resume_unwind(panic),
         };
-        running.into_iter().map(join).collect()
+        let reports: Vec<Vec<_>> = running.into_iter().map(join).collect::<Result<_>>()?;
+        Ok(reports.into_iter().flatten().collect())
     })
+}
+
+/// Carries out a plan: what ends processes on one cluster, every other kind on one of its own.
+fn carry_out(plan: &Plan) -> Result<Vec<(Client, Report)>> {
+    let say = |story: String| println!("{story}");
+    let name = plan.client.to_string();
+    let mut reports = Vec::new();
+    if plan.kinds.iter().any(|kind| Kind::ENDS.contains(kind)) {
+        reports.push((plan.client, run::carry_out(plan, &directory(&name)?, say)));
+    }
+    for &kind in plan.kinds.iter().filter(|kind| !Kind::ENDS.contains(kind)) {
+        let directory = directory(&format!("{name}, {kind}").replace([' ', ','], "-"))?;
+        let report = match kind {
+            Kind::Rolling => rolling::carry_out(plan, &directory, say),
+            _ => silent::carry_out(plan, kind, &directory, say),
+        };
+        reports.push((plan.client, report));
+    }
+    Ok(reports)
+}
+
+fn restart(gigabytes: u32) -> Result<()> {
+    let seen = restart::measure(gigabytes.into(), &directory("restart")?, |story| println!("{story}"));
+    let seconds = |micros| micros as f64 / 1e6;
+    println!(
+        "\n{gigabytes} GB a node in {} partitions; seconds until it serves, until all are in sync",
+        restart::PARTITIONS
+    );
+    for restart in &seen {
+        let who = restart.node.map_or_else(|| "all nodes".to_owned(), |id| format!("node {id}"));
+        println!("{who:<10} {:>6.2} {:>6.2}", seconds(restart.serving), seconds(restart.in_sync));
+    }
+    if seen.iter().any(|restart| seconds(restart.in_sync) > RESTART_MAX_S) {
+        bail!("a restart took more than {RESTART_MAX_S} s");
+    }
+    Ok(())
 }
 
 fn saturate(options: &Options, minutes: u32) -> Result<()> {
     for client in clients(options).into_iter().take(1) {
         let how_long = Duration::from_secs(60 * u64::from(minutes));
-        let report = saturated::saturate(client, how_long, &directory(client)?);
+        let report = saturated::saturate(client, how_long, &directory(&client.to_string())?);
         println!(
             "saturated for {minutes} min, loaded by {client}: fenced {}, stalls noticed {}, elections {}, longest gap {} ms, {:?}",
             report.fenced.len(),
@@ -121,9 +162,9 @@ fn clients(options: &Options) -> Vec<Client> {
 }
 
 /// An empty directory for a cluster, kept afterwards: its logs explain a bad figure.
-fn directory(client: Client) -> Result<PathBuf> {
+fn directory(name: &str) -> Result<PathBuf> {
     let target = profile_directory().parent().map(Path::to_owned).context("target/<profile>")?;
-    let directory = target.join("failover").join(client.to_string());
+    let directory = target.join("failover").join(name);
     if directory.exists() {
         fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
     }

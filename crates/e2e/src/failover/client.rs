@@ -34,6 +34,14 @@ impl Client {
     /// All of them.
     pub const ALL: [Client; 3] = [Client::SystemRdkafka, Client::NewRdkafka, Client::Java];
 
+    /// The setting by which it gives a request up after a second, instead of its default of half a minute or more.
+    pub fn impatient(self) -> &'static str {
+        match self {
+            Client::SystemRdkafka | Client::NewRdkafka => "socket.timeout.ms=1000",
+            Client::Java => "request.timeout.ms=1000",
+        }
+    }
+
     fn command(self) -> Command {
         let clients = clients_directory();
         let rdkafka = clients.join("rdkafka");
@@ -84,21 +92,55 @@ pub struct Driver {
 impl Driver {
     /// An idempotent producer with `acks=all` that sends a record to each partition every `interval_ms`.
     pub fn produce(client: Client, at: &Place<'_>, partitions: usize, interval_ms: u32) -> Driver {
+        Driver::produce_as(client, at, partitions, interval_ms, &Manner::default())
+    }
+
+    /// As [`Driver::produce`], in this manner.
+    pub fn produce_as(
+        client: Client,
+        at: &Place<'_>,
+        partitions: usize,
+        interval_ms: u32,
+        manner: &Manner<'_>,
+    ) -> Driver {
         let (partitions, interval) = (partitions.to_string(), interval_ms.to_string());
-        Driver::start(client, at, &["produce", at.bootstrap, at.topic, &partitions, &interval])
+        let number = manner.number.to_string();
+        let words = ["produce", at.bootstrap, at.topic, &partitions, &interval, &number];
+        Driver::start(client, at, &format!("produce-{number}"), &words, manner)
+    }
+
+    /// A consumer of all partitions, from their ends.
+    pub fn consume(client: Client, at: &Place<'_>, partitions: usize) -> Driver {
+        let partitions = partitions.to_string();
+        let words = ["consume", at.bootstrap, at.topic, &partitions];
+        Driver::start(client, at, "consume", &words, &Manner::default())
     }
 
     /// A group whose members commit every `interval_ms`.
     pub fn group(client: Client, at: &Place<'_>, group: &str, members: usize, interval_ms: u32) -> Driver {
-        let (members, interval) = (members.to_string(), interval_ms.to_string());
-        Driver::start(client, at, &["group", at.bootstrap, at.topic, group, &members, &interval])
+        Driver::group_as(client, at, group, members, interval_ms, &Manner::default())
     }
 
-    fn start(client: Client, at: &Place<'_>, arguments: &[&str]) -> Driver {
-        let errors = at.directory.join(format!("{}.log", arguments[0]));
+    /// As [`Driver::group`], in this manner.
+    pub fn group_as(
+        client: Client,
+        at: &Place<'_>,
+        group: &str,
+        members: usize,
+        interval_ms: u32,
+        manner: &Manner<'_>,
+    ) -> Driver {
+        let (members, interval) = (members.to_string(), interval_ms.to_string());
+        let words = ["group", at.bootstrap, at.topic, group, &members, &interval];
+        Driver::start(client, at, "group", &words, manner)
+    }
+
+    fn start(client: Client, at: &Place<'_>, name: &str, words: &[&str], manner: &Manner<'_>) -> Driver {
+        let errors = at.directory.join(format!("{name}.log"));
+        let later: &[&str] = if manner.later { &["later"] } else { &[] };
         let mut child = client
             .command()
-            .args(arguments)
+            .args([later, words, manner.settings].concat())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(errors).expect("a log file for the client"))
@@ -107,7 +149,7 @@ impl Driver {
         let history = Arc::new(Mutex::new(History::default()));
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let told = history.clone();
-        let kept = File::create(at.directory.join(format!("{}.txt", arguments[0])));
+        let kept = File::create(at.directory.join(format!("{name}.txt")));
         let mut kept = BufWriter::new(kept.expect("a file for what the client says"));
         let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
@@ -116,7 +158,20 @@ impl Driver {
                 told.lock().record(&line);
             }
         });
-        Driver { child, history, reader: Some(reader) }
+        let mut driver = Driver { child, history, reader: Some(reader) };
+        if manner.later {
+            driver.wait_for("the client is there", |told| told.is_ready.then_some(()));
+        }
+        driver
+    }
+
+    /// Lets one begin that was started to do so later.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn begin(&mut self) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        stdin.write_all(b"\n").expect("the client reads");
     }
 
     /// What it has said so far.
@@ -141,7 +196,17 @@ impl Driver {
 
     /// Waits until `look` finds something in the history.
     pub fn wait_for<T>(&mut self, what: &str, look: impl Fn(&History) -> Option<T>) -> T {
-        eventually(what, PATIENCE, || {
+        self.wait_long_for(what, PATIENCE, look)
+    }
+
+    /// As [`Driver::wait_for`], for somebody who is known to take his time.
+    pub fn wait_long_for<T>(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        look: impl Fn(&History) -> Option<T>,
+    ) -> T {
+        eventually(what, patience, || {
             let ended = self.child.try_wait().expect("the child is ours");
             assert!(ended.is_none(), "the client ended: {ended:?}");
             look(&self.history())
@@ -155,6 +220,17 @@ impl Drop for Driver {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// How a client goes about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner<'a> {
+    /// A producer's number among those whose records are in the topic.
+    pub number: u32,
+    /// Settings that differ from its library's defaults, each `NAME=VALUE`.
+    pub settings: &'a [&'a str],
+    /// Whether it waits, started and not connected, for [`Driver::begin`].
+    pub later: bool,
 }
 
 /// What a client works on.

@@ -16,11 +16,17 @@ pub enum Kind {
     Coordinator,
     /// `kill` of a leader: it stops in order.
     Stop,
+    /// SIGSTOP of a leader that is not the active controller, and SIGCONT after 2 to 30 s.
+    Freeze,
+    /// A leader that is not the active controller is cut off from everybody, in network namespaces: takes root.
+    Cut,
+    /// Every node in turn is stopped in order and started again.
+    Rolling,
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Leader, Kind::Controller, Kind::Coordinator, Kind::Stop];
+    /// Those that end a node's process.
+    pub const ENDS: [Kind; 4] = [Kind::Leader, Kind::Controller, Kind::Coordinator, Kind::Stop];
 }
 
 impl fmt::Display for Kind {
@@ -30,6 +36,9 @@ impl fmt::Display for Kind {
             Kind::Controller => "leader + controller",
             Kind::Coordinator => "coordinator",
             Kind::Stop => "planned stop",
+            Kind::Freeze => "leader frozen",
+            Kind::Cut => "leader cut off",
+            Kind::Rolling => "rolling restart",
         })
     }
 }
@@ -52,7 +61,9 @@ pub fn choose(cluster: &Cluster, topic: &str, group: &str, kind: Kind) -> Option
     let node = match kind {
         Kind::Controller => controller,
         Kind::Coordinator => topology::coordinator(cluster, group),
-        Kind::Leader | Kind::Stop => busiest(&leaders, controller)?,
+        Kind::Leader | Kind::Stop | Kind::Freeze | Kind::Cut | Kind::Rolling => {
+            busiest(&leaders, controller)?
+        }
     };
     let (led, followed): (Vec<i32>, Vec<i32>) = leaders.keys().partition(|at| leaders[at] == node);
     (!led.is_empty()).then_some(Victim { node, led, followed })

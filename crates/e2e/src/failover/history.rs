@@ -1,6 +1,8 @@
 //! What a client has said.
 
 use super::Micros;
+use ottla_types::Offset;
+use ottla_verify::{Commits, Spoilt, Stamp};
 use std::collections::BTreeMap;
 
 /// An acknowledgement.
@@ -25,6 +27,23 @@ pub struct Commit {
     pub done: Micros,
 }
 
+/// A record that a consumer was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Where it was.
+    pub offset: Offset,
+    /// When it was given.
+    pub at: Micros,
+    /// What it is.
+    pub stamp: Result<Stamp, Spoilt>,
+}
+
+/// The name under which [`History::offsets`] has the one group that a client is.
+pub const GROUP: &str = "";
+
+/// Drivers do not tell generations of a group apart: a member that failed to commit goes on in the same.
+pub const GENERATION: i32 = 0;
+
 /// All that a client has said, in the order in which it did.
 #[derive(Debug, Default)]
 pub struct History {
@@ -42,6 +61,12 @@ pub struct History {
     pub assigned: BTreeMap<usize, Vec<i32>>,
     /// How often anything was given to or taken from a member.
     pub rebalances: usize,
+    /// What members committed and tried to commit, for its judge.
+    pub offsets: Commits,
+    /// What a consumer was given, by partition.
+    pub reads: BTreeMap<i32, Vec<Read>>,
+    /// Whether it waits to be told to begin.
+    pub is_ready: bool,
     committed: BTreeMap<i32, i64>,
 }
 
@@ -75,11 +100,20 @@ impl History {
             "commit" => self.refused_commits.push((*words.get(3)?).to_owned()),
             "committed" => {
                 let (partition, offset) = (partition(1)?, number(2)?);
+                self.offsets.tries(GROUP, partition, GENERATION, Offset(offset));
+                self.offsets.acknowledged(GROUP, partition, GENERATION, Offset(offset));
                 let before = self.committed.insert(partition, offset);
                 if let Some(before) = before.filter(|&before| before > offset) {
                     self.set_back.push((partition, before, offset));
                 }
             }
+            "tried" => self.offsets.tries(GROUP, partition(1)?, GENERATION, Offset(number(2)?)),
+            "read" => {
+                let value = words.get(3..)?.join(" ");
+                let (offset, stamp) = (Offset(number(1)?), Stamp::read(value.as_bytes()));
+                self.reads.entry(partition(0)?).or_default().push(Read { offset, at: number(2)?, stamp });
+            }
+            "ready" => self.is_ready = true,
             "assigned" => {
                 let list = words.get(2)?.split(',').filter(|word| !word.is_empty());
                 let given = list.map(|word| word.parse().ok()).collect::<Option<Vec<i32>>>()?;
@@ -111,10 +145,24 @@ impl History {
     /// The longest time between two acknowledgements of a partition, of which the later is after `from` and
     /// the earlier before `until`.
     pub fn longest_gap(&self, partition: i32, from: Micros, until: Micros) -> Option<Micros> {
-        let times: Vec<Micros> = self.acks.get(&partition)?.iter().map(|ack| ack.acked).collect();
-        let pairs = times.windows(2).filter(|pair| pair[1] > from && pair[0] < until);
-        pairs.map(|pair| pair[1] - pair[0]).max()
+        longest_gap(self.acks.get(&partition)?.iter().map(|ack| ack.acked), from, until)
     }
+
+    /// As [`History::longest_gap`], between two records that a consumer was given.
+    pub fn longest_gap_of_reads(&self, partition: i32, from: Micros, until: Micros) -> Option<Micros> {
+        longest_gap(self.reads.get(&partition)?.iter().map(|read| read.at), from, until)
+    }
+
+    /// The last offset of a partition that a member was told is committed.
+    pub fn committed(&self, partition: i32) -> Option<i64> {
+        self.committed.get(&partition).copied()
+    }
+}
+
+fn longest_gap(times: impl Iterator<Item = Micros>, from: Micros, until: Micros) -> Option<Micros> {
+    let times: Vec<Micros> = times.collect();
+    let pairs = times.windows(2).filter(|pair| pair[1] > from && pair[0] < until);
+    pairs.map(|pair| pair[1] - pair[0]).max()
 }
 
 #[cfg(test)]
@@ -152,6 +200,31 @@ mod tests {
         let told = history(&["committed 0 5 10", "committed 0 5 12", "committed 1 5 11"]);
 
         assert_eq!(told.set_back, [(5, 12, 11)]);
+    }
+
+    #[test]
+    fn what_a_consumer_was_given_is_kept_with_what_it_is() {
+        let stamp = Stamp { run: 1, producer: 0, partition: 3, number: 7 };
+        let line =
+            |at: i64| format!("read 3 {at} {} {}", at * 100, String::from_utf8(stamp.value(0)).unwrap());
+
+        let told = history(&[&line(1), "read 3 2 900 something else", &line(20)]);
+
+        let reads = &told.reads[&3];
+        assert_eq!(reads[0], Read { offset: Offset(1), at: 100, stamp: Ok(stamp) });
+        assert_eq!(reads[1].stamp, Err(Spoilt::Foreign));
+        assert_eq!(told.longest_gap_of_reads(3, 0, 2000), Some(1100));
+    }
+
+    #[test]
+    fn what_was_tried_after_a_commit_may_be_found_and_nothing_before_it() {
+        let lines = ["committed 0 5 10", "commit 0 1 2 _TIMED_OUT", "tried 0 5 12"];
+        for (found, violations) in [(10, 0), (12, 0), (9, 1)] {
+            let mut told = history(&lines);
+            told.offsets.told(GROUP, 5, GENERATION, Some(Offset(found)));
+            assert_eq!(told.offsets.violations().len(), violations, "{found}");
+        }
+        assert_eq!(history(&lines).committed(5), Some(10));
     }
 
     #[test]

@@ -5,14 +5,19 @@
 //! its defaults, sends one record every 5 ms to each partition meanwhile; nodes have shipped defaults.
 //!
 //! Reading order: [`client`] starts a foreign client, [`history`] is what it says, [`topology`] what the cluster
-//! says, [`fault`] chooses whom to hit, [`run`] hits, [`verdict`] judges afterwards, [`table`] prints, and
-//! [`saturated`] looks for verdicts that are wrong.
+//! says, [`fault`] chooses whom to hit, [`run`] hits, [`verdict`] judges afterwards, [`table`] prints. [`silent`],
+//! [`rolling`] and [`restart`] are runs of other kinds, [`saturated`] looks for verdicts that are wrong, and [`load`] is what tests put on a
+//! cluster while they do something else to it.
 
 pub mod client;
 pub mod fault;
 pub mod history;
+pub mod load;
+pub mod restart;
+pub mod rolling;
 pub mod run;
 pub mod saturated;
+pub mod silent;
 pub mod table;
 pub mod topology;
 pub mod verdict;

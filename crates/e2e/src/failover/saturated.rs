@@ -1,9 +1,9 @@
 //! A machine with far more to do than it can: nobody may be taken for dead.
 
 use super::client::{Client, Driver, Place};
-use super::now;
 use super::run::{INTERVAL_MS, PARTITIONS, TOPIC, await_acknowledgements, create_topic};
 use super::verdict::{self, Verdict};
+use super::{now, topology};
 use crate::{Cluster, eventually};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -57,7 +57,7 @@ pub fn saturate(client: Client, how_long: Duration, directory: &Path) -> Report 
     let place = Place { bootstrap: &bootstrap, topic: TOPIC, directory };
     let mut producer = Driver::produce(client, &place, PARTITIONS, INTERVAL_MS);
     await_acknowledgements(&mut producer);
-    let terms = |cluster: &Cluster| said(cluster, ": active controller ").len();
+    let terms = |cluster: &Cluster| topology::said(cluster, ": active controller ").len();
     let before = terms(&cluster);
     let begun = now();
     let until = begun + i64::try_from(how_long.as_micros()).expect("not for ever");
@@ -70,21 +70,12 @@ pub fn saturate(client: Client, how_long: Duration, directory: &Path) -> Report 
     let longest_gap = gaps.max().unwrap_or(0);
     verdict::wait_for_equal_logs(&cluster, TOPIC, PARTITIONS);
     let report = Report {
-        fenced: said(&cluster, " fenced broker="),
-        stalls: said(&cluster, "this node was asleep").len(),
+        fenced: topology::fenced(&cluster),
+        stalls: topology::said(&cluster, "this node was asleep").len(),
         elections: terms(&cluster) - before,
         longest_gap,
-        verdict: verdict::judge(&cluster, TOPIC, &told),
+        verdict: verdict::judge(&cluster, TOPIC, &[&told], &[]),
     };
     cluster.stop();
     report
-}
-
-/// Lines of the nodes' logs with these words in them.
-fn said(cluster: &Cluster, words: &str) -> Vec<String> {
-    let of_node = |node: &crate::Node| {
-        let lines = node.log();
-        lines.lines().filter(|line| line.contains(words)).map(str::to_owned).collect::<Vec<_>>()
-    };
-    cluster.nodes().iter().flat_map(of_node).collect()
 }

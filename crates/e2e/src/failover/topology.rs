@@ -10,6 +10,35 @@ pub fn leaders(cluster: &Cluster, topic: &str) -> BTreeMap<i32, usize> {
     partitions(cluster, topic).into_iter().map(|(number, partition)| (number, partition.leader)).collect()
 }
 
+/// As [`leaders`], as these nodes tell it.
+pub fn leaders_by(cluster: &Cluster, bootstrap: &str, topic: &str) -> BTreeMap<i32, usize> {
+    described(&cluster.tool(&[
+        "kafka-topics",
+        "--bootstrap-server",
+        bootstrap,
+        "--describe",
+        "--topic",
+        topic,
+    ]))
+    .into_iter()
+    .map(|(number, partition)| (number, partition.leader))
+    .collect()
+}
+
+/// What controllers have said when they fenced somebody, whole lines of their logs.
+pub fn fenced(cluster: &Cluster) -> Vec<String> {
+    said(cluster, " fenced broker=")
+}
+
+/// Lines of the nodes' logs with these words in them.
+pub fn said(cluster: &Cluster, words: &str) -> Vec<String> {
+    let of_node = |node: &crate::Node| {
+        let lines = node.log();
+        lines.lines().filter(|line| line.contains(words)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    cluster.nodes().iter().flat_map(of_node).collect()
+}
+
 struct Partition {
     leader: usize,
     replicas: Vec<usize>,
@@ -17,7 +46,10 @@ struct Partition {
 
 /// The partitions that have a leader.
 fn partitions(cluster: &Cluster, topic: &str) -> BTreeMap<i32, Partition> {
-    let said = topics(cluster, &["--describe", "--topic", topic]);
+    described(&topics(cluster, &["--describe", "--topic", topic]))
+}
+
+fn described(said: &str) -> BTreeMap<i32, Partition> {
     let field = |line: &str, name: &str| {
         let value = line.split('\t').find_map(|cell| cell.trim().strip_prefix(name))?;
         Some(value.trim().to_owned())
@@ -55,10 +87,36 @@ pub fn coordinator(cluster: &Cluster, group: &str) -> usize {
     id.and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no coordinator in:\n{said}"))
 }
 
+/// What a group has committed, by partition of its one topic.
+pub fn committed(cluster: &Cluster, group: &str) -> BTreeMap<i32, i64> {
+    let bootstrap = cluster.bootstrap();
+    let said = cluster.tool(&[
+        "kafka-consumer-groups",
+        "--bootstrap-server",
+        &bootstrap,
+        "--describe",
+        "--group",
+        group,
+    ]);
+    let of_line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // GROUP TOPIC PARTITION CURRENT-OFFSET ...
+        Some((words.get(2)?.parse().ok()?, words.get(3)?.parse().ok()?))
+    };
+    said.lines().filter_map(of_line).collect()
+}
+
 /// Waits until every replica of every partition is in sync.
 pub fn wait_until_in_sync(cluster: &Cluster) {
     eventually("every replica is in sync", PATIENCE, || {
         topics(cluster, &["--describe", "--under-replicated-partitions"]).trim().is_empty().then_some(())
+    });
+}
+
+/// Waits until some replica of some partition is not in sync.
+pub fn wait_until_out_of_sync(cluster: &Cluster) {
+    eventually("a replica is not in sync", PATIENCE, || {
+        (!topics(cluster, &["--describe", "--under-replicated-partitions"]).trim().is_empty()).then_some(())
     });
 }
 
