@@ -162,6 +162,12 @@ mod answers {
         }
     }
 
+    impl TopLevelError for m::AssignReplicasToDirsResponse {
+        fn is_not_controller(&self) -> bool {
+            is_not_controller(self.error_code)
+        }
+    }
+
     impl TopLevelError for m::AllocateProducerIdsResponse {
         fn is_not_controller(&self) -> bool {
             is_not_controller(self.error_code)

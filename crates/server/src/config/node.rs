@@ -108,6 +108,15 @@ impl NodeConfig {
         .into_iter()
         .map(PathBuf::from)
         .collect();
+        if let Some(twice) =
+            log_dirs.iter().enumerate().find_map(|(i, dir)| log_dirs[..i].contains(dir).then_some(dir))
+        {
+            return Err(ConfigError::Invalid {
+                name: "log.dirs".to_owned(),
+                value: properties.written("log.dirs").unwrap_or_default().to_owned(),
+                reason: format!("{} is named twice; name each directory once", twice.display()),
+            });
+        }
         let metadata_log_dir = match properties.written("metadata.log.dir") {
             Some(dir) => PathBuf::from(dir),
             None => log_dirs.first().cloned().ok_or(ConfigError::Missing {

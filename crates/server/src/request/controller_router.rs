@@ -43,6 +43,7 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::UnregisterBroker,
     ApiKey::AllocateProducerIds,
     ApiKey::ControllerRegistration,
+    ApiKey::AssignReplicasToDirs,
 ];
 
 /// Serves the quorum, the brokers, and administrators who come straight here.
@@ -183,6 +184,14 @@ impl Service for ControllerService {
                     controller.handle_alter_partition(&request)
                 },
                 |_| m::AlterPartitionResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+            ),
+            ApiKey::AssignReplicasToDirs => self.decide(
+                &header,
+                input,
+                |controller, request: m::AssignReplicasToDirsRequest, _| {
+                    controller.handle_assign_replicas_to_dirs(&request)
+                },
+                |_| m::AssignReplicasToDirsResponse { error_code: NOT_CONTROLLER, ..Default::default() },
             ),
             ApiKey::AllocateProducerIds => self.decide(
                 &header,
