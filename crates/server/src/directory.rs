@@ -156,10 +156,10 @@ fn check_companion(
 }
 
 /// The last incarnation of which everything that it wrote is in these directories: the one that all of them name. A
-/// directory that cannot be used, or that is new, may be missing something.
-pub fn complete_since(data: &[NodeDirectory], unusable: &[PathBuf]) -> Incarnation {
+/// directory that is not among them, or that is new, may be missing something.
+pub fn complete_since(data: &[NodeDirectory], is_any_missing: bool) -> Incarnation {
     let mut named = data.iter().map(|directory| directory.complete_since);
-    let first = named.next().filter(|first| unusable.is_empty() && named.all(|other| other == *first));
+    let first = named.next().filter(|first| !is_any_missing && named.all(|other| other == *first));
     first.unwrap_or(Incarnation { epoch: BrokerEpoch::NONE, registering: None })
 }
 
@@ -211,8 +211,9 @@ impl NodeDirectory {
     }
 
     /// The directory for replicas.
-    pub fn into_found(self) -> FoundDirectory {
-        FoundDirectory { id: self.id(), clean: self.clean_shutdown.is_some(), directory: self.directory }
+    pub fn to_found(&self) -> FoundDirectory {
+        let directory = self.directory.clone();
+        FoundDirectory { directory, id: self.id(), clean: self.clean_shutdown.is_some() }
     }
 
     /// What a new cluster begins with; empty when `format` left nothing.

@@ -84,7 +84,7 @@ fn one_that_another_process_has_is_no_failed_disk() {
 fn everything_is_there_only_if_all_directories_say_so() {
     let disk = formatted();
     let found = open(&disk).unwrap();
-    assert_eq!(complete_since(&found.data, &found.unusable), incarnation(-1), "none has been used");
+    assert_eq!(complete_since(&found.data, false), incarnation(-1), "none has been used");
     let note = |found: &NodeDirectories, count: usize, epoch: i64| {
         for directory in &found.data[..count] {
             directory.directory.write_incarnation(incarnation(epoch)).unwrap();
@@ -92,16 +92,16 @@ fn everything_is_there_only_if_all_directories_say_so() {
     };
     note(&found, 3, 7);
     let found = open(&disk).unwrap();
-    assert_eq!(complete_since(&found.data, &found.unusable), incarnation(7));
-    assert_eq!(complete_since(&found.data, &["/d".into()]), incarnation(-1));
+    assert_eq!(complete_since(&found.data, false), incarnation(7));
+    assert_eq!(complete_since(&found.data, true), incarnation(-1));
 
     note(&found, 2, 9);
     let found = open(&disk).unwrap();
-    assert_eq!(complete_since(&found.data, &found.unusable), incarnation(-1), "one was away meanwhile");
+    assert_eq!(complete_since(&found.data, false), incarnation(-1), "one was away meanwhile");
 
     note(&found, 3, 11);
     disk.remove_dir_all(Path::new("/c")).unwrap();
     format_as(&disk, DIRECTORIES, "c", 3);
     let found = open(&disk).unwrap();
-    assert_eq!(complete_since(&found.data, &found.unusable), incarnation(-1), "one is new");
+    assert_eq!(complete_since(&found.data, false), incarnation(-1), "one is new");
 }

@@ -52,12 +52,11 @@ pub(super) fn start(
     let properties = &config.properties;
     let cluster_id =
         directories.first().map(|directory| directory.meta.cluster_id.clone()).unwrap_or_default();
-    let complete_since = complete_since(&directories, &unusable);
     let (isr_sender, isr_changes) = mpsc::channel(isr_channel::QUEUE_MAX);
     let replicas = Arc::new(ReplicaManager::new(ReplicaManagerOptions {
         node_id: config.node_id,
         clock: environment.clock,
-        directories: directories.into_iter().map(NodeDirectory::into_found).collect(),
+        directories: directories.iter().map(NodeDirectory::to_found).collect(),
         unusable_directories: unusable,
         metadata_directory: config.metadata_log_dir.clone(),
         topic_defaults: config.topic_defaults.clone(),
@@ -67,6 +66,8 @@ pub(super) fn start(
         isr_changes: isr_sender,
         seed,
     })?);
+    let is_any_missing = replicas.directories().offline().next().is_some();
+    let complete_since = complete_since(&directories, is_any_missing);
     let epoch = watch::Sender::new(BrokerEpoch::NONE);
     let standing = watch::Sender::new(Standing::Starting);
     let leaving = watch::Sender::new(false);

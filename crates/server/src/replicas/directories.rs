@@ -104,17 +104,26 @@ impl Directories {
     /// Reads what was written down in each.
     ///
     /// # Errors
-    /// When a checkpoint is there and makes no sense, or cannot be read.
+    /// When a checkpoint is there and makes no sense; when the metadata log's directory cannot be read.
     pub fn open(
         found: Vec<FoundDirectory>,
         unusable: Vec<PathBuf>,
         metadata: PathBuf,
     ) -> Result<Directories, StorageError> {
+        let (mut all, mut unusable) = (Vec::new(), unusable);
+        for found in found {
+            let path = found.directory.path().to_owned();
+            match Directory::open(found) {
+                Ok(directory) => all.push(Arc::new(directory)),
+                Err(error @ StorageError::Io { .. }) if path != metadata => {
+                    tracing::error!(%error, "log directory cannot be used; the broker goes on without it");
+                    unusable.push(path);
+                }
+                Err(error) => return Err(error),
+            }
+        }
         Ok(Directories {
-            all: found
-                .into_iter()
-                .map(|found| Directory::open(found).map(Arc::new))
-                .collect::<Result<_, _>>()?,
+            all,
             unusable,
             metadata,
             failed: watch::Sender::new(BTreeSet::new()),

@@ -88,6 +88,23 @@ impl ReplicaManager {
         topic_id: Uuid,
         registered: Uuid,
     ) -> Result<Option<Place>, StorageError> {
+        let mut bare = Vec::new();
+        let place = self.find_place(name, topic_id, registered, &mut bare)?;
+        let id = place.as_ref().map(|place| place.directory.id);
+        for directory in bare.iter().filter(|directory| Some(directory.id) != id) {
+            self.set_aside(directory, name)?;
+        }
+        Ok(place)
+    }
+
+    /// `bare` gets the directories where a log was begun and came to nothing.
+    fn find_place(
+        &self,
+        name: &TopicPartition,
+        topic_id: Uuid,
+        registered: Uuid,
+        bare: &mut Vec<Arc<Directory>>,
+    ) -> Result<Option<Place>, StorageError> {
         let mut holding = Vec::new();
         for directory in self.directories.online() {
             let path = directory.files.partition_path(name);
@@ -99,6 +116,7 @@ impl ReplicaManager {
                 }
                 // Left by a topic of the same name that was deleted while this broker was away.
                 Some(_) => self.set_aside(directory, name)?,
+                None if directory.files.disk().list(&path).is_ok() => bare.push(directory.clone()),
                 None => {}
             }
         }

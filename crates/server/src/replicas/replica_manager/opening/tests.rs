@@ -92,6 +92,20 @@ fn of_two_logs_of_a_partition_the_one_that_the_image_names_is_it() {
     assert!(matches!(left[..], [(_, PartitionDir::Stray)]), "{left:?}");
 }
 
+/// What is left of it has no name of a topic in it.
+#[test]
+fn a_log_that_was_begun_in_vain_is_not_left_lying_about() {
+    let disks = disks();
+    let bare = Path::new("/logs-0/t-0");
+    disks[0].create_dir_all(bare).unwrap();
+    let manager = manager_on_disks(&disks);
+
+    apply(&manager, &[directory_id(1)]);
+
+    assert_eq!(place(&manager, 0), Some(directory_id(1)));
+    assert_eq!(manager.directories.all()[0].files.partition_dirs().unwrap(), []);
+}
+
 /// KIP-112: the rest of the broker goes on.
 #[test]
 fn a_disk_that_fails_takes_only_its_own_replicas_with_it() {
