@@ -156,6 +156,18 @@ fn launch(arguments: &Up) -> Result<String> {
     Ok(said)
 }
 
+/// The cluster in a directory, which is started in the background when it does not run, and made when it is not there;
+/// and whether it was started.
+pub(crate) fn running(data: &Data) -> Result<(Layout, bool)> {
+    if let Some(layout) = Layout::find(&data.data)?
+        && std::os::unix::net::UnixStream::connect(layout.socket()).is_ok()
+    {
+        return Ok((layout, false));
+    }
+    launch(&Up { data: data.clone(), brokers: None, base_port: None, fresh: false, detach: true })?;
+    Ok((data.layout()?, true))
+}
+
 pub(crate) fn kill(arguments: &OneNode) -> Result<()> {
     send(&arguments.data, Command::Kill(arguments.node))
 }
