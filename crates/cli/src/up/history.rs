@@ -78,8 +78,13 @@ impl Follower {
         let mut history = History::new(past::journals(layout)?);
         quorum.read_metadata(|piece| history.apply(piece)).await?;
         let tail = MetadataTail::after(history.image.end);
-        let events = std::mem::take(&mut history.events);
-        Ok((Follower { layout: layout.clone(), quorum, tail, history }, events))
+        let mut events = std::mem::take(&mut history.events);
+        let mut follower = Follower { layout: layout.clone(), quorum, tail, history };
+        // What happened just now may not have been in the journals when they were read.
+        let since = Timestamp(ottla_net::clock::wall().0 - RECENT_MS);
+        let recent = events.partition_point(|event| event.time < since);
+        follower.explain(&mut events[recent..]).await?;
+        Ok((follower, events))
     }
 
     /// Waits for more, two seconds at most, and tells it; none is no error.
@@ -124,6 +129,9 @@ impl Follower {
 /// How often a journal is looked at for a reason, and how far apart: not every fencing has one.
 const JOURNAL_LOOKS: usize = 5;
 const JOURNAL_PAUSE: Duration = Duration::from_millis(50);
+
+/// Of what is older, the journals hold whatever they ever will.
+const RECENT_MS: i64 = 5000;
 
 /// What was read so far.
 struct History {
