@@ -2,6 +2,7 @@
 
 use super::control::{self, Command};
 use super::layout::Layout;
+use super::since::Since;
 use super::{past, status, supervisor};
 use crate::{format, output, program, properties_file, tools};
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,7 @@ use ottla_metadata::MetadataVersion;
 use ottla_server::format::Formatted;
 use ottla_storage::RealDisk;
 use ottla_types::Random;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
@@ -64,7 +66,8 @@ pub(crate) struct OneNode {
 
 pub(crate) fn up(arguments: &Up) -> Result<()> {
     if arguments.detach {
-        return detach(arguments);
+        output::line(launch(arguments)?);
+        return Ok(());
     }
     let mut random = Random::new(format::seed());
     let found = Layout::find(&arguments.data.data)?;
@@ -105,8 +108,8 @@ fn check_same(layout: &Layout, arguments: &Up) -> Result<()> {
     Ok(())
 }
 
-/// Starts the supervisor in the background, and waits until it has said that the cluster serves.
-fn detach(arguments: &Up) -> Result<()> {
+/// Starts the supervisor in the background, waits until the cluster serves, and returns what the supervisor said.
+fn launch(arguments: &Up) -> Result<String> {
     let data = &arguments.data.data;
     let mut command = std::process::Command::new(program::path());
     command.arg("up").arg("--data").arg(data);
@@ -144,13 +147,25 @@ fn detach(arguments: &Up) -> Result<()> {
         fs::remove_file(&log_path)?;
         bail!("{}", text.trim().trim_start_matches("ottla: "));
     }
-    output::line(text.trim_end());
+    let mut said = text.trim_end().to_owned();
     let layout = arguments.data.layout()?;
     if fs::rename(&log_path, layout.log()).is_err() {
         // Another file system; the story goes on where it began.
-        output::line(format!(" the story goes on in {}", log_path.display()));
+        write!(said, "\n the story goes on in {}", log_path.display())?;
     }
-    Ok(())
+    Ok(said)
+}
+
+/// The cluster in a directory, which is started in the background when it does not run, and made when it is not there;
+/// and whether it was started.
+pub(crate) fn running(data: &Data) -> Result<(Layout, bool)> {
+    if let Some(layout) = Layout::find(&data.data)?
+        && std::os::unix::net::UnixStream::connect(layout.socket()).is_ok()
+    {
+        return Ok((layout, false));
+    }
+    launch(&Up { data: data.clone(), brokers: None, base_port: None, fresh: false, detach: true })?;
+    Ok((data.layout()?, true))
 }
 
 pub(crate) fn kill(arguments: &OneNode) -> Result<()> {
@@ -201,13 +216,22 @@ pub(crate) struct Events {
     /// Prints an object of JSON for each event.
     #[arg(long)]
     json: bool,
+    /// Only what happened since then: 90s, 10m, 2h, 3d ago, or a moment in UTC, such as "2026-11-29 20:15:02".
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Since>,
+    /// Only what moved leaders of this topic, or may have.
+    #[arg(long)]
+    topic: Option<String>,
+    /// Goes on with what happens from now on, until Ctrl-C.
+    #[arg(long, short = 'f')]
+    follow: bool,
 }
 
 pub(crate) fn events(arguments: &Events) -> Result<()> {
     let layout = arguments.data.layout()?;
-    let text = runtime()?.block_on(past::describe(&layout, arguments.json))?;
-    output::line(text);
-    Ok(())
+    let since = arguments.since.map(|since| since.moment(ottla_net::clock::wall()));
+    let telling = past::Telling { since, topic: arguments.topic.clone(), as_json: arguments.json };
+    runtime()?.block_on(past::tell_all(&layout, &telling, arguments.follow))
 }
 
 /// What a shell evaluates to speak to the cluster.

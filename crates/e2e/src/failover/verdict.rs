@@ -3,6 +3,8 @@
 use super::history::History;
 use crate::cluster::PATIENCE;
 use crate::{Cluster, Node, eventually, kcat};
+use ottla_types::Offset;
+use ottla_verify::{Guarantee, Outcome, Stamp, Violation};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,12 +22,15 @@ pub struct Verdict {
     pub doubled: usize,
     /// Found after one that was sent later.
     pub reordered: usize,
+    /// Never sent, or at offsets that go back.
+    pub otherwise_wrong: usize,
 }
 
 impl Verdict {
-    /// Returns whether nothing was lost, doubled or reordered.
+    /// Returns whether every promise was kept.
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.doubled == 0 && self.reordered == 0
+        let Verdict { acknowledged: _, given_up: _, lost, doubled, reordered, otherwise_wrong } = self;
+        lost + doubled + reordered + otherwise_wrong == 0
     }
 }
 
@@ -56,20 +61,42 @@ fn parse(line: &str) -> Option<(i32, i64, i64)> {
     (named.parse() == Ok(partition)).then_some((partition, offset, sequence.parse().ok()?))
 }
 
+/// What `ottla-verify` makes of it. A record is named by its partition and its sequence in it.
 fn compare(told: &History, found: &BTreeMap<i32, Vec<(i64, i64)>>) -> Verdict {
-    let mut verdict = Verdict { given_up: told.failures.len(), ..Verdict::default() };
-    for (partition, acks) in &told.acks {
-        let records: BTreeMap<i64, i64> = found.get(partition).into_iter().flatten().copied().collect();
-        verdict.acknowledged += acks.len();
-        verdict.lost += acks.iter().filter(|ack| records.get(&ack.offset) != Some(&ack.sequence)).count();
+    let mut history = ottla_verify::History::new(0);
+    let producer = history.add_producer(Guarantee::FULL);
+    let number = |sequence: i64| u64::try_from(sequence).expect("sequences count from 0");
+    let stamp = |partition, sequence| Stamp { run: 0, producer, partition, number: number(sequence) };
+    let acks = told.acks.iter().flat_map(|(&partition, acks)| acks.iter().map(move |ack| (partition, ack)));
+    let given_up = told.failures.iter().map(|&(partition, sequence, _)| (partition, sequence));
+    let named = acks.clone().map(|(partition, ack)| (partition, ack.sequence)).chain(given_up);
+    let mut sent: BTreeMap<i32, i64> = BTreeMap::new();
+    for (partition, sequence) in named {
+        let last = sent.entry(partition).or_insert(sequence);
+        *last = (*last).max(sequence);
     }
-    for records in found.values() {
-        let mut times: BTreeMap<i64, usize> = BTreeMap::new();
-        for (_, sequence) in records {
-            *times.entry(*sequence).or_default() += 1;
-        }
-        verdict.doubled += times.values().filter(|&&times| times > 1).count();
-        verdict.reordered += records.windows(2).filter(|pair| pair[1].1 < pair[0].1).count();
+    for (partition, last) in sent {
+        while history.send(producer, partition).number < number(last) {}
+    }
+    for (partition, ack) in acks {
+        history.told(stamp(partition, ack.sequence), Outcome::Acknowledged(Offset(ack.offset)));
+    }
+    let read = |(&partition, records): (&i32, &Vec<(i64, i64)>)| {
+        let records =
+            records.iter().map(|&(offset, sequence)| (Offset(offset), Ok(stamp(partition, sequence))));
+        (partition, records.collect())
+    };
+    let judged = ottla_verify::judge(&history, &found.iter().map(read).collect());
+    let mut verdict =
+        Verdict { acknowledged: history.acknowledged(), given_up: told.failures.len(), ..Verdict::default() };
+    for violation in &judged.violations {
+        let count = match violation {
+            Violation::Lost { .. } | Violation::Moved { .. } => &mut verdict.lost,
+            Violation::Doubled { .. } => &mut verdict.doubled,
+            Violation::Reordered { .. } => &mut verdict.reordered,
+            _ => &mut verdict.otherwise_wrong,
+        };
+        *count += 1;
     }
     verdict
 }
@@ -126,7 +153,8 @@ mod tests {
         assert_eq!(check(&[(0, 0), (1, 1)]).lost, 1);
         assert_eq!(check(&[(0, 0), (1, 1), (2, 2), (3, 1)]).doubled, 1);
         assert_eq!(check(&[(0, 0), (1, 2), (2, 1)]).reordered, 1);
-        assert_eq!(check(&[(0, 0), (1, 2), (2, 1)]).lost, 2);
+        assert_eq!(check(&[(0, 0), (1, 2), (2, 1)]).lost, 2, "neither is where the client was told");
+        assert_eq!(check(&[(0, 0), (1, 1), (2, 2), (3, 4)]).otherwise_wrong, 1, "nobody sent it");
     }
 
     #[test]
