@@ -190,15 +190,16 @@ impl Cluster {
             child: None,
             logged_before: 0,
         };
-        let voters: Vec<String> =
-            self.nodes.iter().map(|node| format!("{}@localhost:{}", node.id, node.controller_port)).collect();
+        let first = fs::read_to_string(self.nodes[0].properties()).expect("its configuration");
+        // The controllers, as the first node has them.
+        let quorum = first.lines().find(|line| line.starts_with("controller.quorum."));
         fs::create_dir_all(&node.directory).expect("a directory for the node");
         let text = format!(
             "process.roles=broker\nnode.id={id}\ncontroller.listener.names=CONTROLLER\n\
-             listeners=PLAINTEXT://localhost:{}\ncontroller.quorum.voters={}\nlog.dirs={}\n\
+             listeners=PLAINTEXT://localhost:{}\n{}\nlog.dirs={}\n\
              http.listener=localhost:{}\n",
             node.port,
-            voters.join(","),
+            quorum.expect("a node knows its controllers"),
             node.data().display(),
             node.http_port,
         );

@@ -1,7 +1,7 @@
 //! Controllers join and leave a quorum whose log names the voters (KIP-853).
 
-use ottla_e2e::cluster::{PATIENCE, binary};
-use ottla_e2e::{Cluster, eventually};
+use ottla_e2e::cluster::{CLUSTER_ID, PATIENCE, binary};
+use ottla_e2e::{Cluster, eventually, kcat};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -54,7 +54,15 @@ fn wait_for_voters(cluster: &Cluster, expected: &[usize]) {
 }
 
 fn produce(cluster: &Cluster, history: &Path) -> Child {
-    let producing = Command::new(binary())
+    let topic = ["--create", "--topic", "ottla-verify", "--partitions", "4"];
+    cluster.tool(&[&["kafka-topics", "--bootstrap-server", &cluster.bootstrap()], &topic[..]].concat());
+    // Any broker may be asked next.
+    for node in cluster.nodes() {
+        eventually(&format!("node {} knows the topic", node.id), PATIENCE, || {
+            kcat::listed_by(node, "ottla-verify").contains("4 partitions").then_some(())
+        });
+    }
+    let mut producing = Command::new(binary())
         .args(["verify", "produce", "--bootstrap-server", &cluster.bootstrap(), "--records", "12000"])
         .args(["--rate", "1000", "--partitions", "4", "--history"])
         .arg(history)
@@ -62,8 +70,9 @@ fn produce(cluster: &Cluster, history: &Path) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary is built");
-    eventually("records are acknowledged", PATIENCE, || {
-        fs::read_to_string(history).ok()?.contains("acknowledged").then_some(())
+    eventually("records are acknowledged, or none will be", PATIENCE, || {
+        let has_begun = fs::read_to_string(history).is_ok_and(|text| text.contains("acknowledged"));
+        (has_begun || producing.try_wait().expect("the child is ours").is_some()).then_some(())
     });
     producing
 }
@@ -176,6 +185,48 @@ fn a_controller_joins_by_itself_and_again_with_a_new_disk() {
         (voters.contains(&after) && !voters.contains(&before)).then_some(())
     });
     wait_for_voters(&cluster, &[1, 2, 3]);
+}
+
+#[test]
+fn three_begin_with_one_list_and_a_broker_that_knows_addresses_alone_serves() {
+    let mut cluster = Cluster::standalone(3, "");
+    let made = || cluster.tool(&["kafka-storage", "random-uuid"]).trim().to_owned();
+    let ids = [made(), made(), made()];
+    let listed = cluster.nodes().iter().zip(&ids);
+    let listed = listed.map(|(node, id)| format!("{}@localhost:{}:{id}", node.id, node.controller_port));
+    let listed = format!("--initial-controllers={}", listed.collect::<Vec<_>>().join(","));
+    cluster.node(1).kill();
+    for node in cluster.nodes() {
+        fs::remove_dir_all(node.data()).expect("it is formatted anew");
+        node.format(&listed);
+    }
+    cluster.restart();
+    wait_for_voters(&cluster, &[1, 2, 3]);
+    assert_eq!(cluster.nodes()[1].directory_id(), ids[1]);
+
+    let mut broker = cluster.broker(9, "broker", CLUSTER_ID);
+    broker.start();
+    let (_, leader) = eventually("a leader", PATIENCE, || voters(&cluster));
+    cluster.node(leader).kill();
+    let at_controllers: Vec<String> = cluster
+        .nodes()
+        .iter()
+        .filter(|node| node.id != leader)
+        .map(|node| format!("localhost:{}", node.controller_port))
+        .collect();
+    let removed = Command::new(binary())
+        .args(["kafka-metadata-quorum", "--bootstrap-controller", &at_controllers.join(",")])
+        .args(["remove-controller", "--controller-id", &leader.to_string()])
+        .args(["--controller-directory-id", &ids[leader - 1]])
+        .output()
+        .expect("the binary is built");
+    assert!(removed.status.success(), "{}", said(&removed));
+    let rest: Vec<usize> = (1..=3).filter(|id| *id != leader).collect();
+    wait_for_voters(&cluster, &rest);
+
+    // The broker has followed the log through the election, with what it has learned from it.
+    broker.kill();
+    broker.start();
 }
 
 #[test]

@@ -104,55 +104,59 @@ impl Beginning {
         Beginning { level, kraft_version: None, voters: FirstVoters::Configured }
     }
 
+    /// Whether the log names the voters, and this node learns them from there.
+    fn is_dynamic(&self, config: &NodeConfig) -> bool {
+        self.voters != FirstVoters::Configured || config.voters.is_empty()
+    }
+
     /// Checks what does not go together, as `kafka-storage` does.
     fn check(&self, config: &NodeConfig) -> Result<(), FormatError> {
         if !(MetadataVersion::MIN..=MetadataVersion::LATEST).contains(&self.level) {
             return Err(FormatError::UnsupportedVersion(self.level));
         }
-        let is_dynamic = self.voters != FirstVoters::Configured;
-        let refuse = |reason: &str| Err(FormatError::Voters(reason.to_owned()));
+        let is_dynamic = self.is_dynamic(config);
+        let refuse = |reason: String| Err(FormatError::Voters(reason));
         match self.voters {
             FirstVoters::Configured if config.voters.is_empty() && config.roles.controller => {
                 return refuse(
                     "Because controller.quorum.voters is not set on this controller, you must specify one of the \
-                     following: --standalone, --initial-controllers, or --no-initial-controllers.",
+                     following: --standalone, --initial-controllers, or --no-initial-controllers."
+                        .to_owned(),
                 );
             }
             FirstVoters::Standalone | FirstVoters::Listed(_) | FirstVoters::Unknown
                 if !config.voters.is_empty() =>
             {
-                return refuse(
-                    "controller.quorum.voters names the voters; remove it from the configuration, and set \
-                     controller.quorum.bootstrap.servers, to use --standalone, --initial-controllers, or \
-                     --no-initial-controllers.",
-                );
+                return refuse(format!(
+                    "You cannot specify controller.quorum.voters and format the node with {}. If you want to use \
+                     dynamic quorum, please remove controller.quorum.voters and specify \
+                     controller.quorum.bootstrap.servers instead.",
+                    if self.voters == FirstVoters::Unknown {
+                        "--no-initial-controllers"
+                    } else {
+                        "--initial-controllers or --standalone"
+                    }
+                ));
             }
             FirstVoters::Standalone if !config.roles.controller => {
-                return refuse("You can only use --standalone on a controller.");
+                return refuse("You can only use --standalone on a controller.".to_owned());
             }
             FirstVoters::Listed(_) if !config.roles.controller => {
-                return refuse("You can only use --initial-controllers on a controller.");
+                return refuse("You can only use --initial-controllers on a controller.".to_owned());
             }
             _ => {}
         }
         match (self.kraft_version, is_dynamic) {
             (None | Some(1), true) | (None | Some(0), false) => {}
-            (Some(0), true) => {
-                return refuse(
-                    "kraft.version 0 has its voters in controller.quorum.voters. Try removing the --feature flag \
-                     for kraft.version.",
-                );
-            }
-            (Some(1), false) => {
-                return refuse(
-                    "kraft.version 1 needs --standalone, --initial-controllers, or --no-initial-controllers. Try \
-                     removing the --feature flag for kraft.version.",
-                );
+            (Some(version @ 0..=1), _) => {
+                let when = if is_dynamic { "if" } else { "unless" };
+                return refuse(format!(
+                    "Cannot set kraft.version to {version} {when} KIP-853 configuration is present. Try removing \
+                     the --feature flag for kraft.version."
+                ));
             }
             (Some(other), _) => {
-                return Err(FormatError::Voters(format!(
-                    "No feature:kraft.version with feature level {other}"
-                )));
+                return refuse(format!("No feature:kraft.version with feature level {other}"));
             }
         }
         if is_dynamic && self.level < KRAFT_VERSION_1_MIN {
@@ -262,9 +266,9 @@ pub fn format(
             directory_id = listed;
         }
         let voters = beginning.voters_record(config, directory_id)?.filter(|_| is_metadata);
-        let kind = match (is_metadata, &voters, &beginning.voters) {
+        let kind = match (is_metadata, &voters, beginning.is_dynamic(config)) {
             (false, ..) => "data",
-            (true, _, FirstVoters::Configured) => "metadata",
+            (true, _, false) => "metadata",
             (true, Some(voters), _) if voters.voters.iter().any(|v| v.voter_directory_id == directory_id) => {
                 "dynamic metadata voter"
             }

@@ -425,6 +425,26 @@ mod tests {
     }
 
     #[test]
+    fn the_controllers_are_listed_one_way_or_the_other() {
+        let config = |lines: &str| {
+            let text = format!(
+                "process.roles=broker\nnode.id=1\ncontroller.listener.names=CONTROLLER\n\
+                 listeners=PLAINTEXT://localhost:9092\nlog.dirs=/tmp/x\n{lines}\n"
+            );
+            NodeConfig::new(Properties::parse("server.properties", text.as_bytes())?)
+        };
+        let servers = "controller.quorum.bootstrap.servers";
+
+        let found = config(&format!("{servers}=c1:9093,[::1]:9094")).unwrap().bootstrap_servers;
+        let found: Vec<_> = found.iter().map(|server| (server.host.as_str(), server.port)).collect();
+        assert_eq!(found, [("c1", 9093), ("::1", 9094)]);
+        assert!(config("").unwrap_err().to_string().contains(servers));
+        assert!(config(&format!("{servers}=c1")).unwrap_err().to_string().contains("host:port"));
+        let joins = format!("{servers}=c1:9093\ncontroller.quorum.auto.join.enable=true");
+        assert!(config(&joins).unwrap_err().to_string().contains("only a controller can join"));
+    }
+
+    #[test]
     fn says_what_does_not_fit_together() {
         let cases = [
             ("broker.id=2", "broker.id=2: must equal node.id, which is 1; remove broker.id"),
