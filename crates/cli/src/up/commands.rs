@@ -4,10 +4,11 @@ use super::control::{self, Command};
 use super::layout::Layout;
 use super::since::Since;
 use super::{past, status, supervisor};
-use crate::{format, output, program, properties_file, tools};
+use crate::{format as format_command, output, program, properties_file, tools};
 use anyhow::{Context, Result, bail};
 use ottla_metadata::MetadataVersion;
-use ottla_server::format::Formatted;
+use ottla_net::Clock;
+use ottla_server::format::{self, Beginning, Formatted};
 use ottla_storage::RealDisk;
 use ottla_types::Random;
 use std::fmt::Write as _;
@@ -16,6 +17,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a cluster is kept.
@@ -69,7 +71,7 @@ pub(crate) fn up(arguments: &Up) -> Result<()> {
         output::line(launch(arguments)?);
         return Ok(());
     }
-    let mut random = Random::new(format::seed());
+    let mut random = Random::new(format_command::seed());
     let found = Layout::find(&arguments.data.data)?;
     if let (Some(layout), true) = (&found, arguments.fresh) {
         if std::os::unix::net::UnixStream::connect(layout.socket()).is_ok() {
@@ -90,8 +92,10 @@ pub(crate) fn up(arguments: &Up) -> Result<()> {
     };
     for node in layout.nodes() {
         let config = properties_file::read(&node.properties(), &[])?;
-        let (level, formatted) = (MetadataVersion::LATEST, Formatted::Ignore);
-        ottla_server::format::format(&RealDisk, &config, &layout.cluster_id, level, formatted, &mut random)?;
+        let (beginning, disk) = (Beginning::at(MetadataVersion::LATEST), Arc::new(RealDisk));
+        let now = Clock::new().now().wall;
+        let formatted = Formatted::Ignore;
+        format::format(disk, &config, &layout.cluster_id, &beginning, formatted, now, &mut random)?;
     }
     runtime()?.block_on(supervisor::run(&layout, is_new))
 }

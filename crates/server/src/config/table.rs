@@ -58,6 +58,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("controlled.shutdown.enable", Kind::Boolean, Some("true"),
         "Whether a broker hands over its leaderships before it stops."),
     setting("controller.listener.names", Kind::List, None, "Which listeners are the controller's."),
+    setting("controller.quorum.auto.join.enable", Kind::Boolean, Some("false"),
+        "Whether a controller that is no voter becomes one by itself, where the log names the voters."),
     setting("controller.quorum.bootstrap.servers", Kind::List, None,
         "Where to ask for the quorum's leader when the voters are not listed."),
     setting("controller.quorum.election.timeout.ms", Kind::Number(1, INT), Some("1000"),

@@ -1,9 +1,9 @@
 use super::*;
 use crate::config::Properties;
-use crate::format::{Formatted, format};
+use crate::format::{Beginning, Formatted, format};
 use ottla_metadata::MetadataVersion;
 use ottla_storage::SimDisk;
-use ottla_types::Random;
+use ottla_types::{Random, Timestamp};
 use std::io::ErrorKind;
 
 const DIRECTORIES: &str = "/a,/b,/c";
@@ -19,7 +19,9 @@ fn config(dirs: &str) -> NodeConfig {
 
 fn format_as(disk: &SimDisk, dirs: &str, cluster: &str, seed: u64) {
     let mut random = Random::new(seed);
-    format(disk, &config(dirs), cluster, MetadataVersion::LATEST, Formatted::Ignore, &mut random).unwrap();
+    let (beginning, now) = (Beginning::at(MetadataVersion::LATEST), Timestamp(0));
+    let disk = Arc::new(disk.clone());
+    format(disk, &config(dirs), cluster, &beginning, Formatted::Ignore, now, &mut random).unwrap();
 }
 
 fn formatted() -> SimDisk {

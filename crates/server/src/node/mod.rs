@@ -4,6 +4,8 @@ mod broker;
 mod ports;
 mod quorum;
 
+pub(crate) use quorum::controller_listeners;
+
 use crate::broker::Broker;
 use crate::broker::controller_channel::ControllerChannel;
 use crate::broker::lifecycle::{LifecycleError, Standing};
@@ -57,6 +59,9 @@ pub enum StartError {
     /// The latest snapshot of the metadata log cannot be used.
     #[error(transparent)]
     Snapshot(#[from] LoadError),
+    /// The first voters make no sense.
+    #[error("the snapshot of the metadata log names no voters: {0}")]
+    FirstVoters(String),
     /// The vote cannot be read.
     #[error("{0}")]
     QuorumState(io::Error),

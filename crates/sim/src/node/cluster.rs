@@ -7,7 +7,7 @@ use super::wire::{HostId, Wire};
 use anyhow::{Context as _, Result};
 use ottla_metadata::MetadataVersion;
 use ottla_net::Clock;
-use ottla_server::format::{self, Formatted};
+use ottla_server::format::{self, Beginning, Formatted};
 use ottla_server::io_pool::Threads;
 use ottla_server::node::Environment;
 use ottla_server::{Node, NodeConfig, Properties};
@@ -79,8 +79,9 @@ impl Cluster {
         for node in 0..count {
             let config = config(node, count, settings)?;
             let disk = Mounts::default();
-            let level = MetadataVersion::LATEST;
-            format::format(&disk, &config, &cluster_id, level, Formatted::Refuse, &mut random)?;
+            let (beginning, now) = (Beginning::at(MetadataVersion::LATEST), Timestamp(0));
+            let (shared, formatted) = (Arc::new(disk.clone()), Formatted::Refuse);
+            format::format(shared, &config, &cluster_id, &beginning, formatted, now, &mut random)?;
             let network = SimNetwork { wire: wire.clone(), host: HostId(node), names: names.clone() };
             let machine =
                 Arc::new(Machine { slowness: AtomicU32::new(1), leaving: watch::Sender::new(false) });
