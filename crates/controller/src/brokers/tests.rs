@@ -3,6 +3,7 @@ use crate::Settings;
 use ottla_metadata::{ELIGIBLE_LEADER_REPLICAS, MetadataDelta, MetadataImage};
 use ottla_protocol::messages::broker_registration_request;
 use ottla_protocol::records::metadata::{FeatureLevelRecord, PartitionRecord, TopicRecord};
+use ottla_types::Uuid;
 
 /// A controller that took over a log with two active brokers, whose epochs are their ids.
 fn controller() -> Controller {
