@@ -3,8 +3,7 @@
 use crate::controller::Controller;
 use crate::elections::{Brokers, Election};
 use ottla_metadata::cluster::BrokerRegistration;
-use ottla_metadata::partition::NO_LEADER_CHANGE;
-use ottla_metadata::{METADATA_VERSION, MetadataVersion, PartitionRegistration};
+use ottla_metadata::{METADATA_VERSION, MetadataVersion};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
@@ -15,10 +14,10 @@ use ottla_protocol::messages::controller_registration_response::ControllerRegist
 use ottla_protocol::messages::unregister_broker_request::UnregisterBrokerRequest;
 use ottla_protocol::messages::unregister_broker_response::UnregisterBrokerResponse;
 use ottla_protocol::records::metadata::{
-    BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, UnregisterBrokerRecord,
-    register_broker_record, register_controller_record,
+    BrokerRegistrationChangeRecord, MetadataRecord, UnregisterBrokerRecord, register_broker_record,
+    register_controller_record,
 };
-use ottla_types::{BrokerEpoch, Decision, NodeId, Offset, TopicIdPartition, Uuid};
+use ottla_types::{BrokerEpoch, Decision, NodeId, Offset, TopicIdPartition};
 
 /// What is known of a broker's process beyond its registration. Not in the log: it is heard anew.
 #[derive(Clone, Debug)]
@@ -87,34 +86,10 @@ impl Controller {
                 records = self.leave_partitions(id);
             }
         }
-        records.extend(self.house_replicas(id, &request.log_dirs));
         let epoch = self.image.end.offset + records.len() as i64;
         records.push(MetadataRecord::RegisterBroker(self.registration_record(request, epoch)));
         let response = BrokerRegistrationResponse { broker_epoch: epoch.0, ..Default::default() };
         Decision::write(records, response)
-    }
-
-    /// A broker has another disk than it had: its replicas are where it has them now, or will have them when they have
-    /// been fetched anew. In a directory that is gone they could never lead again. Which of several directories has a
-    /// replica only the broker can tell.
-    fn house_replicas(&self, id: NodeId, directories: &[Uuid]) -> Vec<MetadataRecord> {
-        let &[only] = directories else { return Vec::new() };
-        let is_elsewhere = |partition: &PartitionRegistration| {
-            let directory = partition.directory(id);
-            partition.replicas.contains(&id) && !directory.is_reserved() && directory != only
-        };
-        let moved = self.partitions().filter(|(_, partition)| is_elsewhere(partition));
-        let records = moved.map(|(at, partition)| {
-            let place = |&node: &NodeId| if node == id { only } else { partition.directory(node) };
-            MetadataRecord::PartitionChange(PartitionChangeRecord {
-                partition_id: at.partition,
-                topic_id: at.topic_id,
-                leader: NO_LEADER_CHANGE,
-                directories: Some(partition.replicas.iter().map(place).collect()),
-                ..Default::default()
-            })
-        });
-        records.collect()
     }
 
     /// A broker says that it lives, how far it has replayed the log, and what it wants.

@@ -72,16 +72,6 @@ fn carried_out<T>(controller: &mut Controller, mut decision: Decision<MetadataRe
 
 /// A new process of a broker registers, and says of which epoch it has everything; the one before is gone.
 fn register(controller: &mut Controller, id: i32, previous_broker_epoch: i64) -> BrokerEpoch {
-    register_with(controller, id, previous_broker_epoch, &[])
-}
-
-/// As [`register`], with these directories.
-fn register_with(
-    controller: &mut Controller,
-    id: i32,
-    previous_broker_epoch: i64,
-    directories: &[Uuid],
-) -> BrokerEpoch {
     let feature = |name: &str, max| broker_registration_request::Feature {
         name: name.to_owned(),
         min_supported_version: 0,
@@ -94,7 +84,6 @@ fn register_with(
         listeners: vec![broker_registration_request::Listener::default()],
         features: vec![feature(METADATA_VERSION, 99), feature(ELIGIBLE_LEADER_REPLICAS, 1)],
         previous_broker_epoch,
-        log_dirs: directories.to_vec(),
         ..Default::default()
     };
     let decision = controller.handle_broker_registration(&request, Predecessor::Gone);
@@ -156,48 +145,4 @@ fn a_broker_that_may_have_lost_records_leaves_the_lead_to_one_that_has_not() {
     let second = register(&mut controller, 2, 2);
     caught_up(&mut controller, 2, second);
     assert_eq!(partition(&controller), (Some(two), vec![two], vec![]));
-}
-
-/// Its replicas were in a directory that is no more: in that one they could never lead.
-#[test]
-fn a_broker_with_another_disk_may_lead_what_it_has_fetched_anew() {
-    let topic_id = Uuid::from_u128(7);
-    let mut controller = controller();
-    let (old, new, other) = (Uuid::from_u128(100), Uuid::from_u128(101), Uuid::from_u128(200));
-    register_with(&mut controller, 2, 2, &[old]);
-    let records = [
-        MetadataRecord::Topic(TopicRecord { name: "t".to_owned(), topic_id }),
-        MetadataRecord::Partition(PartitionRecord {
-            partition_id: 0,
-            topic_id,
-            replicas: vec![1, 2],
-            isr: vec![1],
-            leader: 1,
-            directories: vec![other, old],
-            ..Default::default()
-        }),
-    ];
-    for record in &records {
-        let end = controller.image.end.offset;
-        controller.replay(record, end).unwrap();
-    }
-    let partition =
-        |controller: &Controller| controller.image.topics.by_id(topic_id).unwrap().partitions[&0].clone();
-    let before = partition(&controller);
-
-    register_with(&mut controller, 2, BrokerEpoch::NONE.0, &[new]);
-
-    let after = partition(&controller);
-    assert_eq!(after.directories, [other, new]);
-    assert_eq!(
-        (after.leader, after.leader_epoch, &after.isr),
-        (before.leader, before.leader_epoch, &before.isr)
-    );
-
-    register_with(&mut controller, 2, BrokerEpoch::NONE.0, &[new, Uuid::from_u128(102)]);
-    assert_eq!(
-        partition(&controller).directories,
-        [other, new],
-        "which of several it is only the broker knows"
-    );
 }

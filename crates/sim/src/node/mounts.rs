@@ -107,7 +107,7 @@ impl Disk for Mounts {
         self.at(dir).space(dir)
     }
 
-    fn boot_id(&self) -> Option<String> {
-        self.first.boot_id()
+    fn boot_id(&self, path: &Path) -> Option<String> {
+        self.at(path).boot_id(path)
     }
 }
