@@ -3,10 +3,12 @@
 use crate::{output, properties_file};
 use anyhow::{Context, Result};
 use ottla_metadata::MetadataVersion;
-use ottla_server::format::{self, Formatted};
+use ottla_net::Clock;
+use ottla_server::format::{self, Beginning, Formatted};
 use ottla_storage::RealDisk;
 use ottla_types::Random;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -33,7 +35,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let formatted = if arguments.ignore_formatted { Formatted::Ignore } else { Formatted::Refuse };
     let mut random = Random::new(seed());
-    let lines = format::format(&RealDisk, &config, &arguments.cluster_id, level, formatted, &mut random)?;
+    let (beginning, now) = (Beginning::at(level), Clock::new().now().wall);
+    let disk = Arc::new(RealDisk);
+    let lines =
+        format::format(disk, &config, &arguments.cluster_id, &beginning, formatted, now, &mut random)?;
     lines.iter().for_each(output::line);
     Ok(())
 }

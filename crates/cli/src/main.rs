@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`log_lines`], [`format`];
 //! the cluster on a laptop: [`up`]; Kafka's tools: [`tools`]; what it all costs: [`perf`]; whether it keeps its
-//! promises: [`verify`].
+//! promises: [`verify`], [`drill`].
 
+mod drill;
 mod format;
 mod log_lines;
 mod observer;
@@ -53,6 +54,8 @@ enum Command {
     Perf(perf::Arguments),
     /// Finds out whether a cluster keeps what it acknowledges; any Kafka.
     Verify(verify::Arguments),
+    /// Kills or freezes nodes under load, and judges what clients saw; of `ottla up`'s cluster or any other.
+    Drill(drill::commands::Arguments),
     /// Makes links by which Kafka's tools are called under their own names.
     InstallTools(tools::install::Arguments),
 }
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Format(arguments) => format::run(&arguments),
         Command::Perf(arguments) => perf::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Drill(arguments) => drill::commands::run(&arguments),
         Command::InstallTools(arguments) => tools::install::run(&arguments),
     };
     match done {

@@ -93,3 +93,57 @@ fn an_id_is_made_by_chance() {
     assert_ne!(ids[0], ids[1]);
     assert!(ids.iter().all(|id| id.trim_end().len() == "> ".len() + 22), "{ids:?}");
 }
+
+/// What three flags and a feature lead to, with a controller and a broker that name no voters, and a controller
+/// that does.
+#[test]
+fn first_voters_are_asked_for_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    write_configurations(directory.path());
+    for (name, roles, listeners) in [
+        ("dynamic", "controller", "CONTROLLER://localhost:9093"),
+        ("broker", "broker", "PLAINTEXT://localhost:9092"),
+    ] {
+        let text = format!(
+            "process.roles={roles}\nnode.id=1\ncontroller.quorum.bootstrap.servers=localhost:9093\n\
+             listeners={listeners}\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\n",
+            directory.path().join(name).display()
+        );
+        fs::write(directory.path().join(format!("{name}.properties")), text).unwrap();
+    }
+    let format = |name: &str, flags: &str| {
+        let _ = fs::remove_dir_all(directory.path().join(name));
+        let said =
+            said(directory.path(), &format!("format -t AAAAAAAAAAAAAAAAAAAAZA -c {name}.properties {flags}"));
+        said.lines().find(|line| !line.contains("Bootstrap metadata")).unwrap_or_default().to_owned()
+    };
+    let listed =
+        "--initial-controllers 1@localhost:9093:AAAAAAAAAAAAAAAAAAAAZA,2@h:9093:AAAAAAAAAAAAAAAAAAAAZQ";
+    let others = "--initial-controllers 2@h:9093:AAAAAAAAAAAAAAAAAAAAZQ";
+    let cases = [
+        ("dynamic", "--standalone", "> Formatting dynamic metadata voter directory"),
+        ("dynamic", "-s --feature kraft.version=1", "> Formatting dynamic metadata voter directory"),
+        ("dynamic", listed, "> Formatting dynamic metadata voter directory"),
+        ("dynamic", others, "> Formatting dynamic metadata directory"),
+        ("dynamic", "-N", "> Formatting dynamic metadata directory"),
+        ("broker", "", "> Formatting dynamic metadata directory"),
+        ("dynamic", "", "! Because controller.quorum.voters is not set on this controller"),
+        ("dynamic", "-s --feature kraft.version=0", "! Cannot set kraft.version to 0 if KIP-853"),
+        ("dynamic", "-s --feature kraft.version=2", "! No feature:kraft.version with feature level 2"),
+        ("dynamic", "-s --feature group.version=1", "! --feature group.version=1: only kraft.version"),
+        ("dynamic", "-s -r 3.8-IV0", "! kraft.version could not be set to 1 because it depends on"),
+        ("dynamic", "--initial-controllers 1@localhost", "! --initial-controllers 1@localhost: each must"),
+        ("broker", "--standalone", "! You can only use --standalone on a controller."),
+        ("one", "--standalone", "! You cannot specify controller.quorum.voters and format"),
+        ("one", "--feature kraft.version=1", "! Cannot set kraft.version to 1 unless KIP-853"),
+    ];
+    for (name, flags, expected) in cases {
+        let said = format(name, flags);
+        assert!(said.starts_with(expected), "{name} {flags}: {said}");
+    }
+    format("dynamic", listed);
+    let properties = fs::read_to_string(directory.path().join("dynamic/meta.properties")).unwrap();
+    assert!(properties.contains("directory.id=AAAAAAAAAAAAAAAAAAAAZA"), "{properties}");
+    let both = said(directory.path(), "format -t AAAAAAAAAAAAAAAAAAAAZA -c dynamic.properties -s -N");
+    assert!(both.contains("can't be used with"), "{both}");
+}

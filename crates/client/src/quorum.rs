@@ -13,6 +13,7 @@ use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
 use ottla_protocol::messages::fetch_snapshot_request as snapshot;
+use ottla_protocol::messages::{AddRaftVoterRequest, RemoveRaftVoterRequest};
 use ottla_protocol::{ErrorCode, Records, Request};
 use ottla_records::batches;
 use ottla_types::{LeaderEpoch, Offset, OffsetAndEpoch, Uuid};
@@ -179,6 +180,28 @@ impl Quorum {
     /// As [`Quorum::ask`].
     pub async fn describe(&mut self) -> Result<QuorumDescription, ClientError> {
         self.ask("describeMetadataQuorum", &describe_quorum_request(), quorum_description).await
+    }
+
+    /// Makes an observer a voter (KIP-853). What may be done in a while is asked again.
+    ///
+    /// # Errors
+    /// As [`Quorum::ask`].
+    pub async fn add_voter(&mut self, request: &AddRaftVoterRequest) -> Result<(), ClientError> {
+        self.ask("addRaftVoter", request, |answer| {
+            ClientError::check(answer.error_code, answer.error_message)
+        })
+        .await
+    }
+
+    /// Takes a voter out of the set (KIP-853).
+    ///
+    /// # Errors
+    /// As [`Quorum::ask`].
+    pub async fn remove_voter(&mut self, request: &RemoveRaftVoterRequest) -> Result<(), ClientError> {
+        self.ask("removeRaftVoter", request, |answer| {
+            ClientError::check(answer.error_code, answer.error_message)
+        })
+        .await
     }
 
     /// Reads the metadata log up to where it is committed when the reading begins, piece by piece. `each`

@@ -10,7 +10,7 @@ use ottla_protocol::records::metadata::{FeatureLevelRecord, MetadataRecord};
 pub const SUPPORTED_FEATURES: &[(&str, VersionRange)] = &[
     (METADATA_VERSION, VersionRange { min: MetadataVersion::MIN.0, max: MetadataVersion::LATEST.0 }),
     (ELIGIBLE_LEADER_REPLICAS, VersionRange { min: 0, max: 1 }),
-    ("kraft.version", VersionRange { min: 0, max: 0 }),
+    ("kraft.version", VersionRange { min: 0, max: 1 }),
 ];
 
 /// What `format` writes into `bootstrap.checkpoint`, and the first controller into an empty log.

@@ -19,7 +19,6 @@ use ottla_protocol::records::metadata::{
     register_broker_record, register_controller_record,
 };
 use ottla_types::{BrokerEpoch, Decision, NodeId, Offset, TopicIdPartition, Uuid};
-use std::collections::BTreeSet;
 
 /// What is known of a broker's process beyond its registration. Not in the log: it is heard anew.
 #[derive(Clone, Debug)]
@@ -159,9 +158,8 @@ impl Controller {
             records = self.fence(id, epoch);
             fenced = true;
         }
-        let lost: Vec<Uuid> = request.offline_log_dirs.clone();
-        if !lost.is_empty() {
-            records.extend(self.lose_directories(&broker, &lost));
+        if !request.offline_log_dirs.is_empty() {
+            records.extend(self.lose_directories(&broker, &request.offline_log_dirs));
         }
         let response = BrokerHeartbeatResponse {
             is_caught_up: caught_up,
@@ -386,32 +384,9 @@ impl Controller {
         // Its listeners close last, after this record: whoever reads it goes elsewhere.
         (self.fence(broker.id, broker.epoch), true)
     }
-
-    /// A broker's directories failed: what it held there goes offline, the rest stays.
-    fn lose_directories(&self, broker: &BrokerRegistration, lost: &[Uuid]) -> Vec<MetadataRecord> {
-        let lost: BTreeSet<Uuid> = lost.iter().copied().collect();
-        let working: Vec<Uuid> =
-            broker.directories.iter().copied().filter(|dir| !lost.contains(dir)).collect();
-        if working.len() == broker.directories.len() {
-            return Vec::new();
-        }
-        let mut records = vec![registration_change(broker.id, broker.epoch, |change| {
-            change.log_dirs.clone_from(&working);
-        })];
-        for (at, partition) in self.partitions() {
-            if !lost.contains(&partition.directory(broker.id)) {
-                continue;
-            }
-            // What was not synced there is gone, or may as well be.
-            let election = self.election(at, partition).without_lost(broker.id);
-            let change = election.elect(&self.candidates(partition));
-            records.extend(change.map(MetadataRecord::PartitionChange));
-        }
-        records
-    }
 }
 
-fn registration_change(
+pub(crate) fn registration_change(
     id: NodeId,
     epoch: BrokerEpoch,
     set: impl FnOnce(&mut BrokerRegistrationChangeRecord),

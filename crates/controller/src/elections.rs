@@ -77,10 +77,12 @@ pub struct Election<'a> {
     eligibility: Eligibility,
     isr: Vec<NodeId>,
     assignment: Assignment,
-    /// The directories of replicas that it does not have yet.
+    /// The directories of replicas, where they change.
     directories: BTreeMap<NodeId, Uuid>,
     leaving: Option<NodeId>,
     lost: Option<NodeId>,
+    /// Who has nothing any more of what it had.
+    replaced: Option<NodeId>,
     #[cfg(test)]
     bug: Option<Bug>,
 }
@@ -109,6 +111,7 @@ impl<'a> Election<'a> {
             directories: BTreeMap::new(),
             leaving: None,
             lost: None,
+            replaced: None,
             #[cfg(test)]
             bug: None,
         }
@@ -144,6 +147,17 @@ impl<'a> Election<'a> {
             return self.without(node);
         }
         Election { lost: Some(node), ..self.without(node) }
+    }
+
+    /// `node` begins anew in another directory: it has nothing of what it had, and is not to go on from it either.
+    pub fn without_replaced(self, node: NodeId) -> Election<'a> {
+        Election { replaced: Some(node), ..self.without_lost(node) }
+    }
+
+    /// The replica of `node` is in this directory.
+    pub fn with_directory(mut self, node: NodeId, directory: Uuid) -> Election<'a> {
+        self.directories.insert(node, directory);
+        self
     }
 
     /// The leader asks for this in-sync set, itself among them.
@@ -272,6 +286,8 @@ impl<'a> Election<'a> {
             (None, Some(last)) if isr.is_empty() => vec![last],
             (None, _) => was.last_known_elr.clone(),
         };
+        let last_known: Vec<NodeId> =
+            last_known.into_iter().filter(|node| self.replaced != Some(*node)).collect();
         let differs = |new: Vec<NodeId>, old: &[NodeId]| (new != old).then(|| ids(&new));
         let Assignment { replicas, adding, removing } = self.assignment;
         // Who is a replica no longer must not be taken for one by what it asked before: its fetches, and the leader's

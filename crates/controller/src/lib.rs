@@ -9,7 +9,7 @@
 //! What no record rebuilds: the brokers' last known metadata offsets and shutdown requests
 //! ([`brokers`]), and the failure [`detector`]'s view of connections.
 //!
-//! Reading order: [`controller`], [`assignment`], [`elections`], [`balancing`], [`brokers`], [`detector`], [`topics`],
+//! Reading order: [`controller`], [`assignment`], [`elections`], [`balancing`], [`brokers`], [`directories`], [`detector`], [`topics`],
 //! [`placement`], [`partitions`], [`reassignment`], [`configs`], [`producer_ids`], [`bootstrap`].
 
 pub mod assignment;
@@ -20,6 +20,7 @@ mod bug;
 pub mod configs;
 pub mod controller;
 pub mod detector;
+pub mod directories;
 pub mod elections;
 pub mod partitions;
 pub mod placement;

@@ -138,7 +138,7 @@ impl Cluster {
             })
             .collect();
         let mut cluster = Cluster { directory: directory.to_owned(), _temporary: None, nodes };
-        cluster.nodes.iter().for_each(Node::format);
+        cluster.nodes.iter().for_each(Node::format_in_a_fixed_quorum);
         for node in &mut cluster.nodes {
             node.spawn();
         }
@@ -146,6 +146,46 @@ impl Cluster {
             node.wait_until_serving();
         }
         cluster
+    }
+
+    /// Formats `count` nodes whose voters the log names (KIP-853), and starts the first, which votes alone. The
+    /// others are formatted to join it, and not started. `extra` is added to every `server.properties`.
+    pub fn standalone(count: usize, extra: &str) -> Cluster {
+        let temporary = tempfile::tempdir().expect("a directory for the test");
+        let directory = temporary.path().to_owned();
+        let ports = free_ports(3 * count);
+        let controllers: Vec<String> =
+            ports[count..2 * count].iter().map(|port| format!("localhost:{port}")).collect();
+        let node = |id: usize| Node {
+            id,
+            site: Site::here(),
+            port: ports[id - 1],
+            controller_port: ports[count + id - 1],
+            http_port: ports[2 * count + id - 1],
+            directory: directory.join(id.to_string()),
+            data: directory.join(id.to_string()).join("data"),
+            child: None,
+            logged_before: 0,
+        };
+        let mut nodes: Vec<Node> = (1..=count).map(node).collect();
+        for node in &nodes {
+            fs::create_dir_all(&node.directory).expect("a directory for the node");
+            let text = format!(
+                "process.roles=broker,controller\nnode.id={}\ncontroller.listener.names=CONTROLLER\n\
+                 listeners=PLAINTEXT://localhost:{},CONTROLLER://localhost:{}\n\
+                 controller.quorum.bootstrap.servers={}\nlog.dirs={}\nhttp.listener=localhost:{}\n{extra}\n",
+                node.id,
+                node.port,
+                node.controller_port,
+                controllers.join(","),
+                node.data().display(),
+                node.http_port,
+            );
+            fs::write(node.properties(), text).expect("a file for the node");
+            node.format(if node.id == 1 { "--standalone" } else { "--no-initial-controllers" });
+        }
+        nodes[0].start();
+        Cluster { directory, _temporary: Some(temporary), nodes }
     }
 
     /// The addresses of all nodes, for `-b`.
@@ -195,15 +235,16 @@ impl Cluster {
             child: None,
             logged_before: 0,
         };
-        let voters: Vec<String> =
-            self.nodes.iter().map(|node| format!("{}@localhost:{}", node.id, node.controller_port)).collect();
+        let first = fs::read_to_string(self.nodes[0].properties()).expect("its configuration");
+        // The controllers, as the first node has them.
+        let quorum = first.lines().find(|line| line.starts_with("controller.quorum."));
         fs::create_dir_all(&node.directory).expect("a directory for the node");
         let text = format!(
             "process.roles=broker\nnode.id={id}\ncontroller.listener.names=CONTROLLER\n\
-             listeners=PLAINTEXT://localhost:{}\ncontroller.quorum.voters={}\nlog.dirs={}\n\
+             listeners=PLAINTEXT://localhost:{}\n{}\nlog.dirs={}\n\
              http.listener=localhost:{}\n",
             node.port,
-            voters.join(","),
+            quorum.expect("a node knows its controllers"),
             node.data().display(),
             node.http_port,
         );
@@ -248,7 +289,7 @@ impl Node {
         format!("{}:{}", self.site.host, self.port)
     }
 
-    fn format(&self) {
+    fn format_in_a_fixed_quorum(&self) {
         run(Command::new(binary()).args(["format", "-t", CLUSTER_ID, "-c"]).arg(self.properties()));
     }
 
@@ -259,7 +300,21 @@ impl Node {
     pub fn wipe(&self) {
         assert!(self.child.is_none(), "the node runs");
         fs::remove_dir_all(self.data()).expect("it had a disk");
-        self.format();
+        self.format_in_a_fixed_quorum();
+    }
+
+    /// Formats its directory as a member of a quorum whose log names the voters.
+    pub fn format(&self, voters: &str) {
+        let mut format = Command::new(binary());
+        format.args(["kafka-storage", "format", "-t", CLUSTER_ID, voters, "-c"]).arg(self.properties());
+        run(&mut format);
+    }
+
+    /// The id of its metadata directory.
+    pub fn directory_id(&self) -> String {
+        let text = fs::read_to_string(self.data().join("meta.properties")).expect("it is formatted");
+        let id = text.lines().find_map(|line| line.strip_prefix("directory.id="));
+        id.expect("a formatted directory has an id").to_owned()
     }
 
     /// Where its logs are.

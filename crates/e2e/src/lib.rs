@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod failover;
 pub mod jars;
 pub mod kcat;
+pub mod laptop;
 pub mod machine;
 pub mod network;
 pub mod patience;
@@ -19,6 +20,7 @@ pub mod transcript;
 
 pub use client::Client;
 pub use cluster::{Cluster, Node};
+pub use laptop::Laptop;
 pub use machine::Machine;
 pub use network::Network;
 pub use patience::eventually;

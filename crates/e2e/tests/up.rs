@@ -1,83 +1,12 @@
 //! What `ottla status` and `ottla events` say of a cluster that `ottla up` made, to people and to programs; and that all
 //! companions of `ottla up` find it by what `ottla env` exports.
 
-use ottla_e2e::cluster::{PATIENCE, binary};
-use ottla_e2e::{Machine, eventually};
+use ottla_e2e::cluster::PATIENCE;
+use ottla_e2e::{Laptop, eventually};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::Output;
-
-/// A cluster of three in the background, which ends with the test.
-struct Laptop {
-    machine: Machine,
-    directory: tempfile::TempDir,
-}
-
-impl Laptop {
-    fn up() -> Laptop {
-        let laptop = Laptop {
-            machine: Machine::new(),
-            directory: tempfile::tempdir().expect("a directory for the test"),
-        };
-        let data = laptop.data();
-        laptop.says(&["up", "--detach", "--brokers", "3", "--data", data.to_str().expect("text")]);
-        laptop
-    }
-
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
-    }
-
-    /// Runs `ottla` in another directory than the cluster's, with `OTTLA_DATA` as `ottla env` exports it.
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = self.machine.command(binary().to_str().expect("text"));
-        command.args(arguments).current_dir("/").env("OTTLA_DATA", self.data());
-        command.output().expect("it is built")
-    }
-
-    /// What it writes to standard output.
-    fn says(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "ottla {arguments:?}: {errors}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    fn status(&self) -> Value {
-        serde_json::from_str(&self.says(&["status", "--json"])).expect("one object of JSON")
-    }
-
-    fn events(&self) -> Vec<Value> {
-        let text = self.says(&["events", "--json"]);
-        text.lines().map(|line| serde_json::from_str(line).expect("an object of JSON a line")).collect()
-    }
-
-    /// The last event of this kind that concerns a node.
-    fn event(&self, name: &str, node: u64) -> Option<Value> {
-        self.events().into_iter().rfind(|event| event["event"] == name && event["node"] == node)
-    }
-
-    /// The active controller.
-    fn controller(&self) -> u64 {
-        let quorum =
-            ["kafka-metadata-quorum", "--bootstrap-server", "localhost:9092", "describe", "--status"];
-        let said = self.says(&quorum);
-        let leader = said.lines().find_map(|line| line.strip_prefix("LeaderId:"));
-        leader.and_then(|id| id.trim().parse().ok()).expect("there is a leader")
-    }
-
-    /// Waits until the status is as it should be.
-    fn settles(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        eventually(what, PATIENCE, || Some(self.status()).filter(&is_so))
-    }
-}
-
-impl Drop for Laptop {
-    fn drop(&mut self) {
-        // A test that has ended it already gets an error.
-        let _ = self.run(&["down"]);
-    }
-}
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
 
 /// Node 2 led at least one partition: of three partitions each has another first replica.
 fn with_topic() -> Laptop {
@@ -188,6 +117,56 @@ fn a_failover_of_the_past_is_explained() {
 }
 
 #[test]
+fn failovers_are_told_as_they_happen_and_only_those_asked_for() {
+    let laptop = with_topic();
+    let create = ["kafka-topics", "--bootstrap-server", "localhost:9092", "--create", "--topic", "other"];
+    laptop.says(&[&create[..], &["--replica-assignment", "1:2:3"]].concat());
+    let follow = ["events", "--json", "--follow", "--topic", "other"];
+    let mut following = laptop.command(&follow).stdout(Stdio::piped()).spawn().expect("it is built");
+    let mut told = BufReader::new(following.stdout.take().expect("piped")).lines();
+
+    // It leads the only partition of that topic.
+    laptop.says(&["kill", "1"]);
+
+    let line = told.next().expect("it goes on").expect("text");
+    let event: Value = serde_json::from_str(&line).expect("an object of JSON");
+    assert_eq!((&event["event"], &event["node"]), (&"fenced".into(), &1.into()), "{event}");
+    assert!(!event["reason"].is_null(), "{event}");
+    let topics: Vec<&str> = event["leaders"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|moved| moved["topic"].as_str())
+        .collect();
+    assert_eq!(topics, ["other"], "{event}");
+    following.kill().expect("it is ours");
+    following.wait().expect("it is ours");
+
+    assert!(laptop.events(&["--since", "1h"]).contains(&laptop.event("fenced", 1).expect("it was fenced")));
+    assert!(laptop.events(&["--since", "2999-12-31"]).is_empty());
+    assert!(laptop.events(&["--topic", "nothing"]).is_empty());
+}
+
+/// Of two that are gone none can serve without another: they are not started one after the other.
+#[test]
+fn nodes_that_need_each_other_start_at_the_same_time() {
+    let laptop = Laptop::up();
+    for node in ["1", "2", "3"] {
+        laptop.says(&["kill", node]);
+    }
+
+    let starting: Vec<_> = ["1", "2", "3"]
+        .map(|node| laptop.command(&["start", node]).spawn().expect("it is built"))
+        .into_iter()
+        .collect();
+
+    for mut start in starting {
+        assert!(start.wait().expect("it is ours").success());
+    }
+    laptop.settles("all of them serve", |status| status["healthy"] == true);
+}
+
+#[test]
 fn companions_find_the_cluster_by_what_env_exports() {
     let laptop = Laptop::up();
     let data = laptop.data();
@@ -207,7 +186,7 @@ fn companions_find_the_cluster_by_what_env_exports() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("no cluster runs in "), "{output:?}");
 
     // What is named goes before what is exported.
-    let elsewhere = laptop.directory.path().join("elsewhere");
+    let elsewhere = laptop.directory().join("elsewhere");
     for command in [&["status"][..], &["events"], &["down"], &["kill", "1"], &["env"]] {
         let output = laptop.run(&[command, &["--data", elsewhere.to_str().expect("text")]].concat());
         let said = String::from_utf8_lossy(&output.stderr);

@@ -6,7 +6,7 @@ use crate::replay::{Unreadable, records_of};
 use crate::{MetadataDelta, MetadataImage, MetadataVersion, frames};
 use bytes::Bytes;
 use ottla_protocol::records::control::{
-    snapshot_footer_record::SnapshotFooterRecord, snapshot_header_record::SnapshotHeaderRecord,
+    KRaftVersionRecord, SnapshotFooterRecord, SnapshotHeaderRecord, VotersRecord,
 };
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_protocol::{EncodeError, decode_all, encode_to_vec};
@@ -16,10 +16,13 @@ use ottla_types::{LeaderEpoch, Offset, OffsetAndEpoch, Timestamp};
 /// A batch of the file is closed when its values have come to this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// What a header or footer takes at most, in bytes.
-const CONTROL_BYTES_MAX: usize = 1 << 10;
+/// What a header or footer takes at most, in bytes. A header names the voters.
+const CONTROL_BYTES_MAX: usize = 1 << 16;
+/// The kraft.version of a quorum whose log names the voters.
+const KRAFT_VERSION: i16 = 1;
 
-/// Encodes `records` as a file. `epoch` is that of the last record contained, `time` when it was appended.
+/// Encodes `records` as a file. `epoch` is that of the last record contained, `time` when it was appended, `voters`
+/// those that the log names (KIP-853), if it does.
 ///
 /// # Errors
 /// When a field is too long for the wire.
@@ -28,12 +31,18 @@ pub fn encode(
     level: MetadataVersion,
     epoch: LeaderEpoch,
     time: Timestamp,
+    voters: Option<&VotersRecord>,
 ) -> Result<Vec<u8>, EncodeError> {
-    let header =
-        encode_to_vec(&SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: time.0 }, 0)?;
+    let header = SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: time.0 };
+    let mut head = vec![(ControlType::SnapshotHeader, encode_to_vec(&header, 0)?)];
+    if let Some(voters) = voters {
+        let version = KRaftVersionRecord { version: 0, kraft_version: KRAFT_VERSION };
+        head.push((ControlType::KRaftVersion, encode_to_vec(&version, 0)?));
+        head.push((ControlType::KRaftVoters, encode_to_vec(voters, 0)?));
+    }
     let footer = encode_to_vec(&SnapshotFooterRecord { version: 0 }, 0)?;
     let mut file = File { bytes: Vec::new(), next: Offset::ZERO, epoch, time };
-    file.push_control(ControlType::SnapshotHeader, &header);
+    file.push_control(&head);
     let values = frames::encode(records, level)?;
     let mut batch = Vec::new();
     let mut size = 0;
@@ -49,7 +58,7 @@ pub fn encode(
     if !batch.is_empty() {
         file.push_records(&batch);
     }
-    file.push_control(ControlType::SnapshotFooter, &footer);
+    file.push_control(&[(ControlType::SnapshotFooter, footer)]);
     Ok(file.bytes)
 }
 
@@ -65,11 +74,13 @@ impl File {
         BatchBuilder::new().base_offset(self.next).leader_epoch(self.epoch)
     }
 
-    fn push_control(&mut self, control_type: ControlType, value: &[u8]) {
+    fn push_control(&mut self, records: &[(ControlType, Vec<u8>)]) {
         let mut builder = self.builder().control();
-        builder.push(self.time, Some(&control_type.key()), Some(value), &[]);
+        for (control_type, value) in records {
+            builder.push(self.time, Some(&control_type.key()), Some(value), &[]);
+        }
         self.bytes.extend(builder.build());
-        self.next += 1;
+        self.next += records.len() as i64;
     }
 
     fn push_records(&mut self, values: &[Bytes]) {
@@ -89,6 +100,8 @@ pub struct Contents {
     pub records: Vec<MetadataRecord>,
     /// When the last record contained was appended to the log.
     pub time: Timestamp,
+    /// The voters, where the log names them.
+    pub voters: Option<VotersRecord>,
 }
 
 impl Contents {
@@ -113,7 +126,7 @@ impl Contents {
 /// # Errors
 /// [`Unreadable`] when the file does not begin with a header or end with a footer, or is corrupt in between.
 pub fn decode(bytes: &[u8]) -> Result<Contents, Unreadable> {
-    let mut contents = Contents { records: Vec::new(), time: Timestamp::NONE };
+    let mut contents = Contents { records: Vec::new(), time: Timestamp::NONE, voters: None };
     let mut next = Offset::ZERO;
     let mut last = None;
     let mut length = 0;
@@ -127,7 +140,11 @@ pub fn decode(bytes: &[u8]) -> Result<Contents, Unreadable> {
             return Err(Unreadable::new(next, "a snapshot begins with a header, and has no other"));
         }
         if next == Offset::ZERO {
+            batch.check_crc().map_err(|error| Unreadable::new(next, error))?;
             contents.time = header_time(&batch)?;
+        }
+        if control.is_some() {
+            contents.voters = voters_of(&batch)?.or(contents.voters);
         }
         contents.records.extend(records_of(&batch)?.into_iter().map(|(_, record)| record));
         last = control;
@@ -147,7 +164,33 @@ pub fn time_of(bytes: &[u8]) -> Option<Timestamp> {
 }
 
 /// The most that the first batch of a file takes, in bytes.
-pub const HEADER_BYTES_MAX: usize = 1 << 10;
+pub const HEADER_BYTES_MAX: usize = 1 << 16;
+
+/// The voters that a control batch names.
+fn voters_of(batch: &BatchView<'_>) -> Result<Option<VotersRecord>, Unreadable> {
+    let base = batch.header().base_offset;
+    let records = batch.records(CONTROL_BYTES_MAX).map_err(|error| Unreadable::new(base, error))?;
+    let mut voters = None;
+    for record in records.iter() {
+        let record = record.map_err(|error| Unreadable::new(base, error))?;
+        let value = Bytes::copy_from_slice(record.value.unwrap_or_default());
+        match record.key.and_then(ControlType::from_key) {
+            Some(ControlType::KRaftVoters) => {
+                voters = Some(decode_all(value, 0).map_err(|error| Unreadable::new(base, error))?);
+            }
+            Some(ControlType::KRaftVersion) => {
+                let version: KRaftVersionRecord =
+                    decode_all(value, 0).map_err(|error| Unreadable::new(base, error))?;
+                if !(0..=KRAFT_VERSION).contains(&version.kraft_version) {
+                    let reason = format!("kraft.version {} is not supported", version.kraft_version);
+                    return Err(Unreadable::new(base, reason));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(voters)
+}
 
 fn header_time(batch: &BatchView<'_>) -> Result<Timestamp, Unreadable> {
     let bad = || Unreadable::new(batch.header().base_offset, "a snapshot begins with a header");
@@ -184,7 +227,29 @@ mod tests {
     }
 
     fn encoded(records: &[MetadataRecord]) -> Vec<u8> {
-        encode(records, MetadataVersion::LATEST, LeaderEpoch(4), Timestamp(99)).unwrap()
+        encode(records, MetadataVersion::LATEST, LeaderEpoch(4), Timestamp(99), None).unwrap()
+    }
+
+    #[test]
+    fn voters_are_in_the_header() {
+        use ottla_protocol::records::control::voters_record::{Endpoint, Voter};
+        let endpoint = Endpoint { name: "CONTROLLER".into(), host: "c1".into(), port: 9093 };
+        let voter = |voter_id| Voter {
+            voter_id,
+            voter_directory_id: Uuid::from_u128(100),
+            endpoints: vec![endpoint.clone()],
+            ..Voter::default()
+        };
+        let voters = VotersRecord { version: 0, voters: (1..=100).map(voter).collect() };
+        let records = topics(3);
+        let level = MetadataVersion::LATEST;
+
+        let bytes = encode(&records, level, LeaderEpoch(4), Timestamp(99), Some(&voters)).unwrap();
+
+        let contents = Contents { records, time: Timestamp(99), voters: Some(voters) };
+        assert_eq!(decode(&bytes).unwrap(), contents);
+        assert_eq!(time_of(&bytes[..bytes.len().min(HEADER_BYTES_MAX)]), Some(Timestamp(99)));
+        assert_eq!(batches(&bytes).count(), 3, "header, records, footer");
     }
 
     #[test]
@@ -193,7 +258,7 @@ mod tests {
             let records = topics(count);
             let bytes = encoded(&records);
 
-            assert_eq!(decode(&bytes).unwrap(), Contents { records, time: Timestamp(99) });
+            assert_eq!(decode(&bytes).unwrap(), Contents { records, time: Timestamp(99), voters: None });
             assert_eq!(time_of(&bytes[..bytes.len().min(HEADER_BYTES_MAX)]), Some(Timestamp(99)));
 
             let counted: i64 =

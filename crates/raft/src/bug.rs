@@ -13,4 +13,12 @@ pub enum Bug {
     AcknowledgementBeforeSync,
     /// A follower whose log diverges truncates further than the logs part, and looks at no high watermark.
     TruncationBelowHighWatermark,
+    /// A leader changes the voter set although the change before is not committed.
+    TwoChangesAtOnce,
+    /// A leader changes the voter set before it has committed anything in its epoch.
+    ChangeBeforeFirstCommit,
+    /// A leader counts the voters of the last committed set, not those of the last one in its log.
+    OldSetCommits,
+    /// A leader counts what a replica fetched before that replica knew that it votes, and synced.
+    ObserverAcknowledges,
 }

@@ -18,6 +18,8 @@ pub struct QuorumConfig {
     pub first_election_timeout: Duration,
     /// `controller.quorum.election.backoff.max.ms`: the longest pause between two rounds.
     pub election_backoff_max: Duration,
+    /// `controller.quorum.request.timeout.ms`: how long whoever changes the voters waits until it is committed.
+    pub request_timeout: Duration,
     /// How long the leader may hold a fetch that has nothing to bring.
     pub fetch_max_wait: Duration,
     /// The most bytes of batches to ask for, and to answer with, at once.
@@ -32,6 +34,7 @@ impl Default for QuorumConfig {
             election_timeout: Duration::from_millis(1000),
             first_election_timeout: Duration::from_millis(150),
             election_backoff_max: Duration::from_millis(1000),
+            request_timeout: Duration::from_millis(2000),
             fetch_max_wait: Duration::from_millis(150),
             fetch_bytes_max: 8 << 20,
         }

@@ -5,7 +5,7 @@ use crate::message::LeaderAndEpoch;
 use crate::quorum::Quorum;
 use crate::role::Role;
 use crate::role::leader::Progress;
-use crate::voters::ReplicaKey;
+use crate::voters::{ReplicaKey, VoterSet};
 use ottla_types::{Now, Offset, Timestamp};
 
 /// How far one replica is (Kafka's `ReplicaState`).
@@ -30,6 +30,8 @@ pub struct QuorumDescription {
     pub high_watermark: Offset,
     /// The voters, by id.
     pub voters: Vec<ReplicaStatus>,
+    /// The same with their listeners, where the log names them.
+    pub listed: Option<VoterSet>,
     /// Everyone else who fetched within the last five minutes.
     pub observers: Vec<ReplicaStatus>,
 }
@@ -54,6 +56,7 @@ impl<L: ReplicatedLog> Quorum<L> {
             leader: self.leader_and_epoch(),
             high_watermark: self.high_watermark.unwrap_or(Offset::UNKNOWN),
             voters: voters.collect(),
+            listed: self.history.is_dynamic().then(|| self.voters.clone()),
             observers: observers.collect(),
         })
     }

@@ -2,6 +2,7 @@
 
 use crate::message::{Request, Response};
 use crate::quorum_state::QuorumState;
+use crate::voters::Endpoint;
 use ottla_types::{LeaderEpoch, NodeId, Offset, OffsetAndEpoch};
 
 /// Names a request that this node received and has not answered; chosen by the driver, opaque here.
@@ -18,7 +19,7 @@ pub enum Effect {
     /// Write this to the `quorum-state` file and sync it. Nothing that follows, of this event or a later
     /// one, may be carried out before it is on disk. Events may be handled meanwhile.
     Persist(QuorumState),
-    /// Send a request, dialling if need be. Then, as it turns out: `handle_response`,
+    /// Send a request, dialling if need be; `endpoint_of` says where. Then, as it turns out: `handle_response`,
     /// `handle_call_failed`, or one of `handle_connection_{closed,refused}` for the peer.
     Send {
         /// Whom to.
@@ -27,6 +28,16 @@ pub enum Effect {
         call: CallId,
         /// The request.
         request: Request,
+    },
+    /// Ask a node which kraft.versions it can work with (ApiVersions), and call `handle_kraft_versions` with the
+    /// answer, or that there is none.
+    AskKRaftVersions {
+        /// Whom to ask. It is no voter yet: its endpoint is here.
+        to: NodeId,
+        /// Where it listens.
+        endpoint: Endpoint,
+        /// To be handed back with the answer.
+        call: CallId,
     },
     /// Answer a request.
     Reply {
@@ -94,6 +105,11 @@ impl Effects {
     /// The effects, the first first.
     pub fn as_slice(&self) -> &[Effect] {
         &self.list
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(list: Vec<Effect>) -> Effects {
+        Effects { list }
     }
 
     pub(crate) fn push(&mut self, effect: Effect) {

@@ -10,6 +10,8 @@ pub enum ErrorCode {
     None,
     /// 6: the asked node does not lead the quorum.
     NotLeaderOrFollower,
+    /// 7: what was asked for was not done in time, or has to wait for something else to be done.
+    RequestTimedOut,
     /// 35: the asked node does not know this version.
     UnsupportedVersion,
     /// 42: the request contradicts itself or what is known.
@@ -26,6 +28,10 @@ pub enum ErrorCode {
     InconsistentClusterId,
     /// 125: the request is meant for another replica.
     InvalidVoterKey,
+    /// 126: a voter of this id is in the set already.
+    DuplicateVoter,
+    /// 127: this replica is no voter.
+    VoterNotFound,
     /// Any other code of a peer.
     Other(i16),
 }
@@ -36,6 +42,7 @@ impl ErrorCode {
         match self {
             ErrorCode::None => 0,
             ErrorCode::NotLeaderOrFollower => 6,
+            ErrorCode::RequestTimedOut => 7,
             ErrorCode::UnsupportedVersion => 35,
             ErrorCode::InvalidRequest => 42,
             ErrorCode::FencedLeaderEpoch => 74,
@@ -44,6 +51,8 @@ impl ErrorCode {
             ErrorCode::PositionOutOfRange => 99,
             ErrorCode::InconsistentClusterId => 104,
             ErrorCode::InvalidVoterKey => 125,
+            ErrorCode::DuplicateVoter => 126,
+            ErrorCode::VoterNotFound => 127,
             ErrorCode::Other(code) => code,
         }
     }
@@ -53,6 +62,7 @@ impl ErrorCode {
         match code {
             0 => ErrorCode::None,
             6 => ErrorCode::NotLeaderOrFollower,
+            7 => ErrorCode::RequestTimedOut,
             35 => ErrorCode::UnsupportedVersion,
             42 => ErrorCode::InvalidRequest,
             74 => ErrorCode::FencedLeaderEpoch,
@@ -61,6 +71,8 @@ impl ErrorCode {
             99 => ErrorCode::PositionOutOfRange,
             104 => ErrorCode::InconsistentClusterId,
             125 => ErrorCode::InvalidVoterKey,
+            126 => ErrorCode::DuplicateVoter,
+            127 => ErrorCode::VoterNotFound,
             code => ErrorCode::Other(code),
         }
     }

@@ -66,7 +66,7 @@ impl<L: ReplicatedLog> Quorum<L> {
     }
 
     /// What is wrong with a request that only the leader of `epoch` answers.
-    fn epoch_error(&self, epoch: LeaderEpoch) -> ErrorCode {
+    pub(crate) fn epoch_error(&self, epoch: LeaderEpoch) -> ErrorCode {
         if epoch < self.state.epoch {
             return ErrorCode::FencedLeaderEpoch;
         }
@@ -89,7 +89,7 @@ impl<L: ReplicatedLog> Quorum<L> {
     ) -> FetchSnapshotResponse {
         let error = self.epoch_error(request.epoch);
         let leader = self.leader_and_epoch();
-        let endpoint = self.endpoint_of(leader.leader);
+        let endpoint = self.leader_endpoint_of(leader.leader);
         let replica = request.replica;
         let leader_end = self.log.end().offset;
         let is_voter = self.voters.has(replica);
@@ -136,7 +136,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         if let Role::Leader(leader) = &mut self.role {
             leader.note_fetch(request.replica, is_voter, end, leader_end, now);
         }
-        if is_voter { self.advance_high_watermark(effects) } else { Ok(()) }
+        if is_voter { self.advance_high_watermark(now, effects) } else { Ok(()) }
     }
 
     /// At most one fetch of each replica waits, and of readers that are no replicas as many as there is room for.
@@ -212,7 +212,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         FetchResponse {
             error,
             leader,
-            leader_endpoint: self.endpoint_of(leader.leader),
+            leader_endpoint: self.leader_endpoint_of(leader.leader),
             high_watermark: known.unwrap_or(Offset::UNKNOWN),
             log_start_offset: self.log.start_offset(),
             diverging: None,

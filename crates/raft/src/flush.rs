@@ -59,7 +59,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         self.flush.finished(durable_end);
         assert!(self.flush.durable_end <= self.log.end().offset, "what is durable is in the log");
         match &self.role {
-            Role::Leader(_) => self.advance_high_watermark(effects)?,
+            Role::Leader(_) => self.advance_high_watermark(now, effects)?,
             Role::Follower(follower) if follower.is_flushing() => self.fetch_on(now, effects),
             _ => {}
         }

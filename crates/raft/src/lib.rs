@@ -5,8 +5,10 @@
 //! order in which the driver must carry them out, and [`Quorum::deadline`] says when to call again. The log
 //! is behind [`ReplicatedLog`]; messages are plain values that mirror Kafka's.
 //!
-//! What it deliberately does not do: open connections, read and write snapshots (it
-//! says which one is needed), or change the voter set (the set is the static one of kraft.version 0).
+//! Who votes is what the configuration says (kraft.version 0), or what the log says (kraft.version 1, KIP-853):
+//! then the set changes one voter at a time.
+//!
+//! What it deliberately does not do: open connections, read and write snapshots (it says which one is needed).
 //!
 //! ```text
 //!                 campaign time           majority of pre-votes       majority of votes
@@ -20,16 +22,20 @@
 //! Reading order: [`message`], [`log`], [`effects`], [`quorum_state`], [`quorum`] (the machine and its
 //! events), `transition` (how roles change), `role/*` (what each role does), `vote` (who gets ours), `fetch`
 //! (the leader's side of replication), `replicate` (the follower's side), `flush` (what is on disk),
-//! `silence` (when a leader counts as dead), [`wire`] (Kafka's messages).
+//! `silence` (when a leader counts as dead), `history` (which voter set counts), `change` (the leader changes
+//! it), [`membership`] (what a node wants to be in it), [`wire`] (Kafka's messages).
 
 pub mod bug;
+mod change;
 pub mod config;
 pub mod describe;
 pub mod effects;
 pub mod error;
 mod fetch;
 mod flush;
+mod history;
 pub mod log;
+pub mod membership;
 pub mod message;
 pub mod quorum;
 pub mod quorum_state;
@@ -48,12 +54,13 @@ pub use describe::{QuorumDescription, ReplicaStatus};
 pub use effects::{CallId, Effect, Effects, RequestId};
 pub use error::{AppendError, ErrorCode, QuorumError};
 pub use log::{AppendFetchedError, LeaderChange, LogError, ReplicatedLog};
+pub use membership::Membership;
 pub use message::{
-    BeginQuorumEpochRequest, EndQuorumEpochRequest, EpochResponse, FetchRequest, FetchResponse,
-    FetchSnapshotRequest, FetchSnapshotResponse, LeaderAndEpoch, Request, Response, VoteRequest,
-    VoteResponse,
+    AddVoterRequest, BeginQuorumEpochRequest, EndQuorumEpochRequest, EpochResponse, FetchRequest,
+    FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, LeaderAndEpoch, RemoveVoterRequest, Request,
+    Response, UpdateVoterRequest, VoteRequest, VoteResponse, VoterChangeResponse,
 };
 pub use quorum::Quorum;
 pub use quorum_state::{QuorumState, QuorumStateError};
 pub use role::RoleName;
-pub use voters::{DuplicateVoter, Endpoint, ReplicaKey, Voter, VoterSet};
+pub use voters::{DuplicateVoter, Endpoint, KRaftVersions, Listener, ReplicaKey, Voter, VoterSet};

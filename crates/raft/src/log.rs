@@ -1,6 +1,6 @@
 //! The metadata log, as the quorum needs it.
 
-use crate::voters::ReplicaKey;
+use crate::voters::{ReplicaKey, VoterSet};
 use bytes::Bytes;
 use ottla_types::{LeaderEpoch, NodeId, Now, Offset, OffsetAndEpoch};
 use std::fmt;
@@ -32,12 +32,29 @@ pub trait ReplicatedLog {
     fn append_records(&mut self, epoch: LeaderEpoch, records: &[Bytes], now: Now)
     -> Result<Offset, LogError>;
 
-    /// Appends the control record that opens an epoch, a batch of its own, and returns the new end.
-    /// (Leader.)
+    /// Appends the control record that opens an epoch, a batch of its own or with the first voters, and returns
+    /// the new end. (Leader.)
     ///
     /// # Errors
     /// When the device fails.
     fn append_leader_change(&mut self, change: &LeaderChange, now: Now) -> Result<Offset, LogError>;
+
+    /// Appends the control record that names the voters from now on, a batch of its own, and returns the new end.
+    /// (Leader.)
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn append_voters(&mut self, epoch: LeaderEpoch, voters: &VoterSet, now: Now) -> Result<Offset, LogError>;
+
+    /// The voters that the latest snapshot names; without a snapshot, those that this node was formatted with.
+    fn snapshot_voters(&self) -> Option<VoterSet>;
+
+    /// Returns the voter sets that are in these encoded batches, each with the offset of its record, and the
+    /// offset after the last batch. What does not look like a batch ends the search: it is not appended.
+    ///
+    /// # Errors
+    /// When one cannot be read, or the batches ask for a kraft.version that is not known here; said in words.
+    fn voter_sets_in(&self, batches: &Bytes) -> Result<(Vec<(Offset, VoterSet)>, Offset), String>;
 
     /// Appends batches as the leader of `leader_epoch` sent them, and returns the new end. (Follower.)
     ///
@@ -80,6 +97,11 @@ pub struct LeaderChange {
     pub voters: Vec<ReplicaKey>,
     /// Those who voted for the leader, itself included.
     pub granting_voters: Vec<ReplicaKey>,
+    /// Whether the voters have directories (kraft.version 1).
+    pub is_dynamic: bool,
+    /// The voters that nodes were formatted with, while no record in the log names any: the records of
+    /// kraft.version 1 and of the set are appended in the same batch, at the second and third offset.
+    pub first_voters: Option<VoterSet>,
 }
 
 /// The log's device failed. What happened is for people to read; to the machine every failure is the same.

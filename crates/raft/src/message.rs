@@ -6,7 +6,7 @@
 //! stands for "not there".
 
 use crate::error::ErrorCode;
-use crate::voters::{Endpoint, ReplicaKey};
+use crate::voters::{Endpoint, KRaftVersions, Listener, ReplicaKey};
 use bytes::Bytes;
 use ottla_types::{LeaderEpoch, NodeId, Offset, OffsetAndEpoch};
 use std::time::Duration;
@@ -22,6 +22,12 @@ pub enum Request {
     EndQuorumEpoch(EndQuorumEpochRequest),
     /// Key 1, on the controller listener.
     Fetch(FetchRequest),
+    /// Key 80.
+    AddVoter(AddVoterRequest),
+    /// Key 81.
+    RemoveVoter(RemoveVoterRequest),
+    /// Key 82.
+    UpdateVoter(UpdateVoterRequest),
 }
 
 /// The response to the request of the same name.
@@ -35,6 +41,12 @@ pub enum Response {
     EndQuorumEpoch(EpochResponse),
     /// Key 1.
     Fetch(FetchResponse),
+    /// Key 80.
+    AddVoter(VoterChangeResponse),
+    /// Key 81.
+    RemoveVoter(VoterChangeResponse),
+    /// Key 82.
+    UpdateVoter(EpochResponse),
 }
 
 impl Response {
@@ -42,7 +54,10 @@ impl Response {
     pub fn error(&self) -> ErrorCode {
         match self {
             Response::Vote(response) => response.error,
-            Response::BeginQuorumEpoch(response) | Response::EndQuorumEpoch(response) => response.error,
+            Response::BeginQuorumEpoch(response)
+            | Response::EndQuorumEpoch(response)
+            | Response::UpdateVoter(response) => response.error,
+            Response::AddVoter(response) | Response::RemoveVoter(response) => response.error,
             Response::Fetch(response) => response.error,
         }
     }
@@ -51,7 +66,10 @@ impl Response {
     pub fn leader(&self) -> LeaderAndEpoch {
         match self {
             Response::Vote(response) => response.leader,
-            Response::BeginQuorumEpoch(response) | Response::EndQuorumEpoch(response) => response.leader,
+            Response::BeginQuorumEpoch(response)
+            | Response::EndQuorumEpoch(response)
+            | Response::UpdateVoter(response) => response.leader,
+            Response::AddVoter(_) | Response::RemoveVoter(_) => LeaderAndEpoch::UNKNOWN,
             Response::Fetch(response) => response.leader,
         }
     }
@@ -128,7 +146,7 @@ pub struct EndQuorumEpochRequest {
     pub leader_endpoint: Option<Endpoint>,
 }
 
-/// Answers [`BeginQuorumEpochRequest`] and [`EndQuorumEpochRequest`].
+/// Answers [`BeginQuorumEpochRequest`], [`EndQuorumEpochRequest`] and [`UpdateVoterRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochResponse {
     /// What is wrong with the request.
@@ -178,6 +196,51 @@ pub struct FetchResponse {
     pub snapshot: Option<OffsetAndEpoch>,
     /// Whole batches.
     pub records: Bytes,
+}
+
+/// Asks the leader to make an observer a voter (KIP-853).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddVoterRequest {
+    /// The observer.
+    pub voter: ReplicaKey,
+    /// Its listeners.
+    pub listeners: Vec<Listener>,
+    /// The one of them that the quorum uses, if it is among them.
+    pub endpoint: Option<Endpoint>,
+    /// Whether to answer once the new set is committed, or already when it is in the leader's log (v1+; before:
+    /// true).
+    pub ack_when_committed: bool,
+}
+
+/// Asks the leader to take a voter out of the set (KIP-853).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoveVoterRequest {
+    /// The voter.
+    pub voter: ReplicaKey,
+}
+
+/// Answers [`AddVoterRequest`] and [`RemoveVoterRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoterChangeResponse {
+    /// Why it was not done.
+    pub error: ErrorCode,
+    /// The same in words.
+    pub message: Option<String>,
+}
+
+/// A voter tells the leader that it listens elsewhere, or is another software, than the set says (KIP-853).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateVoterRequest {
+    /// `CurrentLeaderEpoch`: the epoch that the voter is in.
+    pub epoch: LeaderEpoch,
+    /// The voter.
+    pub voter: ReplicaKey,
+    /// Its listeners.
+    pub listeners: Vec<Listener>,
+    /// The one of them that the quorum uses, if it is among them.
+    pub endpoint: Option<Endpoint>,
+    /// What it can work with.
+    pub kraft_versions: KRaftVersions,
 }
 
 /// Asks for a piece of a snapshot (KIP-630). The machine sees only who asks: the bytes are the driver's.

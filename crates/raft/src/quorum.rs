@@ -5,12 +5,14 @@ use crate::config::QuorumConfig;
 use crate::effects::{CallId, Effect, Effects, RequestId};
 use crate::error::QuorumError;
 use crate::flush::FlushState;
-use crate::log::ReplicatedLog;
+use crate::history::VoterHistory;
+use crate::log::{LogError, ReplicatedLog};
+use crate::membership::Membership;
 use crate::message::{LeaderAndEpoch, Request, Response};
 use crate::quorum_state::QuorumState;
 use crate::role::unattached::Unattached;
 use crate::role::{Role, RoleName};
-use crate::voters::{ReplicaKey, VoterSet};
+use crate::voters::{Endpoint, ReplicaKey, VoterSet};
 use ottla_types::{LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, Random};
 use std::time::Duration;
 
@@ -22,7 +24,12 @@ use std::time::Duration;
 pub struct Quorum<L> {
     pub(crate) config: QuorumConfig,
     pub(crate) identity: ReplicaKey,
+    /// The set that counts: the latest of `history`.
     pub(crate) voters: VoterSet,
+    pub(crate) history: VoterHistory,
+    pub(crate) membership: Option<Membership>,
+    /// Where the leader that was named last says that it listens.
+    pub(crate) leader_endpoint: Option<(NodeId, Endpoint)>,
     pub(crate) log: L,
     pub(crate) random: Random,
     /// What is, or will be before anyone hears of it, on disk.
@@ -46,7 +53,8 @@ pub struct Quorum<L> {
 
 impl<L: ReplicatedLog> Quorum<L> {
     /// A node that starts with what it has on disk: `state` from the `quorum-state` file (the default when
-    /// there is none), and its log, from which the driver has loaded the latest snapshot.
+    /// there is none), and its log, from which the driver has loaded the latest snapshot. `voters` are those of
+    /// the configuration; they count as long as neither log nor snapshot names any.
     ///
     /// `seed` decides every matter of chance. Call [`Quorum::start`] next.
     pub fn new(
@@ -58,11 +66,15 @@ impl<L: ReplicatedLog> Quorum<L> {
         seed: u64,
     ) -> Quorum<L> {
         let log_start = log.start_offset();
+        let history = VoterHistory::new(voters, snapshot_voters(&log));
         Quorum {
             announced: LeaderAndEpoch { leader: None, epoch: state.epoch },
             config,
             identity,
-            voters,
+            voters: history.latest().clone(),
+            history,
+            membership: None,
+            leader_endpoint: None,
             random: Random::new(seed),
             state,
             role: Role::Unattached(Unattached { act_at: None, probe: None }),
@@ -78,6 +90,12 @@ impl<L: ReplicatedLog> Quorum<L> {
             last_call: 0,
             bug: None,
         }
+    }
+
+    /// The same node, in a quorum whose log names the voters, or may do so one day.
+    pub fn with_membership(mut self, membership: Membership) -> Quorum<L> {
+        self.membership = Some(membership);
+        self
     }
 
     /// The same node, with a mistake that it makes on purpose.
@@ -97,6 +115,7 @@ impl<L: ReplicatedLog> Quorum<L> {
     /// # Errors
     /// As every event: fatal, see [`QuorumError`].
     pub fn start(&mut self, now: Now, effects: &mut Effects) -> Result<(), QuorumError> {
+        self.find_voter_sets(now)?;
         let log_epoch = self.log_end().epoch;
         if log_epoch > self.state.epoch {
             // Only the log survived: its epoch was entered all the same.
@@ -115,9 +134,32 @@ impl<L: ReplicatedLog> Quorum<L> {
         Ok(())
     }
 
+    /// Reads the voter sets that are in the log.
+    fn find_voter_sets(&mut self, now: Now) -> Result<(), QuorumError> {
+        let (mut from, end) = (self.log.start_offset(), self.log.end().offset);
+        while from < end {
+            let batches = self.log.read(from, self.config.fetch_bytes_max)?;
+            let (sets, next) = self.log.voter_sets_in(&batches).map_err(LogError::new)?;
+            if next <= from {
+                return Err(LogError::new(format!("no batch at {from}")).into());
+            }
+            for (offset, set) in sets.into_iter().filter(|(offset, _)| *offset >= from) {
+                self.history.push(offset, set);
+            }
+            from = next;
+        }
+        self.voters_changed(now);
+        Ok(())
+    }
+
     /// When to call [`Quorum::handle_timeout`]; `None` while nothing depends on time.
     pub fn deadline(&self) -> Option<Monotonic> {
-        self.role.deadline(self.config.fetch_timeout)
+        let role = self.role.deadline(self.config.fetch_timeout, self.is_voter());
+        let change = match &self.role {
+            Role::Follower(follower) => self.wanted_change().map(|_| follower.change_at),
+            _ => None,
+        };
+        role.into_iter().chain(change).min()
     }
 
     /// Hands in that the deadline has come. Harmless when it has not.
@@ -160,6 +202,17 @@ impl<L: ReplicatedLog> Quorum<L> {
                 self.handle_fetch(id, request, now, effects)?;
                 None
             }
+            Request::AddVoter(request) => {
+                self.handle_add_voter(id, request, now, effects);
+                None
+            }
+            Request::RemoveVoter(request) => {
+                self.handle_remove_voter(id, &request, now, effects)?;
+                None
+            }
+            Request::UpdateVoter(request) => {
+                Some(Response::UpdateVoter(self.handle_update_voter(request, now, effects)?))
+            }
         };
         if let Some(response) = response {
             effects.push(Effect::Reply { id, response });
@@ -183,13 +236,17 @@ impl<L: ReplicatedLog> Quorum<L> {
         match response {
             Response::Vote(response) => self.handle_vote_response(call, &response, now, effects)?,
             Response::Fetch(response) => self.handle_fetch_response(call, response, now, effects)?,
-            Response::BeginQuorumEpoch(response) => {
+            Response::BeginQuorumEpoch(response) | Response::UpdateVoter(response) => {
+                self.learn_endpoint(response.leader.leader, response.leader_endpoint.as_ref());
                 self.adopt(response.leader, now, effects)?;
             }
             Response::EndQuorumEpoch(response) => {
                 self.end_call_closed(call);
+                self.learn_endpoint(response.leader.leader, response.leader_endpoint.as_ref());
                 self.adopt(response.leader, now, effects)?;
             }
+            // What it led to will be in the log; what was refused is asked again after a while.
+            Response::AddVoter(_) | Response::RemoveVoter(_) => {}
         }
         self.announce(effects);
         Ok(())
@@ -311,10 +368,14 @@ impl<L: ReplicatedLog> Quorum<L> {
     }
 
     pub(crate) fn send(&mut self, to: NodeId, request: Request, effects: &mut Effects) -> CallId {
-        self.last_call += 1;
-        let call = CallId(self.last_call);
+        let call = self.next_call();
         effects.push(Effect::Send { to, call, request });
         call
+    }
+
+    pub(crate) fn next_call(&mut self) -> CallId {
+        self.last_call += 1;
+        CallId(self.last_call)
     }
 
     /// Raises the high watermark, if that is a rise, and says so. HW-1 holds by construction.
@@ -363,14 +424,29 @@ impl<L: ReplicatedLog> Quorum<L> {
         self.identity
     }
 
-    /// The voters.
+    /// The voters: the last set in the log, committed or not; those of the configuration where it has none.
     pub fn voters(&self) -> &VoterSet {
         &self.voters
+    }
+
+    /// The voters that a snapshot names which ends at `end`; `None` where the configuration names them.
+    pub fn voters_before(&self, end: Offset) -> Option<&VoterSet> {
+        self.history.before(end)
+    }
+
+    /// The kraft.version: 1 when the log names the voters, otherwise 0.
+    pub fn kraft_version(&self) -> i16 {
+        i16::from(self.history.is_dynamic())
     }
 
     /// Returns whether this node is one of them.
     pub fn is_voter(&self) -> bool {
         self.voters.has(self.identity)
+    }
+
+    /// Returns whether this node campaigns when there is no leader.
+    pub(crate) fn may_campaign(&self) -> bool {
+        self.is_voter() || self.history.may_lead(self.identity, self.high_watermark)
     }
 
     /// The offset before which everything is committed; `None` until this node has learned one.
@@ -397,4 +473,10 @@ impl<L: ReplicatedLog> Quorum<L> {
     pub fn state(&self) -> &QuorumState {
         &self.state
     }
+}
+
+/// The voters that the latest snapshot names, or that the node was formatted with, and where that ends.
+pub(crate) fn snapshot_voters(log: &impl ReplicatedLog) -> Option<(Offset, VoterSet)> {
+    let end = log.latest_snapshot().map_or(Offset::ZERO, |snapshot| snapshot.offset);
+    log.snapshot_voters().map(|set| (end, set))
 }

@@ -115,9 +115,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn voters() -> VoterSet {
-        let voter = |id| Voter {
-            key: ReplicaKey::new(NodeId(id), Uuid::ZERO),
-            endpoint: Endpoint { host: "h".into(), port: 1 },
+        let voter = |id| {
+            let key = ReplicaKey::new(NodeId(id), Uuid::ZERO);
+            Voter::configured(key, Endpoint { host: "h".into(), port: 1 })
         };
         VoterSet::new([voter(1), voter(2)]).unwrap()
     }

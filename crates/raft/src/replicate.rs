@@ -8,7 +8,7 @@ use crate::effects::{CallId, Effect, Effects};
 use crate::error::{ErrorCode, QuorumError};
 use crate::log::{AppendFetchedError, ReplicatedLog};
 use crate::message::{FetchRequest, FetchResponse, Request};
-use crate::quorum::Quorum;
+use crate::quorum::{Quorum, snapshot_voters};
 use crate::role::Role;
 use crate::role::follower::Fetching;
 use crate::transition::is_plausible;
@@ -22,7 +22,8 @@ impl<L: ReplicatedLog> Quorum<L> {
     /// Sends the next fetch, after a sync if this node's fetches acknowledge and something is not on disk.
     pub(crate) fn fetch_on(&mut self, now: Now, effects: &mut Effects) {
         let is_durable = self.flush.durable_end >= self.log.end().offset;
-        let acknowledges = self.is_voter() && !self.has_bug(Bug::AcknowledgementBeforeSync);
+        let may_vote = self.is_voter() || self.membership.as_ref().is_some_and(|membership| membership.syncs);
+        let acknowledges = may_vote && !self.has_bug(Bug::AcknowledgementBeforeSync);
         if acknowledges && !is_durable {
             if let Role::Follower(follower) = &mut self.role {
                 follower.fetching = Fetching::Flushing;
@@ -65,6 +66,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         effects: &mut Effects,
     ) -> Result<(), QuorumError> {
         let was_probe = matches!(&self.role, Role::Unattached(u) if u.probe.is_some_and(|(_, c)| c == call));
+        self.learn_endpoint(response.leader.leader, response.leader_endpoint.as_ref());
         if self.adopt(response.leader, now, effects)? {
             return Ok(());
         }
@@ -89,11 +91,11 @@ impl<L: ReplicatedLog> Quorum<L> {
         self.elections_lost = 0;
         self.silences = 0;
         if let Some(diverging) = response.diverging {
-            self.truncate_to_agree(diverging)?;
+            self.truncate_to_agree(diverging, now)?;
         } else if let Some(id) = response.snapshot {
             self.ask_for_snapshot(id, now, effects);
             return Ok(());
-        } else if !self.append_fetched(&response, effects)? {
+        } else if !self.append_fetched(&response, now, effects)? {
             self.pause_fetching(now);
             return Ok(());
         }
@@ -117,10 +119,22 @@ impl<L: ReplicatedLog> Quorum<L> {
     fn append_fetched(
         &mut self,
         response: &FetchResponse,
+        now: Now,
         effects: &mut Effects,
     ) -> Result<bool, QuorumError> {
         if !response.records.is_empty() {
-            match self.log.append_fetched(response.records.clone(), self.state.epoch) {
+            let Ok((sets, _)) = self.log.voter_sets_in(&response.records) else { return Ok(false) };
+            let before = self.log.end().offset;
+            let appended = self.log.append_fetched(response.records.clone(), self.state.epoch);
+            // Some batches may have been appended before one that is rubbish.
+            let after = self.log.end().offset;
+            let news: Vec<_> = sets.into_iter().filter(|(at, _)| (before..after).contains(at)).collect();
+            if !news.is_empty() {
+                news.into_iter().for_each(|(offset, set)| self.history.push(offset, set));
+                self.history.forget_before(self.log.start_offset());
+                self.voters_changed(now);
+            }
+            match appended {
                 Ok(_) => {}
                 Err(AppendFetchedError::Corrupt(_)) => return Ok(false),
                 Err(AppendFetchedError::Log(error)) => return Err(error.into()),
@@ -134,7 +148,7 @@ impl<L: ReplicatedLog> Quorum<L> {
 
     /// Truncates to where this log and the leader's part, or, where this node's epochs are others, to an
     /// earlier place from which to ask again (KIP-320).
-    fn truncate_to_agree(&mut self, leaders: OffsetAndEpoch) -> Result<(), QuorumError> {
+    fn truncate_to_agree(&mut self, leaders: OffsetAndEpoch, now: Now) -> Result<(), QuorumError> {
         let ours = self.log.end_offset_for_epoch(leaders.epoch);
         let mut offset =
             if ours.epoch == leaders.epoch { ours.offset.min(leaders.offset) } else { ours.offset };
@@ -155,6 +169,9 @@ impl<L: ReplicatedLog> Quorum<L> {
                 "LOG-3: it stays in the log"
             );
             self.flush.truncated_to(end);
+            if self.history.truncate_to(end) {
+                self.voters_changed(now);
+            }
         }
         Ok(())
     }
@@ -177,6 +194,8 @@ impl<L: ReplicatedLog> Quorum<L> {
     /// As every event: fatal, see [`QuorumError`].
     pub fn handle_snapshot_installed(&mut self, now: Now, effects: &mut Effects) -> Result<(), QuorumError> {
         self.flush = crate::flush::FlushState::new(self.log.end().offset);
+        self.history.restart(snapshot_voters(&self.log));
+        self.voters_changed(now);
         self.raise_high_watermark(self.log.start_offset(), effects);
         self.resume_after_snapshot(now, effects);
         Ok(())

@@ -1,5 +1,6 @@
 //! How a node enters epochs and changes roles. Every change of role goes through here.
 
+use crate::ErrorCode;
 use crate::effects::{Effect, Effects};
 use crate::error::QuorumError;
 use crate::log::{LeaderChange, ReplicatedLog};
@@ -11,10 +12,12 @@ use crate::role::follower::Follower;
 use crate::role::leader::Leader;
 use crate::role::unattached::Unattached;
 use crate::silence::Silence;
-use crate::{ErrorCode, voters::ReplicaKey};
+use crate::voters::{ReplicaKey, VoterSet};
 use ottla_types::{LeaderEpoch, NodeId, Now};
 use std::time::Duration;
 
+/// How far behind the record that opens an epoch that of the first voters is.
+const FIRST_VOTERS_DELTA: i64 = 2;
 /// Doublings of pauses and of patience are capped at this many.
 const DOUBLINGS_MAX: u32 = 6;
 
@@ -52,7 +55,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         if !is_plausible(named.epoch) || named.epoch < self.state.epoch {
             return Ok(false);
         }
-        let leader = named.leader.filter(|&id| self.voters.has_node(id) && id != self.identity.id);
+        let leader = named.leader.filter(|&id| self.is_possible_leader(id) && id != self.identity.id);
         if named.epoch > self.state.epoch {
             self.enter_epoch(named.epoch, leader, effects);
             match leader {
@@ -81,7 +84,7 @@ impl<L: ReplicatedLog> Quorum<L> {
     }
 
     pub(crate) fn become_prospective(&mut self, now: Now, effects: &mut Effects) -> Result<(), QuorumError> {
-        assert!(self.is_voter(), "only voters campaign");
+        assert!(self.may_campaign(), "only voters campaign");
         let election = self.ask_for_votes(true, now, effects);
         self.replace_role(Role::Prospective(election), effects);
         self.count_votes(now, effects)
@@ -107,17 +110,30 @@ impl<L: ReplicatedLog> Quorum<L> {
         assert_eq!(self.state.voted, Some(self.identity), "a leader has its own vote");
         let voters: Vec<ReplicaKey> = self.voters.iter().map(|voter| voter.key).collect();
         let granting_voters = self.granting_voters();
-        let change = LeaderChange { epoch, leader: self.identity.id, voters, granting_voters };
+        let is_dynamic = self.history.is_dynamic();
+        let first_voters = self.first_voters();
+        let leader = self.identity.id;
+        let change = LeaderChange { epoch, leader, voters, granting_voters, is_dynamic, first_voters };
         self.log.append_leader_change(&change, now)?;
+        if let Some(first) = change.first_voters {
+            self.history.push(start + FIRST_VOTERS_DELTA, first);
+        }
         self.elections_lost = 0;
-        let others = self.voters.others(self.identity.id);
-        self.replace_role(Role::Leader(Leader::new(epoch, start, others, now.monotonic)), effects);
+        self.replace_role(Role::Leader(Leader::new(epoch, start, now.monotonic)), effects);
+        self.voters_changed(now);
         effects.push(Effect::BecameLeader { epoch, start });
         self.flush(effects);
         self.tell_voters_who_leads(now, effects);
         // Nothing that was said depends on this: the vote, which does matter, is on disk.
         self.persist(QuorumState { leader: Some(self.identity.id), ..self.state.clone() }, effects);
-        self.advance_high_watermark(effects)
+        self.advance_high_watermark(now, effects)
+    }
+
+    /// The set that the first leader writes into the log: the one that nodes were formatted with, and in it this
+    /// node as it is.
+    fn first_voters(&self) -> Option<VoterSet> {
+        let set = self.history.unrecorded()?;
+        Some(self.as_voter().and_then(|own| set.with_updated(own)).unwrap_or_else(|| set.clone()))
     }
 
     /// Follows the leader of the current epoch.
@@ -127,7 +143,10 @@ impl<L: ReplicatedLog> Quorum<L> {
         let limit_min = self.config.silence_min;
         let silence =
             Silence::new(limit_min, self.config.fetch_timeout, now.monotonic).after_silences(self.silences);
-        self.replace_role(Role::Follower(Follower::new(leader, silence, now.monotonic)), effects);
+        self.replace_role(
+            Role::Follower(Follower::new(leader, silence, now.monotonic, self.config.fetch_timeout)),
+            effects,
+        );
         self.fetch_on(now, effects);
         // As in `become_leader`: a convenience for the next start, not a promise.
         self.persist(QuorumState { leader: Some(leader), ..self.state.clone() }, effects);
@@ -137,6 +156,9 @@ impl<L: ReplicatedLog> Quorum<L> {
     pub(crate) fn replace_role(&mut self, role: Role, effects: &mut Effects) {
         let Role::Leader(leader) = std::mem::replace(&mut self.role, role) else { return };
         effects.push(Effect::Resigned { epoch: leader.epoch });
+        if let Some(change) = leader.change {
+            change.fail(ErrorCode::NotLeaderOrFollower, effects);
+        }
         for parked in leader.parked {
             let response = self.fetch_response(ErrorCode::NotLeaderOrFollower);
             effects.push(Effect::Reply { id: parked.id, response: Response::Fetch(response) });

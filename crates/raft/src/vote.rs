@@ -123,7 +123,7 @@ impl<L: ReplicatedLog> Quorum<L> {
 
     fn vote_response(&self, error: ErrorCode, vote_granted: bool) -> VoteResponse {
         let leader = self.leader_and_epoch();
-        VoteResponse { error, leader, leader_endpoint: self.endpoint_of(leader.leader), vote_granted }
+        VoteResponse { error, leader, leader_endpoint: self.leader_endpoint_of(leader.leader), vote_granted }
     }
 }
 

@@ -44,17 +44,58 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// One of a voter's listeners, as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub endpoint: Endpoint,
+}
+
+/// The kraft.versions that a node can work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KRaftVersions {
+    /// The lowest.
+    pub min: i16,
+    /// The highest.
+    pub max: i16,
+}
+
+impl KRaftVersions {
+    /// What this software can work with: 0, voters by configuration, and 1, voters by the log.
+    pub const SUPPORTED: KRaftVersions = KRaftVersions { min: 0, max: 1 };
+    /// What is assumed of a node that does not say.
+    pub const UNKNOWN: KRaftVersions = KRaftVersions { min: 0, max: 0 };
+
+    /// Returns whether this version is among them.
+    pub fn has(self, version: i16) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+}
+
 /// A member of the quorum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voter {
     /// Its replica.
     pub key: ReplicaKey,
-    /// Its controller listener.
+    /// The listener that the quorum reaches it by.
     pub endpoint: Endpoint,
+    /// All its listeners; none where the configuration names it, not the log.
+    pub listeners: Vec<Listener>,
+    /// What it can work with.
+    pub kraft_versions: KRaftVersions,
+}
+
+impl Voter {
+    /// A voter that the configuration names.
+    pub fn configured(key: ReplicaKey, endpoint: Endpoint) -> Voter {
+        Voter { key, endpoint, listeners: Vec::new(), kraft_versions: KRaftVersions::UNKNOWN }
+    }
 }
 
 /// The voters of the quorum, in the order of their ids.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VoterSet {
     voters: BTreeMap<NodeId, Voter>,
 }
@@ -80,9 +121,32 @@ impl VoterSet {
         Ok(VoterSet { voters: set })
     }
 
-    /// Returns whether this replica is a member.
+    /// Returns whether this replica is a member. Where the set names a directory, it must be this one: a replica
+    /// that does not tell its directory may have another disk than the one that voted.
     pub fn has(&self, replica: ReplicaKey) -> bool {
-        self.voters.get(&replica.id).is_some_and(|voter| voter.key.matches(replica))
+        self.voters.get(&replica.id).is_some_and(|voter| {
+            voter.key.directory_id.is_zero() || voter.key.directory_id == replica.directory_id
+        })
+    }
+
+    /// The set with one more; `None` when its id is in it already.
+    pub fn with(&self, voter: Voter) -> Option<VoterSet> {
+        let mut set = self.clone();
+        set.voters.insert(voter.key.id, voter).is_none().then_some(set)
+    }
+
+    /// The set without this very replica; `None` when it is no member.
+    pub fn without(&self, replica: ReplicaKey) -> Option<VoterSet> {
+        let mut set = self.clone();
+        set.voters.remove(&replica.id).filter(|voter| voter.key == replica).map(|_| set)
+    }
+
+    /// The set with what is new about this very replica; `None` when it is no member.
+    pub fn with_updated(&self, voter: Voter) -> Option<VoterSet> {
+        let mut set = self.clone();
+        let known = set.voters.get_mut(&voter.key.id).filter(|known| known.key == voter.key)?;
+        *known = voter;
+        Some(set)
     }
 
     /// Returns whether a member has this node id.
@@ -127,7 +191,7 @@ mod tests {
 
     fn voter(id: i32, directory: u128) -> Voter {
         let key = ReplicaKey::new(NodeId(id), Uuid::from_u128(directory));
-        Voter { key, endpoint: Endpoint { host: format!("c{id}"), port: 9093 } }
+        Voter::configured(key, Endpoint { host: format!("c{id}"), port: 9093 })
     }
 
     #[test]
@@ -144,10 +208,23 @@ mod tests {
         let set = VoterSet::new([voter(1, 100), voter(2, 0)]).unwrap();
 
         assert!(set.has(ReplicaKey::new(NodeId(1), Uuid::from_u128(100))));
-        assert!(set.has(ReplicaKey::new(NodeId(1), Uuid::ZERO)));
+        assert!(!set.has(ReplicaKey::new(NodeId(1), Uuid::ZERO)));
         assert!(!set.has(ReplicaKey::new(NodeId(1), Uuid::from_u128(101))));
         assert!(set.has(ReplicaKey::new(NodeId(2), Uuid::from_u128(7))));
         assert!(!set.has(ReplicaKey::new(NodeId(3), Uuid::ZERO)));
+    }
+
+    #[test]
+    fn members_come_go_and_change_one_at_a_time() {
+        let set = VoterSet::new([voter(1, 100), voter(2, 200)]).unwrap();
+        let moved = Voter { endpoint: Endpoint { host: "elsewhere".into(), port: 1 }, ..voter(1, 100) };
+
+        assert_eq!(set.with(voter(3, 300)).unwrap().len(), 3);
+        assert_eq!(set.with(voter(1, 101)), None, "the id is taken");
+        assert_eq!(set.without(voter(2, 200).key), VoterSet::new([voter(1, 100)]).ok());
+        assert_eq!(set.without(voter(2, 201).key), None, "another disk");
+        assert_eq!(set.with_updated(moved.clone()).unwrap().voter(NodeId(1)), Some(&moved));
+        assert_eq!(set.with_updated(voter(1, 101)), None, "another disk");
     }
 
     #[test]

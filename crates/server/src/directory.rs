@@ -1,5 +1,7 @@
-//! The log directory a node starts with: locked, and formatted for this node.
+//! The log directories a node starts with: locked, and formatted for this node.
 
+use crate::config::NodeConfig;
+use crate::replicas::directories::FoundDirectory;
 use ottla_metadata::{MetadataImage, checkpoint};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_storage::{Disk, Incarnation, LogDirectory, MetaProperties, StorageError};
@@ -35,6 +37,31 @@ pub enum DirectoryError {
         /// What the disk says.
         source: StorageError,
     },
+    /// Two belong to different clusters.
+    #[error("{path} belongs to cluster {found}, and {other} to cluster {expected}; name directories of one cluster in log.dirs", path = .path.display(), other = .other.display())]
+    OtherCluster {
+        /// One directory.
+        path: PathBuf,
+        /// Its cluster.
+        found: String,
+        /// The directory of the metadata log.
+        other: PathBuf,
+        /// Its cluster.
+        expected: String,
+    },
+    /// Two are copies of each other.
+    #[error("{path} and {other} have the same directory.id={id} in meta.properties; is one a copy of the other?", path = .path.display(), other = .other.display())]
+    SameId {
+        /// One directory.
+        path: PathBuf,
+        /// The other.
+        other: PathBuf,
+        /// The id of both.
+        id: Uuid,
+    },
+    /// Not one of the directories for records can be used.
+    #[error("none of the directories in log.dirs can be used")]
+    NoneUsable,
     /// What it holds cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -48,8 +75,96 @@ pub enum DirectoryError {
     },
 }
 
-/// A node's directory, ready for use.
+impl DirectoryError {
+    /// Returns whether the disk may be to blame. One that is not mounted looks as if nobody had formatted it.
+    fn is_of_disk(&self) -> bool {
+        match self {
+            DirectoryError::NotFormatted(_) | DirectoryError::Storage(StorageError::Io { .. }) => true,
+            DirectoryError::Unusable { source: StorageError::Io { source, .. }, .. } => {
+                source.kind() != std::io::ErrorKind::WouldBlock
+            }
+            _ => false,
+        }
+    }
+}
+
+/// All directories of a node.
 #[derive(Debug)]
+pub struct NodeDirectories {
+    /// Where the metadata log is.
+    pub metadata: NodeDirectory,
+    /// Where the partitions are; the metadata log's may be among them.
+    pub data: Vec<NodeDirectory>,
+    /// Where partitions were to be, too: their disks do not work.
+    pub unusable: Vec<PathBuf>,
+}
+
+impl NodeDirectories {
+    /// Locks all directories that `config` names, and checks that they are this node's. One whose disk does not work
+    /// or is not there is left out, unless it is the metadata log's: the others' replicas are served without it.
+    ///
+    /// # Errors
+    /// When one is another node's, in use, or holds nonsense; when the metadata log's cannot be used, or none of the
+    /// others.
+    pub fn open(disk: &Arc<dyn Disk>, config: &NodeConfig) -> Result<NodeDirectories, DirectoryError> {
+        let metadata = NodeDirectory::open(disk.clone(), &config.metadata_log_dir, config.node_id)?;
+        let (mut data, mut unusable): (Vec<NodeDirectory>, Vec<PathBuf>) = (Vec::new(), Vec::new());
+        for path in &config.log_dirs {
+            if *path == config.metadata_log_dir {
+                data.push(metadata.clone());
+                continue;
+            }
+            match NodeDirectory::open(disk.clone(), path, config.node_id) {
+                Ok(directory) => {
+                    check_companion(&directory, &metadata, &data)?;
+                    data.push(directory);
+                }
+                Err(error) if error.is_of_disk() => {
+                    tracing::error!(%error, "log directory cannot be used; the broker goes on without it");
+                    unusable.push(path.clone());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if data.is_empty() && config.roles.broker {
+            return Err(DirectoryError::NoneUsable);
+        }
+        Ok(NodeDirectories { metadata, data, unusable })
+    }
+}
+
+fn check_companion(
+    directory: &NodeDirectory,
+    metadata: &NodeDirectory,
+    data: &[NodeDirectory],
+) -> Result<(), DirectoryError> {
+    let path = |directory: &NodeDirectory| directory.directory.path().to_owned();
+    if directory.meta.cluster_id != metadata.meta.cluster_id {
+        return Err(DirectoryError::OtherCluster {
+            path: path(directory),
+            found: directory.meta.cluster_id.clone(),
+            other: path(metadata),
+            expected: metadata.meta.cluster_id.clone(),
+        });
+    }
+    match [metadata].into_iter().chain(data).find(|other| other.id() == directory.id()) {
+        None => Ok(()),
+        Some(other) => {
+            Err(DirectoryError::SameId { path: path(directory), other: path(other), id: other.id() })
+        }
+    }
+}
+
+/// The last incarnation of which everything that it wrote is in these directories: the one that all of them name. A
+/// directory that is not among them, or that is new, may be missing something.
+pub fn complete_since(data: &[NodeDirectory], is_any_missing: bool) -> Incarnation {
+    let mut named = data.iter().map(|directory| directory.complete_since);
+    let first = named.next().filter(|first| !is_any_missing && named.all(|other| other == *first));
+    first.unwrap_or(Incarnation { epoch: BrokerEpoch::NONE, registering: None })
+}
+
+/// One directory of a node, ready for use.
+#[derive(Clone, Debug)]
 pub struct NodeDirectory {
     /// The directory, locked.
     pub directory: Arc<LogDirectory>,
@@ -95,6 +210,12 @@ impl NodeDirectory {
         self.meta.directory_id
     }
 
+    /// The directory for replicas.
+    pub fn to_found(&self) -> FoundDirectory {
+        let directory = self.directory.clone();
+        FoundDirectory { directory, id: self.id(), clean: self.clean_shutdown.is_some() }
+    }
+
     /// What a new cluster begins with; empty when `format` left nothing.
     ///
     /// # Errors
@@ -113,3 +234,6 @@ impl NodeDirectory {
         Ok(contents.records)
     }
 }
+
+#[cfg(test)]
+mod tests;

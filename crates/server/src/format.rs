@@ -2,12 +2,18 @@
 
 use crate::config::NodeConfig;
 use crate::directory::BOOTSTRAP_CHECKPOINT;
+use crate::node::controller_listeners;
+use crate::quorum::Snapshots;
 use ottla_controller::bootstrap;
 use ottla_metadata::{MetadataVersion, checkpoint};
+use ottla_protocol::records::control::VotersRecord;
 use ottla_protocol::records::metadata::MetadataRecord;
+use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME, voters_to_record};
+use ottla_raft::{Endpoint, KRaftVersions, Listener, ReplicaKey, Voter, VoterSet};
 use ottla_storage::{Disk, META_PROPERTIES, MetaProperties, StorageError};
-use ottla_types::{LeaderEpoch, NodeId, Random, Timestamp, Uuid};
+use ottla_types::{LeaderEpoch, NodeId, Random, Timestamp, TopicPartition, Uuid};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Why nothing is formatted.
@@ -36,6 +42,9 @@ pub enum FormatError {
         /// The id that is in the file.
         found: NodeId,
     },
+    /// The first voters cannot be as they are asked for.
+    #[error("{0}")]
+    Voters(String),
     /// The level cannot be written.
     #[error("metadata.version {0} is not supported; the levels are {min} to {max}", min = MetadataVersion::MIN, max = MetadataVersion::LATEST)]
     UnsupportedVersion(MetadataVersion),
@@ -52,6 +61,158 @@ pub enum FormatError {
     },
 }
 
+/// Who votes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstVoters {
+    /// `controller.quorum.voters`, for as long as the cluster lives (kraft.version 0).
+    Configured,
+    /// This node alone (`--standalone`). Others are added later.
+    Standalone,
+    /// These (`--initial-controllers`). All of them must be formatted with the same list.
+    Listed(Vec<InitialController>),
+    /// The log tells: this node joins a quorum that there is (`--no-initial-controllers`).
+    Unknown,
+}
+
+/// A controller that votes from the beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialController {
+    /// Its `node.id`.
+    pub id: NodeId,
+    /// Where it is reached.
+    pub host: String,
+    /// Where it is reached.
+    pub port: u16,
+    /// The id that its metadata directory gets.
+    pub directory_id: Uuid,
+}
+
+/// What a new cluster, or a new node of one, begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// The metadata.version.
+    pub level: MetadataVersion,
+    /// The kraft.version, where somebody asks for one.
+    pub kraft_version: Option<i16>,
+    /// Who votes first.
+    pub voters: FirstVoters,
+}
+
+impl Beginning {
+    /// With the voters that the configuration names.
+    pub fn at(level: MetadataVersion) -> Beginning {
+        Beginning { level, kraft_version: None, voters: FirstVoters::Configured }
+    }
+
+    /// Whether the log names the voters, and this node learns them from there.
+    fn is_dynamic(&self, config: &NodeConfig) -> bool {
+        self.voters != FirstVoters::Configured || config.voters.is_empty()
+    }
+
+    /// Checks what does not go together, as `kafka-storage` does.
+    fn check(&self, config: &NodeConfig) -> Result<(), FormatError> {
+        if !(MetadataVersion::MIN..=MetadataVersion::LATEST).contains(&self.level) {
+            return Err(FormatError::UnsupportedVersion(self.level));
+        }
+        let is_dynamic = self.is_dynamic(config);
+        let refuse = |reason: String| Err(FormatError::Voters(reason));
+        match self.voters {
+            FirstVoters::Configured if config.voters.is_empty() && config.roles.controller => {
+                return refuse(
+                    "Because controller.quorum.voters is not set on this controller, you must specify one of the \
+                     following: --standalone, --initial-controllers, or --no-initial-controllers."
+                        .to_owned(),
+                );
+            }
+            FirstVoters::Standalone | FirstVoters::Listed(_) | FirstVoters::Unknown
+                if !config.voters.is_empty() =>
+            {
+                return refuse(format!(
+                    "You cannot specify controller.quorum.voters and format the node with {}. If you want to use \
+                     dynamic quorum, please remove controller.quorum.voters and specify \
+                     controller.quorum.bootstrap.servers instead.",
+                    if self.voters == FirstVoters::Unknown {
+                        "--no-initial-controllers"
+                    } else {
+                        "--initial-controllers or --standalone"
+                    }
+                ));
+            }
+            FirstVoters::Standalone if !config.roles.controller => {
+                return refuse("You can only use --standalone on a controller.".to_owned());
+            }
+            FirstVoters::Listed(_) if !config.roles.controller => {
+                return refuse("You can only use --initial-controllers on a controller.".to_owned());
+            }
+            _ => {}
+        }
+        match (self.kraft_version, is_dynamic) {
+            (None | Some(1), true) | (None | Some(0), false) => {}
+            (Some(version @ 0..=1), _) => {
+                let when = if is_dynamic { "if" } else { "unless" };
+                return refuse(format!(
+                    "Cannot set kraft.version to {version} {when} KIP-853 configuration is present. Try removing \
+                     the --feature flag for kraft.version."
+                ));
+            }
+            (Some(other), _) => {
+                return refuse(format!("No feature:kraft.version with feature level {other}"));
+            }
+        }
+        if is_dynamic && self.level < KRAFT_VERSION_1_MIN {
+            return Err(FormatError::Voters(format!(
+                "kraft.version could not be set to 1 because it depends on metadata.version level {}",
+                KRAFT_VERSION_1_MIN.0
+            )));
+        }
+        Ok(())
+    }
+
+    /// The id of this node's metadata directory, where the list of voters says so.
+    fn directory_id(&self, node_id: NodeId) -> Option<Uuid> {
+        let FirstVoters::Listed(listed) = &self.voters else { return None };
+        listed.iter().find(|controller| controller.id == node_id).map(|controller| controller.directory_id)
+    }
+
+    /// The first voters as a record of the log; `None` where the log or the configuration tells.
+    fn voters_record(
+        &self,
+        config: &NodeConfig,
+        directory_id: Uuid,
+    ) -> Result<Option<VotersRecord>, FormatError> {
+        let voters = match &self.voters {
+            FirstVoters::Configured | FirstVoters::Unknown => return Ok(None),
+            FirstVoters::Standalone => {
+                let listeners = controller_listeners(config);
+                vec![voter(config.node_id, directory_id, listeners)]
+            }
+            FirstVoters::Listed(listed) => {
+                let of = |controller: &InitialController| {
+                    let endpoint = Endpoint { host: controller.host.clone(), port: controller.port };
+                    let name = config.controller_listeners[0].clone();
+                    voter(controller.id, controller.directory_id, vec![Listener { name, endpoint }])
+                };
+                listed.iter().map(of).collect()
+            }
+        };
+        let set = VoterSet::new(voters).map_err(|error| FormatError::Voters(error.to_string()))?;
+        Ok(Some(voters_to_record(&set)))
+    }
+}
+
+fn voter(id: NodeId, directory_id: Uuid, listeners: Vec<Listener>) -> Voter {
+    let endpoint = listeners.first().map(|listener| listener.endpoint.clone());
+    Voter {
+        key: ReplicaKey::new(id, directory_id),
+        endpoint: endpoint.expect("a controller has its first listener: the configuration was checked"),
+        listeners,
+        kraft_versions: KRaftVersions::SUPPORTED,
+    }
+}
+
+/// The metadata.version that kraft.version 1 needs: 3.9-IV0.
+const KRAFT_VERSION_1_MIN: MetadataVersion = MetadataVersion(21);
+
 /// What to do about directories that are formatted already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Formatted {
@@ -67,23 +228,23 @@ pub enum Formatted {
 /// # Errors
 /// When one belongs to another cluster or node, or is formatted already and that is not allowed, or the disk refuses.
 pub fn format(
-    disk: &dyn Disk,
+    disk: Arc<dyn Disk>,
     config: &NodeConfig,
     cluster_id: &str,
-    level: MetadataVersion,
+    beginning: &Beginning,
     formatted: Formatted,
+    now: Timestamp,
     random: &mut Random,
 ) -> Result<Vec<String>, FormatError> {
-    if !(MetadataVersion::MIN..=MetadataVersion::LATEST).contains(&level) {
-        return Err(FormatError::UnsupportedVersion(level));
-    }
+    beginning.check(config)?;
+    let level = beginning.level;
     let mut dirs = config.log_dirs.clone();
     if !dirs.contains(&config.metadata_log_dir) {
         dirs.push(config.metadata_log_dir.clone());
     }
     let (mut fresh, mut taken) = (Vec::new(), Vec::new());
     for dir in &dirs {
-        match MetaProperties::read(disk, dir)? {
+        match MetaProperties::read(&*disk, dir)? {
             Some(meta) => {
                 check_owner(&meta, dir.join(META_PROPERTIES), config, cluster_id)?;
                 taken.push(dir.clone());
@@ -99,8 +260,24 @@ pub fn format(
     }
     let mut lines = vec![describe(level)];
     for dir in fresh {
-        format_directory(disk, &dir, config, cluster_id, level, random.uuid())?;
-        let kind = if dir == config.metadata_log_dir { "metadata" } else { "data" };
+        let is_metadata = dir == config.metadata_log_dir;
+        let mut directory_id = random.uuid();
+        if let Some(listed) = beginning.directory_id(config.node_id).filter(|_| is_metadata) {
+            directory_id = listed;
+        }
+        let voters = beginning.voters_record(config, directory_id)?.filter(|_| is_metadata);
+        let kind = match (is_metadata, &voters, beginning.is_dynamic(config)) {
+            (false, ..) => "data",
+            (true, _, false) => "metadata",
+            (true, Some(voters), _) if voters.voters.iter().any(|v| v.voter_directory_id == directory_id) => {
+                "dynamic metadata voter"
+            }
+            (true, ..) => "dynamic metadata",
+        };
+        if let Some(voters) = voters {
+            write_first_voters(disk.clone(), &dir, &voters, now)?;
+        }
+        format_directory(&*disk, &dir, config, cluster_id, level, directory_id)?;
         lines.push(format!("Formatting {kind} directory {} with metadata.version {level}.", dir.display()));
     }
     Ok(lines)
@@ -140,6 +317,20 @@ fn describe(level: MetadataVersion) -> String {
     )
 }
 
+/// The snapshot at offset 0 that names the first voters. It is there before the directory counts as formatted.
+fn write_first_voters(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    voters: &VotersRecord,
+    now: Timestamp,
+) -> Result<(), FormatError> {
+    let topic = TopicPartition::new(METADATA_TOPIC_NAME, METADATA_PARTITION);
+    let path = dir.join(topic.to_string());
+    let failed = |source| FormatError::Disk { path: path.clone(), source };
+    disk.create_dir_all(&path).map_err(failed)?;
+    Snapshots::new(disk, &path).write_first(voters, now).map_err(failed)
+}
+
 fn format_directory(
     disk: &dyn Disk,
     dir: &Path,
@@ -160,6 +351,6 @@ fn format_directory(
 
 /// `bootstrap.checkpoint`: the first records.
 fn bootstrap_checkpoint(level: MetadataVersion) -> Vec<u8> {
-    checkpoint::encode(&bootstrap::records(level), level, LeaderEpoch(0), Timestamp(0))
+    checkpoint::encode(&bootstrap::records(level), level, LeaderEpoch(0), Timestamp(0), None)
         .expect("short records fit the wire")
 }

@@ -4,7 +4,9 @@
 //! returns; names created, renamed or removed are durable once [`Disk::sync_dir`] of their directory returns.
 
 use ottla_types::ReadAt;
-use rustix::fs::{FallocateFlags, FlockOperation};
+#[cfg(target_os = "linux")]
+use rustix::fs::FallocateFlags;
+use rustix::fs::FlockOperation;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};

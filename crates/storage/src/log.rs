@@ -15,6 +15,7 @@ mod leftovers;
 pub mod read;
 pub mod recovery;
 pub mod retention;
+mod succession;
 pub mod truncate;
 
 use crate::bug::Bug;

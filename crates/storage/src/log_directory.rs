@@ -42,8 +42,9 @@ pub enum PartitionDir {
     Deleted,
     /// A log that this broker was not to have; kept aside.
     Stray,
-    /// A log that is being moved here from another directory.
-    Future,
+    /// A partition's log that is being copied here from another directory. The topic's name is cut where the file
+    /// system could not take it whole.
+    Future(TopicPartition),
 }
 
 impl PartitionDir {
@@ -52,7 +53,7 @@ impl PartitionDir {
         let marked = |suffix: &str| {
             let (partition, unique) = name.strip_suffix(suffix)?.rsplit_once('.')?;
             let is_unique = unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit());
-            (is_unique && !partition.is_empty()).then_some(())
+            (is_unique && !partition.is_empty()).then_some(partition)
         };
         if marked(DELETE_SUFFIX).is_some() {
             return Some(PartitionDir::Deleted);
@@ -60,16 +61,20 @@ impl PartitionDir {
         if marked(STRAY_SUFFIX).is_some() {
             return Some(PartitionDir::Stray);
         }
-        if marked(FUTURE_SUFFIX).is_some() {
-            return Some(PartitionDir::Future);
+        if let Some(partition) = marked(FUTURE_SUFFIX) {
+            return parse_partition(partition).map(PartitionDir::Future);
         }
-        let (topic, partition) = name.rsplit_once('-')?;
-        let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
-        if topic.is_empty() || !is_number {
-            return None;
-        }
-        Some(PartitionDir::Partition(TopicPartition::new(topic, partition.parse().ok()?)))
+        parse_partition(name).map(PartitionDir::Partition)
     }
+}
+
+fn parse_partition(name: &str) -> Option<TopicPartition> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
+    if topic.is_empty() || !is_number {
+        return None;
+    }
+    Some(TopicPartition::new(topic, partition.parse().ok()?))
 }
 
 impl LogDirectory {
@@ -193,12 +198,39 @@ impl LogDirectory {
         self.set_aside(partition, unique, STRAY_SUFFIX)
     }
 
-    /// Removes a log that was set aside.
+    /// Where a partition's log is copied to before it is complete. `unique` tells it from others of the name.
+    pub fn future_path(&self, partition: &TopicPartition, unique: Uuid) -> PathBuf {
+        self.marked_path(partition, unique, FUTURE_SUFFIX)
+    }
+
+    /// Makes a complete copy the partition's log, durably. Returns where it is now.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn adopt(&self, future: &Path, partition: &TopicPartition) -> Result<PathBuf, StorageError> {
+        let to = self.partition_path(partition);
+        self.disk.rename(future, &to).at("rename", future)?;
+        self.disk.sync_dir(&self.path).at("sync", &self.path)?;
+        Ok(to)
+    }
+
+    /// Removes a log that was set aside, or copied in part.
     ///
     /// # Errors
     /// What the device says.
     pub fn remove(&self, path: &Path) -> Result<(), StorageError> {
         self.disk.remove_dir_all(path).at("remove", path)
+    }
+
+    /// Removes a log that was copied in part, if it is there.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn remove_if_exists(&self, path: &Path) -> Result<(), StorageError> {
+        match self.disk.remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.at("remove", path),
+        }
     }
 
     /// The directory.
@@ -218,15 +250,19 @@ impl LogDirectory {
         suffix: &str,
     ) -> Result<PathBuf, StorageError> {
         let from = self.partition_path(partition);
+        let to = self.marked_path(partition, unique, suffix);
+        self.disk.rename(&from, &to).at("rename", &from)?;
+        self.disk.sync_dir(&self.path).at("sync", &self.path)?;
+        Ok(to)
+    }
+
+    fn marked_path(&self, partition: &TopicPartition, unique: Uuid, suffix: &str) -> PathBuf {
         let hex: String = unique.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         let tail = format!("-{}.{hex}{suffix}", partition.partition);
         // Topic names are ASCII: any cut is between characters.
         let topic_bytes_max = NAME_BYTES_MAX - tail.len();
         let topic = &partition.topic[..partition.topic.len().min(topic_bytes_max)];
-        let to = self.path.join(format!("{topic}{tail}"));
-        self.disk.rename(&from, &to).at("rename", &from)?;
-        self.disk.sync_dir(&self.path).at("sync", &self.path)?;
-        Ok(to)
+        self.path.join(format!("{topic}{tail}"))
     }
 }
 
@@ -250,7 +286,7 @@ mod tests {
             ("__cluster_metadata-0".to_owned(), partition("__cluster_metadata", 0)),
             (format!("a-0.{unique}-delete"), Some(PartitionDir::Deleted)),
             (format!("a-0.{unique}-stray"), Some(PartitionDir::Stray)),
-            (format!("a-0.{unique}-future"), Some(PartitionDir::Future)),
+            (format!("a-b-3.{unique}-future"), Some(PartitionDir::Future(TopicPartition::new("a-b", 3)))),
             ("remote-log-index-cache".to_owned(), None),
             ("a-".to_owned(), None),
             ("-0".to_owned(), None),

@@ -1,6 +1,6 @@
-//! `kafka-metadata-quorum`: the controllers' quorum described (`MetadataQuorumCommand`).
+//! `kafka-metadata-quorum`: the controllers' quorum described, and its voters changed (`MetadataQuorumCommand`).
 
-use super::options::{Parsed, Tool, flag, refused, value};
+use super::options::{Parsed, Tool, flag, value};
 use super::{Failure, connect};
 use crate::output;
 use ottla_client::admin::cluster::QuorumDescription;
@@ -10,31 +10,39 @@ use ottla_protocol::messages::describe_quorum_response::{Node, ReplicaState};
 use ottla_types::Timestamp;
 use std::fmt::Write as _;
 
+mod voters;
+
 pub(super) const TOOL: Tool = Tool {
     name: "kafka-metadata-quorum",
     purpose: "This tool describes kraft metadata quorum status.",
     short_purpose: None,
-    commands: &["describe"],
+    commands: &["describe", "add-controller", "remove-controller"],
     options: &[
         value("bootstrap-controller", "server", "The controllers to begin with, as host:port,..."),
         value("bootstrap-server", "server", "The brokers to begin with, as host:port,..."),
-        value("command-config", "file", "A client's properties."),
+        value("command-config", "file", "A client's properties; of add-controller, the new controller's."),
+        value("controller-directory-id", "id", "The metadata directory of the controller to remove.").or('d'),
+        value("controller-id", "id", "The controller to remove.").or('i'),
+        flag("dry-run", "Only says what would be done."),
         flag("human-readable", "Shows times in words.").or('h'),
         flag("replication", "Describes each replica.").or('r'),
         flag("status", "Describes the quorum in short.").or('s'),
-        refused("controller-id", "the voters are those of controller.quorum.voters"),
-        refused("controller-directory-id", "the voters are those of controller.quorum.voters"),
-        refused("dry-run", "the voters are those of controller.quorum.voters"),
     ],
 };
 
 pub(super) fn run(parsed: &Parsed) -> Result<(), Failure> {
     let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
-    if parsed.command.is_none() {
-        return usage("the command is describe");
-    }
+    let Some(command) = parsed.command else {
+        return usage("the commands are describe, add-controller and remove-controller");
+    };
     if parsed.has("bootstrap-server") == parsed.has("bootstrap-controller") {
         return usage("one of --bootstrap-server --bootstrap-controller is required");
+    }
+    check_options(parsed, command)?;
+    match command {
+        "add-controller" => return voters::add(parsed),
+        "remove-controller" => return voters::remove(parsed),
+        _ => {}
     }
     let (status, replication) = (parsed.has("status"), parsed.has("replication"));
     if status && replication {
@@ -60,6 +68,20 @@ pub(super) fn run(parsed: &Parsed) -> Result<(), Failure> {
         output::text(&describe_replication(&quorum, now));
     }
     Ok(())
+}
+
+/// Options of one command mean nothing to another.
+fn check_options(parsed: &Parsed, command: &str) -> Result<(), Failure> {
+    only_if_given(parsed, &["status", "replication", "human-readable"], command, &["describe"])?;
+    only_if_given(parsed, &["dry-run"], command, &["add-controller", "remove-controller"])?;
+    only_if_given(parsed, &["controller-id", "controller-directory-id"], command, &["remove-controller"])
+}
+
+fn only_if_given(parsed: &Parsed, names: &[&str], command: &str, of: &[&str]) -> Result<(), Failure> {
+    match names.iter().find(|name| parsed.has(name) && !of.contains(&command)) {
+        Some(name) => Err(Failure::Usage(format!("--{name} means nothing to {command}"))),
+        None => Ok(()),
+    }
 }
 
 async fn ask(parsed: &Parsed) -> Result<(String, QuorumDescription), Failure> {

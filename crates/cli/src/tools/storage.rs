@@ -1,15 +1,19 @@
 //! `kafka-storage`: log directories prepared and looked at (`StorageTool`).
 
 use super::Failure;
-use super::options::{Parsed, Tool, flag, refused, require, value};
+use super::options::{Parsed, Tool, exclude, flag, refused, require, value};
 use crate::{format, output, properties_file};
 use ottla_metadata::MetadataVersion;
+use ottla_net::Clock;
 use ottla_server::NodeConfig;
-use ottla_server::format::{self as server_format, FormatError, Formatted};
+use ottla_server::format::{
+    self as server_format, Beginning, FirstVoters, FormatError, Formatted, InitialController,
+};
 use ottla_storage::{MetaProperties, RealDisk};
-use ottla_types::Random;
+use ottla_types::{NodeId, Random};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(super) const TOOL: Tool = Tool {
     name: "kafka-storage",
@@ -20,12 +24,13 @@ pub(super) const TOOL: Tool = Tool {
         refused("add-scram", "Ottla has no SCRAM credentials"),
         value("cluster-id", "id", "The cluster's id.").or('t'),
         value("config", "file", "The node's server.properties.").or('c'),
-        refused("feature", "--release-version says all that there is"),
+        value("feature", "feature=level", "The level of kraft.version to begin with.").or('f'),
         flag("ignore-formatted", "Leaves directories as they are that are formatted already.").or('g'),
-        refused("initial-controllers", "write controller.quorum.voters into the configuration"),
-        refused("no-initial-controllers", "write controller.quorum.voters into the configuration"),
+        value("initial-controllers", "controllers", "The first voters, as id@host:port:directory-id,...")
+            .or('I'),
+        flag("no-initial-controllers", "Joins a quorum that there is.").or('N'),
         value("release-version", "version", "The metadata.version to begin with.").or('r'),
-        refused("standalone", "write controller.quorum.voters into the configuration"),
+        flag("standalone", "Makes this controller the only first voter.").or('s'),
     ],
 };
 
@@ -59,10 +64,74 @@ fn format_directories(parsed: &Parsed) -> Result<(), Failure> {
     let formatted = if parsed.has("ignore-formatted") { Formatted::Ignore } else { Formatted::Refuse };
     let cluster_id = parsed.value("cluster-id").unwrap_or_default();
     let mut random = Random::new(format::seed());
-    let lines = server_format::format(&RealDisk, &config, cluster_id, level, formatted, &mut random)
+    let beginning = Beginning { level, kraft_version: kraft_version(parsed)?, voters: first_voters(parsed)? };
+    let (disk, now) = (Arc::new(RealDisk), Clock::new().now().wall);
+    let lines = server_format::format(disk, &config, cluster_id, &beginning, formatted, now, &mut random)
         .map_err(|error: FormatError| Failure::Refused(error.to_string()))?;
     lines.iter().for_each(output::line);
     Ok(())
+}
+
+/// What `--feature` asks for. Of other features the metadata.version decides.
+fn kraft_version(parsed: &Parsed) -> Result<Option<i16>, Failure> {
+    let mut version = None;
+    for feature in parsed.values("feature") {
+        let refuse = |why: &str| Err(Failure::Refused(format!("--feature {feature}: {why}")));
+        let Some((name, level)) = feature.split_once('=') else {
+            return refuse("must have the form feature=level");
+        };
+        let Ok(level) = level.trim().parse() else { return refuse("the level is no number") };
+        if name.trim() != "kraft.version" {
+            return refuse("only kraft.version is supported by Ottla; --release-version says all else");
+        }
+        version = Some(level);
+    }
+    Ok(version)
+}
+
+/// What the three flags for the first voters ask for.
+fn first_voters(parsed: &Parsed) -> Result<FirstVoters, Failure> {
+    let flags = ["standalone", "initial-controllers", "no-initial-controllers"];
+    for (i, flag) in flags.iter().enumerate() {
+        exclude(parsed, flag, &flags[i + 1..])?;
+    }
+    if parsed.has("standalone") {
+        return Ok(FirstVoters::Standalone);
+    }
+    if parsed.has("no-initial-controllers") {
+        return Ok(FirstVoters::Unknown);
+    }
+    match parsed.value("initial-controllers") {
+        None => Ok(FirstVoters::Configured),
+        Some(text) => {
+            let controllers = text.split(',').map(|text| {
+                initial_controller(text.trim()).ok_or_else(|| {
+                    Failure::Refused(format!(
+                        "--initial-controllers {text}: each must have the form id@host:port:directory-id"
+                    ))
+                })
+            });
+            Ok(FirstVoters::Listed(controllers.collect::<Result<_, _>>()?))
+        }
+    }
+}
+
+fn initial_controller(text: &str) -> Option<InitialController> {
+    let (id, rest) = text.split_once('@')?;
+    let (address, directory_id) = rest.rsplit_once(':')?;
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let controller = InitialController {
+        id: NodeId(id.parse().ok()?),
+        host,
+        port: port.parse().ok()?,
+        directory_id: directory_id.parse().ok()?,
+    };
+    let is_sound = controller.id.is_some()
+        && !controller.host.is_empty()
+        && !controller.directory_id.is_zero()
+        && !controller.directory_id.is_reserved();
+    is_sound.then_some(controller)
 }
 
 fn unknown_version(name: &str) -> String {
@@ -162,7 +231,28 @@ fn describe(found: &[Found]) -> (String, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_types::{NodeId, Uuid};
+    use ottla_types::Uuid;
+
+    #[test]
+    fn initial_controllers_are_read_as_kafka_writes_them() {
+        let good = initial_controller("1@[::1]:9093:AAAAAAAAAAAAAAAAAAAAZA").unwrap();
+
+        assert_eq!((good.id, good.host.as_str(), good.port), (NodeId(1), "::1", 9093));
+        assert_eq!(good.directory_id, Uuid::from_u128(100));
+        for bad in [
+            "",
+            "1",
+            "1@h:9093",
+            "x@h:9093:AAAAAAAAAAAAAAAAAAAAZA",
+            "-1@h:9093:AAAAAAAAAAAAAAAAAAAAZA",
+            "1@h:x:AAAAAAAAAAAAAAAAAAAAZA",
+            "1@:9093:AAAAAAAAAAAAAAAAAAAAZA",
+            "1@h:9093:AAAAAAAAAAAAAAAAAAAAAA",
+            "1@h:9093:short",
+        ] {
+            assert_eq!(initial_controller(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn directories_are_described_as_kafka_does() {

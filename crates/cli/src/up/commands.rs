@@ -2,18 +2,22 @@
 
 use super::control::{self, Command};
 use super::layout::Layout;
+use super::since::Since;
 use super::{past, status, supervisor};
-use crate::{format, output, program, properties_file, tools};
+use crate::{format as format_command, output, program, properties_file, tools};
 use anyhow::{Context, Result, bail};
 use ottla_metadata::MetadataVersion;
-use ottla_server::format::Formatted;
+use ottla_net::Clock;
+use ottla_server::format::{self, Beginning, Formatted};
 use ottla_storage::RealDisk;
 use ottla_types::Random;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a cluster is kept.
@@ -64,9 +68,10 @@ pub(crate) struct OneNode {
 
 pub(crate) fn up(arguments: &Up) -> Result<()> {
     if arguments.detach {
-        return detach(arguments);
+        output::line(launch(arguments)?);
+        return Ok(());
     }
-    let mut random = Random::new(format::seed());
+    let mut random = Random::new(format_command::seed());
     let found = Layout::find(&arguments.data.data)?;
     if let (Some(layout), true) = (&found, arguments.fresh) {
         if std::os::unix::net::UnixStream::connect(layout.socket()).is_ok() {
@@ -87,8 +92,10 @@ pub(crate) fn up(arguments: &Up) -> Result<()> {
     };
     for node in layout.nodes() {
         let config = properties_file::read(&node.properties(), &[])?;
-        let (level, formatted) = (MetadataVersion::LATEST, Formatted::Ignore);
-        ottla_server::format::format(&RealDisk, &config, &layout.cluster_id, level, formatted, &mut random)?;
+        let (beginning, disk) = (Beginning::at(MetadataVersion::LATEST), Arc::new(RealDisk));
+        let now = Clock::new().now().wall;
+        let formatted = Formatted::Ignore;
+        format::format(disk, &config, &layout.cluster_id, &beginning, formatted, now, &mut random)?;
     }
     runtime()?.block_on(supervisor::run(&layout, is_new))
 }
@@ -105,8 +112,8 @@ fn check_same(layout: &Layout, arguments: &Up) -> Result<()> {
     Ok(())
 }
 
-/// Starts the supervisor in the background, and waits until it has said that the cluster serves.
-fn detach(arguments: &Up) -> Result<()> {
+/// Starts the supervisor in the background, waits until the cluster serves, and returns what the supervisor said.
+fn launch(arguments: &Up) -> Result<String> {
     let data = &arguments.data.data;
     let mut command = std::process::Command::new(program::path());
     command.arg("up").arg("--data").arg(data);
@@ -144,13 +151,25 @@ fn detach(arguments: &Up) -> Result<()> {
         fs::remove_file(&log_path)?;
         bail!("{}", text.trim().trim_start_matches("ottla: "));
     }
-    output::line(text.trim_end());
+    let mut said = text.trim_end().to_owned();
     let layout = arguments.data.layout()?;
     if fs::rename(&log_path, layout.log()).is_err() {
         // Another file system; the story goes on where it began.
-        output::line(format!(" the story goes on in {}", log_path.display()));
+        write!(said, "\n the story goes on in {}", log_path.display())?;
     }
-    Ok(())
+    Ok(said)
+}
+
+/// The cluster in a directory, which is started in the background when it does not run, and made when it is not there;
+/// and whether it was started.
+pub(crate) fn running(data: &Data) -> Result<(Layout, bool)> {
+    if let Some(layout) = Layout::find(&data.data)?
+        && std::os::unix::net::UnixStream::connect(layout.socket()).is_ok()
+    {
+        return Ok((layout, false));
+    }
+    launch(&Up { data: data.clone(), brokers: None, base_port: None, fresh: false, detach: true })?;
+    Ok((data.layout()?, true))
 }
 
 pub(crate) fn kill(arguments: &OneNode) -> Result<()> {
@@ -201,13 +220,22 @@ pub(crate) struct Events {
     /// Prints an object of JSON for each event.
     #[arg(long)]
     json: bool,
+    /// Only what happened since then: 90s, 10m, 2h, 3d ago, or a moment in UTC, such as "2026-11-29 20:15:02".
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Since>,
+    /// Only what moved leaders of this topic, or may have.
+    #[arg(long)]
+    topic: Option<String>,
+    /// Goes on with what happens from now on, until Ctrl-C.
+    #[arg(long, short = 'f')]
+    follow: bool,
 }
 
 pub(crate) fn events(arguments: &Events) -> Result<()> {
     let layout = arguments.data.layout()?;
-    let text = runtime()?.block_on(past::describe(&layout, arguments.json))?;
-    output::line(text);
-    Ok(())
+    let since = arguments.since.map(|since| since.moment(ottla_net::clock::wall()));
+    let telling = past::Telling { since, topic: arguments.topic.clone(), as_json: arguments.json };
+    runtime()?.block_on(past::tell_all(&layout, &telling, arguments.follow))
 }
 
 /// What a shell evaluates to speak to the cluster.

@@ -2,10 +2,12 @@
 
 use super::layout::Layout;
 use anyhow::{Context, Result, bail};
+use ottla_net::{Task, task};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// A command to the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,18 +53,29 @@ impl Command {
 /// A command that came, and where its answer goes: `Ok` is printed, `Err` is an error.
 pub(crate) type Asked = (Command, oneshot::Sender<Result<String, String>>);
 
-/// Hands every command that comes by the socket to `commands`.
+/// Commands that are under way, at most: then others wait.
+const UNDER_WAY_MAX: usize = 64;
+
+/// Hands every command that comes by the socket to `commands`. The answer to one may take what another does: a node
+/// that starts alone is not ready before a second one is there.
 pub(crate) async fn listen(listener: UnixListener, commands: mpsc::Sender<Asked>) {
+    let places = Arc::new(Semaphore::new(UNDER_WAY_MAX));
+    let mut serving: Vec<Task> = Vec::new();
     loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else { return };
-        // One at a time: commands change the cluster, and people type them.
-        if let Err(error) = serve(stream, &commands).await {
-            tracing::debug!(%error, "control connection");
-        }
+        let commands = commands.clone();
+        serving.retain(|task| !task.is_finished());
+        serving.push(task::spawn("control connection", async move {
+            if let Err(error) = serve(stream, commands).await {
+                tracing::debug!(%error, "control connection");
+            }
+            drop(place);
+        }));
     }
 }
 
-async fn serve(stream: UnixStream, commands: &mpsc::Sender<Asked>) -> Result<()> {
+async fn serve(stream: UnixStream, commands: mpsc::Sender<Asked>) -> Result<()> {
     const LINE_BYTES_MAX: u64 = 1024;
     let (read, mut write) = stream.into_split();
     let mut line = String::new();

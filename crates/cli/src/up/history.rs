@@ -1,35 +1,39 @@
 //! The failovers of the past: what the metadata log says of them, and why, where a journal says it.
 
+use super::layout::Layout;
+use super::{past, watcher};
 use crate::observer;
+use anyhow::Result;
 use ottla_client::quorum::MetadataBytes;
-use ottla_client::{ClientError, Quorum};
+use ottla_client::{ClientError, MetadataTail, Quorum};
 use ottla_metadata::{MetadataDelta, MetadataImage, Unreadable, replay};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_records::{BatchView, batches};
 use ottla_server::quorum::JournalEntry;
-use ottla_types::{LeaderEpoch, NodeId, Offset, Timestamp, Uuid};
+use ottla_types::{LeaderEpoch, NodeId, Offset, OffsetAndEpoch, Timestamp, Uuid};
+use std::time::Duration;
 
 /// Something that made leaders move, or let them return.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// When the controller wrote it, by its clock.
-    pub(super) time: Timestamp,
+    pub(crate) time: Timestamp,
     /// The offset of the record in the metadata log.
-    pub(super) offset: Offset,
+    pub(crate) offset: Offset,
     /// The broker.
-    pub(super) broker: NodeId,
+    pub(crate) broker: NodeId,
     /// Its incarnation.
-    pub(super) broker_epoch: i64,
+    pub(crate) broker_epoch: i64,
     /// What happened to it.
-    pub(super) what: What,
+    pub(crate) what: What,
     /// Who leads then what it led; `None` of what is [`What::Condemned`].
-    pub(super) moved: Option<Vec<Moved>>,
+    pub(crate) moved: Option<Vec<Moved>>,
 }
 
 /// What happened to a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(crate) enum What {
     /// The controller fenced it, for a reason that a journal tells.
     Fenced(Option<JournalEntry>),
     /// A controller decided to fence it, and wrote down why; whether that was committed, the metadata log no longer
@@ -47,45 +51,93 @@ pub(super) enum What {
 
 /// A partition whose leader changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Moved {
-    pub(super) topic: String,
-    pub(super) partition: i32,
+pub(crate) struct Moved {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
     /// Who leads it, if anybody does.
-    pub(super) leader: Option<NodeId>,
+    pub(crate) leader: Option<NodeId>,
     /// Since this epoch.
-    pub(super) epoch: LeaderEpoch,
+    pub(crate) epoch: LeaderEpoch,
 }
 
-/// Reads the whole metadata log and tells what it says happened, joined with what the journals say, in order.
-///
-/// # Errors
-/// When no controller answers, or the log cannot be read.
-pub(super) async fn read(
-    quorum: &mut Quorum,
-    journals: Vec<JournalEntry>,
-) -> Result<Vec<Event>, ClientError> {
-    let mut history = History::new(journals);
-    quorum
-        .read_metadata(|piece| {
-            let unreadable =
-                |error: Unreadable| ClientError::refused(ErrorCode::InvalidRecord, Some(error.to_string()));
-            match piece {
-                MetadataBytes::Log(bytes) => history.replay(&bytes).map_err(unreadable)?,
-                snapshot @ MetadataBytes::Snapshot { .. } => {
-                    observer::apply(&mut history.image, snapshot, &mut MetadataDelta::default())?;
-                    history.begin_at(history.image.end.offset);
-                }
-            }
-            Ok(history.image.end)
-        })
-        .await?;
-    Ok(history.events)
+/// Tells what the metadata log says happened, joined with what the journals say, in order; and what happens then.
+pub(crate) struct Follower {
+    layout: Layout,
+    quorum: Quorum,
+    tail: MetadataTail,
+    history: History,
 }
+
+impl Follower {
+    /// Reads the whole metadata log of a cluster, and tells what it says.
+    ///
+    /// # Errors
+    /// When no controller answers, or the log or a journal cannot be read.
+    pub(crate) async fn start(layout: &Layout) -> Result<(Follower, Vec<Event>)> {
+        let mut quorum = watcher::quorum(layout);
+        let mut history = History::new(past::journals(layout)?);
+        quorum.read_metadata(|piece| history.apply(piece)).await?;
+        let tail = MetadataTail::after(history.image.end);
+        let mut events = std::mem::take(&mut history.events);
+        let mut follower = Follower { layout: layout.clone(), quorum, tail, history };
+        // What happened just now may not have been in the journals when they were read.
+        let since = Timestamp(ottla_net::clock::wall().0 - RECENT_MS);
+        let recent = events.partition_point(|event| event.time < since);
+        follower.explain(&mut events[recent..]).await?;
+        Ok((follower, events))
+    }
+
+    /// Waits for more, two seconds at most, and tells it; none is no error.
+    ///
+    /// # Errors
+    /// When no controller answers; whoever goes on all the same had better wait a moment.
+    pub(crate) async fn next(&mut self) -> Result<Vec<Event>> {
+        self.quorum.follow_metadata(&mut self.tail, |piece| self.history.apply(piece)).await?;
+        let mut events = std::mem::take(&mut self.history.events);
+        self.explain(&mut events).await?;
+        Ok(events)
+    }
+
+    /// Looks for the reasons. A journal is written a moment after the decision.
+    async fn explain(&mut self, events: &mut [Event]) -> Result<()> {
+        for _ in 0..JOURNAL_LOOKS {
+            if self.look_for_reasons(events)? {
+                break;
+            }
+            tokio::time::sleep(JOURNAL_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Looks into the journals for the reasons that are not known; returns whether all are.
+    fn look_for_reasons(&mut self, events: &mut [Event]) -> Result<bool> {
+        let is_unexplained = |event: &Event| matches!(event.what, What::Fenced(None) | What::Stopped);
+        if !events.iter().any(is_unexplained) {
+            return Ok(true);
+        }
+        self.history.journals = past::journals(&self.layout)?;
+        for event in events.iter_mut().filter(|event| is_unexplained(event)) {
+            let entry = self.history.journaled(event.offset, event.broker, event.broker_epoch);
+            if let Some(entry) = entry {
+                event.what = What::Fenced(Some(entry));
+            }
+        }
+        Ok(!events.iter().any(is_unexplained))
+    }
+}
+
+/// How often a journal is looked at for a reason, and how far apart: not every fencing has one.
+const JOURNAL_LOOKS: usize = 5;
+const JOURNAL_PAUSE: Duration = Duration::from_millis(50);
+
+/// Of what is older, the journals hold whatever they ever will.
+const RECENT_MS: i64 = 5000;
 
 /// What was read so far.
 struct History {
     journals: Vec<JournalEntry>,
     image: MetadataImage,
+    /// What was not told yet.
     events: Vec<Event>,
 }
 
@@ -94,22 +146,34 @@ impl History {
         History { journals, image: MetadataImage::default(), events: Vec::new() }
     }
 
-    /// The log begins with a snapshot. Of what was before, only the journals know what was decided.
-    fn begin_at(&mut self, start: Offset) {
+    /// Takes in a piece of the log; returns where the image ends then.
+    fn apply(&mut self, piece: MetadataBytes) -> Result<OffsetAndEpoch, ClientError> {
+        let unreadable =
+            |error: Unreadable| ClientError::refused(ErrorCode::InvalidRecord, Some(error.to_string()));
+        match piece {
+            MetadataBytes::Log(bytes) => self.replay(&bytes).map_err(unreadable)?,
+            snapshot @ MetadataBytes::Snapshot { .. } => {
+                let known_to = self.image.end.offset;
+                observer::apply(&mut self.image, snapshot, &mut MetadataDelta::default())?;
+                self.skip(known_to, self.image.end.offset);
+            }
+        }
+        Ok(self.image.end)
+    }
+
+    /// A snapshot stands in place of the log between these offsets. Of that, only the journals know what was decided.
+    fn skip(&mut self, from: Offset, start: Offset) {
         let mut known: Vec<&JournalEntry> =
-            self.journals.iter().filter(|entry| entry.offset < start.0).collect();
+            self.journals.iter().filter(|entry| (from.0..start.0).contains(&entry.offset)).collect();
         known.sort_by_key(|entry| entry.offset);
-        self.events = known
-            .into_iter()
-            .map(|entry| Event {
-                time: Timestamp(entry.time_ms),
-                offset: Offset(entry.offset),
-                broker: NodeId(entry.broker),
-                broker_epoch: entry.broker_epoch,
-                what: What::Condemned(entry.clone()),
-                moved: None,
-            })
-            .collect();
+        self.events.extend(known.into_iter().map(|entry| Event {
+            time: Timestamp(entry.time_ms),
+            offset: Offset(entry.offset),
+            broker: NodeId(entry.broker),
+            broker_epoch: entry.broker_epoch,
+            what: What::Condemned(entry.clone()),
+            moved: None,
+        }));
     }
 
     fn replay(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
@@ -342,12 +406,17 @@ mod tests {
     fn what_the_log_no_longer_holds_is_told_by_the_journals() {
         let mut history = History::new(vec![entry(90, 41), entry(12, 40), entry(100, 50)]);
 
-        history.begin_at(Offset(100));
+        history.skip(Offset(0), Offset(100));
 
         let told: Vec<(i64, What)> =
             history.events.iter().map(|event| (event.offset.0, event.what.clone())).collect();
         // Neither need have been committed.
         assert_eq!(told, [(12, What::Condemned(entry(12, 40))), (90, What::Condemned(entry(90, 41)))]);
         assert!(history.events.iter().all(|event| event.moved.is_none()));
+
+        // Who has followed the log up to there was told of what was before.
+        let mut history = History::new(vec![entry(90, 41), entry(12, 40)]);
+        history.skip(Offset(50), Offset(100));
+        assert_eq!(history.events.iter().map(|event| event.offset.0).collect::<Vec<_>>(), [90]);
     }
 }

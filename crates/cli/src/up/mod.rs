@@ -5,19 +5,20 @@
 //! each holds the other end of a pipe to it.
 //!
 //! Reading order: [`layout`], [`ports`], [`process`], [`supervisor`], [`control`], [`commands`]; what it
-//! tells: [`story`], [`watcher`], [`events`], [`health`], [`status`]; of the past: [`history`], [`past`].
+//! tells: [`story`], [`watcher`], [`events`], [`health`], [`status`]; of the past: [`history`], [`past`], [`since`].
 
 pub(crate) mod commands;
 pub(crate) mod control;
 mod events;
 mod health;
-mod history;
+pub(crate) mod history;
 pub(crate) mod layout;
-mod past;
+pub(crate) mod past;
 pub(crate) mod ports;
 pub(crate) mod process;
 #[cfg(test)]
 mod records;
+pub(crate) mod since;
 mod status;
 pub(crate) mod story;
 pub(crate) mod supervisor;

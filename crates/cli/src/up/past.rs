@@ -1,12 +1,12 @@
 //! `ottla events`: the story of past failovers, in words or as JSON.
 
-use super::history::{self, Event, Moved, What};
+use super::history::{Event, Follower, Moved, What};
 use super::layout::Layout;
-use super::watcher;
 use crate::output;
 use anyhow::{Context, Result};
 use ottla_server::quorum::{JournalEntry, journal};
 use ottla_storage::RealDisk;
+use ottla_types::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,22 +14,61 @@ use std::time::Duration;
 /// Where a line goes on.
 const INDENT: &str = "        ";
 
-/// Tells what happened in a cluster that runs: a paragraph an event, or an object of JSON a line.
-pub(super) async fn describe(layout: &Layout, as_json: bool) -> Result<String> {
-    let journals = journals(layout)?;
-    let mut quorum = watcher::quorum(layout);
+/// What is told, and how.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Telling {
+    /// Only what happened at this moment or later.
+    pub(super) since: Option<Timestamp>,
+    /// Only what moved leaders of this topic, or may have.
+    pub(super) topic: Option<String>,
+    /// An object of JSON a line, instead of a paragraph an event.
+    pub(super) as_json: bool,
+}
+
+impl Telling {
+    /// The event as it is told; `None` when it is not asked for.
+    fn tell(&self, event: &Event) -> Option<String> {
+        if self.since.is_some_and(|since| event.time < since) {
+            return None;
+        }
+        let mut event = event.clone();
+        if let (Some(topic), Some(moved)) = (&self.topic, &mut event.moved) {
+            moved.retain(|moved| moved.topic == *topic);
+            if moved.is_empty() {
+                return None;
+            }
+        }
+        Some(if self.as_json { to_json(&event).to_string() } else { tell(&event) })
+    }
+}
+
+/// How long to wait before a controller is asked again that did not answer.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// Tells what happened in a cluster that runs, and what happens then if that is to be followed.
+pub(super) async fn tell_all(layout: &Layout, telling: &Telling, follow: bool) -> Result<()> {
     let shown = layout.directory.display();
-    let events = history::read(&mut quorum, journals).await.with_context(|| {
+    let (mut follower, events) = Follower::start(layout).await.with_context(|| {
         format!("the metadata log cannot be read from a controller; if the cluster is down: ottla up --data {shown}")
     })?;
-    if as_json {
-        return Ok(events.iter().map(|event| to_json(event).to_string()).collect::<Vec<_>>().join("\n"));
+    events.iter().filter_map(|event| telling.tell(event)).for_each(output::line);
+    if !follow {
+        return Ok(());
     }
-    Ok(events.iter().map(tell).collect::<Vec<_>>().join("\n"))
+    loop {
+        match follower.next().await {
+            Ok(events) => events.iter().filter_map(|event| telling.tell(event)).for_each(output::line),
+            // An election, or too few voters: it goes on when there is a controller again.
+            Err(error) => {
+                tracing::debug!(%error, "the metadata log");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
 }
 
 /// What the nodes' journals hold.
-pub(super) fn journals(layout: &Layout) -> Result<Vec<JournalEntry>> {
+pub(crate) fn journals(layout: &Layout) -> Result<Vec<JournalEntry>> {
     let mut all = Vec::new();
     for node in layout.nodes() {
         let data = node.data();
@@ -149,7 +188,7 @@ fn to_json(event: &Event) -> Value {
 mod tests {
     use super::*;
     use ottla_server::quorum::journal::Sign;
-    use ottla_types::{LeaderEpoch, NodeId, Offset, Timestamp};
+    use ottla_types::{LeaderEpoch, NodeId, Offset};
 
     fn fenced(reason: bool) -> Event {
         let entry = JournalEntry {
@@ -212,6 +251,28 @@ mod tests {
              \x20           0.0 ms decided by controller 1, metadata offset 1843\n\
              \x20       whether it was, and who took over, is no longer in the metadata log"
         );
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_told() {
+        let told = |telling: Telling, event: &Event| telling.tell(event);
+        let at = |millis| Telling { since: Some(Timestamp(millis)), ..Telling::default() };
+        let of = |topic: &str| Telling { topic: Some(topic.to_owned()), ..Telling::default() };
+        let event = fenced(true);
+
+        assert_eq!(told(at(event.time.0), &event), Some(tell(&event)));
+        assert_eq!(told(at(event.time.0 + 1), &event), None);
+        assert_eq!(told(of("t"), &event), Some(tell(&event)));
+        assert_eq!(told(of("u"), &event), None, "it moved no leader of that");
+        assert_eq!(told(of("u"), &condemned()), Some(tell(&condemned())), "nobody knows what it moved");
+        let mut both = event.clone();
+        both.moved.as_mut().unwrap().push(Moved {
+            topic: "u".to_owned(),
+            partition: 0,
+            leader: None,
+            epoch: LeaderEpoch(1),
+        });
+        assert_eq!(told(of("t"), &both), Some(tell(&event)), "others are left out");
     }
 
     #[test]

@@ -20,12 +20,17 @@ use tokio::time::Instant;
 /// How long nodes may take to serve, and to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where the answer to a command goes.
+type Reply = oneshot::Sender<Result<String, String>>;
+
 /// A node, running or not.
 struct Slot {
     layout: NodeLayout,
     process: Option<NodeProcess>,
+    /// Until when it may take to serve, while it does not, and who waits for that.
+    starting: Option<(Instant, Reply)>,
     /// Who waits for it to end, because they asked for it.
-    ended: Vec<oneshot::Sender<Result<String, String>>>,
+    ended: Vec<Reply>,
     /// Its end was asked for.
     expected: bool,
 }
@@ -53,7 +58,8 @@ pub(crate) async fn run(layout: &Layout, is_new: bool) -> Result<()> {
     let mut slots: BTreeMap<u16, Slot> = BTreeMap::new();
     for node in layout.nodes() {
         let process = NodeProcess::start(&node)?;
-        let slot = Slot { layout: node, process: Some(process), ended: Vec::new(), expected: false };
+        let slot =
+            Slot { layout: node, process: Some(process), starting: None, ended: Vec::new(), expected: false };
         slots.insert(slot.layout.id, slot);
     }
     for slot in slots.values_mut() {
@@ -91,7 +97,7 @@ pub(crate) async fn run(layout: &Layout, is_new: bool) -> Result<()> {
             biased;
             _ = interrupt.recv() => Happened::Stop,
             _ = terminate.recv() => Happened::Stop,
-            (id, status) = any_end(&mut slots) => Happened::Ended(id, status),
+            happened = any_news(&mut slots) => happened,
             asked = commands.recv() => Happened::Asked(asked),
         };
         match happened {
@@ -110,13 +116,9 @@ pub(crate) async fn run(layout: &Layout, is_new: bool) -> Result<()> {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 return Ok(());
             }
-            Happened::Asked(Some((command, reply))) => {
-                if let Some(Happened::Ready(id, true)) = carry_out(&mut slots, command, reply).await {
-                    story::event(format!("node {id} back (pid {})", pid(&slots[&id])));
-                }
-            }
+            Happened::Asked(Some((command, reply))) => carry_out(&mut slots, command, reply),
             Happened::Ended(id, status) => handle_end(&mut slots, id, status),
-            Happened::Ready(..) => {}
+            Happened::Ready(id, is_ready) => handle_ready(&mut slots, id, is_ready),
         }
         // Who watched may have ended.
         alive.send_if_modified(|known| {
@@ -126,9 +128,9 @@ pub(crate) async fn run(layout: &Layout, is_new: bool) -> Result<()> {
     }
 }
 
-/// The nodes that run.
+/// The nodes that serve.
 fn live(slots: &BTreeMap<u16, Slot>) -> BTreeSet<NodeId> {
-    let running = slots.iter().filter(|(_, slot)| slot.process.is_some());
+    let running = slots.iter().filter(|(_, slot)| slot.process.is_some() && slot.starting.is_none());
     running.map(|(&id, _)| NodeId(id.into())).collect()
 }
 
@@ -149,18 +151,28 @@ fn bind_socket(layout: &Layout) -> Result<UnixListener> {
     UnixListener::bind(&path).with_context(|| path.display().to_string())
 }
 
-/// Waits for the end of any running node; for ever when none runs.
-async fn any_end(slots: &mut BTreeMap<u16, Slot>) -> (u16, std::io::Result<ExitStatus>) {
-    let mut ends = Vec::new();
+/// Waits until any running node ends, or serves, or has taken too long to; for ever when none runs.
+async fn any_news(slots: &mut BTreeMap<u16, Slot>) -> Happened {
+    let mut news = Vec::new();
     for (&id, slot) in slots {
+        let starting_until = slot.starting.as_ref().map(|&(until, _)| until);
         if let Some(process) = &mut slot.process {
-            ends.push(Box::pin(async move { (id, process.ended().await) }));
+            news.push(Box::pin(async move {
+                match starting_until {
+                    // Reading a line loses nothing when something else happens first.
+                    Some(until) => {
+                        let ready = tokio::time::timeout_at(until, process.ready()).await;
+                        Happened::Ready(id, ready.unwrap_or(false))
+                    }
+                    None => Happened::Ended(id, process.ended().await),
+                }
+            }));
         }
     }
     std::future::poll_fn(move |cx| {
-        for end in &mut ends {
-            if let std::task::Poll::Ready(ended) = end.as_mut().poll(cx) {
-                return std::task::Poll::Ready(ended);
+        for one in &mut news {
+            if let std::task::Poll::Ready(happened) = one.as_mut().poll(cx) {
+                return std::task::Poll::Ready(happened);
             }
         }
         std::task::Poll::Pending
@@ -168,22 +180,18 @@ async fn any_end(slots: &mut BTreeMap<u16, Slot>) -> (u16, std::io::Result<ExitS
     .await
 }
 
-/// Carries out a command on one node; answers when it is done.
-async fn carry_out(
-    slots: &mut BTreeMap<u16, Slot>,
-    command: Command,
-    reply: oneshot::Sender<Result<String, String>>,
-) -> Option<Happened> {
+/// Carries out a command; it is answered when that is done.
+fn carry_out(slots: &mut BTreeMap<u16, Slot>, command: Command, reply: Reply) {
     let (Command::Kill(id) | Command::Stop(id) | Command::Start(id)) = command else {
         let text: String = slots.values().map(|slot| format!("{} {}\n", slot.layout.id, pid(slot))).collect();
         // Whoever asked may have gone; so below.
         let _ = reply.send(Ok(text));
-        return None;
+        return;
     };
     let known = slots.keys().copied().collect::<Vec<_>>();
     let Some(slot) = slots.get_mut(&id) else {
         let _ = reply.send(Err(format!("there is no node {id}; the nodes are {known:?}")));
-        return None;
+        return;
     };
     match (command, &mut slot.process) {
         (Command::Kill(_), Some(process)) => {
@@ -192,44 +200,45 @@ async fn carry_out(
                 Ok(()) => slot.ended.push(reply),
                 Err(error) => drop(reply.send(Err(error.to_string()))),
             }
-            None
         }
         (Command::Stop(_), Some(process)) => {
             slot.expected = true;
             process.terminate();
             slot.ended.push(reply);
-            None
         }
-        (Command::Start(_), None) => {
-            let started = async {
-                let mut process = NodeProcess::start(&slot.layout)?;
-                let ready = tokio::time::timeout(PATIENCE, process.ready()).await.unwrap_or(false);
-                if !ready {
-                    bail!("it does not start:\n{}", story::last_lines(&slot.layout.log(), 5));
-                }
-                anyhow::Ok(process)
-            };
-            match started.await {
-                Ok(process) => {
-                    slot.process = Some(process);
-                    let _ = reply.send(Ok(format!("node {id} runs")));
-                    Some(Happened::Ready(id, true))
-                }
-                Err(error) => {
-                    let _ = reply.send(Err(format!("node {id}: {error:#}")));
-                    None
-                }
+        (Command::Start(_), None) => match NodeProcess::start(&slot.layout) {
+            Ok(process) => {
+                slot.process = Some(process);
+                slot.starting = Some((Instant::now() + PATIENCE, reply));
             }
-        }
+            Err(error) => drop(reply.send(Err(format!("node {id}: {error:#}")))),
+        },
         (Command::Start(_), Some(_)) => {
             let _ = reply.send(Err(format!("node {id} runs already")));
-            None
         }
         (_, None) => {
             let _ = reply.send(Err(format!("node {id} does not run; start it with: ottla start {id}")));
-            None
         }
-        (_, Some(_)) => None,
+        (_, Some(_)) => {}
+    }
+}
+
+/// A node that was started serves, or it has ended or taken too long.
+fn handle_ready(slots: &mut BTreeMap<u16, Slot>, id: u16, is_ready: bool) {
+    let slot = slots.get_mut(&id).expect("only nodes start");
+    let Some((_, reply)) = slot.starting.take() else { return };
+    // Whoever asked may have gone.
+    if is_ready {
+        let _ = reply.send(Ok(format!("node {id} runs")));
+        story::event(format!("node {id} back (pid {})", pid(slot)));
+    } else if slot.expected {
+        // Ended by a command: its end, which comes next, is told.
+        let _ = reply.send(Err(format!("node {id}: it was ended while it started")));
+    } else {
+        // Killed when it is dropped, if it has not ended.
+        slot.process = None;
+        let why = story::last_lines(&slot.layout.log(), 5);
+        let _ = reply.send(Err(format!("node {id}: it does not start:\n{why}")));
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Violations that are shown one by one.
-const SHOWN_MAX: usize = 10;
+pub(crate) const SHOWN_MAX: usize = 10;
 
 pub(super) async fn run(arguments: &Arguments) -> Result<()> {
     let (subject, history) = history_file::read(&arguments.history)?;
@@ -49,18 +49,25 @@ pub(super) async fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// How many violations there are of each kind.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Counts {
-    lost: usize,
-    doubled: usize,
-    reordered: usize,
-    changed: usize,
-    invented: usize,
-    other: usize,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Acknowledged or read, and not there.
+    pub(crate) lost: usize,
+    /// There more than once.
+    pub(crate) doubled: usize,
+    /// Behind what was sent later.
+    pub(crate) reordered: usize,
+    /// Not as it was written.
+    pub(crate) changed: usize,
+    /// Never sent.
+    pub(crate) invented: usize,
+    /// Somewhere else than was said, or there though refused.
+    pub(crate) other: usize,
 }
 
 impl Counts {
-    fn of(verdict: &Verdict) -> Counts {
+    /// Counts what a comparison has found.
+    pub(crate) fn of(verdict: &Verdict) -> Counts {
         let mut counts = Counts::default();
         for violation in &verdict.violations {
             let count = match violation {
@@ -113,7 +120,11 @@ impl Counts {
 }
 
 /// Reads every partition from its beginning to the end that it has now.
-async fn read_all(client: &Client, topic: &str, history: &History) -> Result<BTreeMap<i32, Partition>> {
+pub(crate) async fn read_all(
+    client: &Client,
+    topic: &str,
+    history: &History,
+) -> Result<BTreeMap<i32, Partition>> {
     let names = [topic.to_owned()];
     let known = client.refresh(Topics::Named(&names)).await?;
     let partitions =

@@ -3,7 +3,7 @@
 //! [`produce`] writes records that say who they are, and notes what it is told about each in a file ([`history_file`]).
 //! Meanwhile, or afterwards, whatever one likes is done to the cluster. [`check`] reads everything back and compares.
 
-mod check;
+pub(crate) mod check;
 mod history_file;
 mod produce;
 

@@ -4,9 +4,11 @@ use super::Admin;
 use crate::error::ClientError;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_quorum_request::{DescribeQuorumRequest, PartitionData, TopicData};
-use ottla_protocol::messages::describe_quorum_response;
-use ottla_types::NodeId;
+use ottla_protocol::messages::{AddRaftVoterRequest, RemoveRaftVoterRequest};
+use ottla_protocol::messages::{add_raft_voter_request, describe_quorum_response};
+use ottla_types::{NodeId, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// The metadata quorum's only topic.
 pub const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -52,7 +54,51 @@ pub fn quorum_description(
     Ok(QuorumDescription { partition, nodes: response.nodes })
 }
 
+/// A request to make an observer a voter, answered when that is committed.
+pub fn add_voter_request(
+    cluster_id: Option<String>,
+    voter_id: NodeId,
+    voter_directory_id: Uuid,
+    listeners: Vec<add_raft_voter_request::Listener>,
+    timeout: Duration,
+) -> AddRaftVoterRequest {
+    AddRaftVoterRequest {
+        cluster_id,
+        timeout_ms: i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
+        voter_id: voter_id.0,
+        voter_directory_id,
+        listeners,
+        ack_when_committed: true,
+    }
+}
+
 impl Admin {
+    /// Makes an observer a voter of the metadata quorum (KIP-853). What may be done in a while is asked again.
+    ///
+    /// # Errors
+    /// When no broker answers, or the quorum's leader refuses.
+    pub async fn add_raft_voter(&self, request: &AddRaftVoterRequest) -> Result<(), ClientError> {
+        self.client
+            .retry("addRaftVoter", || async {
+                let response = self.client.call_any(request).await?;
+                ClientError::check(response.error_code, response.error_message)
+            })
+            .await
+    }
+
+    /// Takes a voter out of the metadata quorum (KIP-853).
+    ///
+    /// # Errors
+    /// As [`Admin::add_raft_voter`].
+    pub async fn remove_raft_voter(&self, request: &RemoveRaftVoterRequest) -> Result<(), ClientError> {
+        self.client
+            .retry("removeRaftVoter", || async {
+                let response = self.client.call_any(request).await?;
+                ClientError::check(response.error_code, response.error_message)
+            })
+            .await
+    }
+
     /// Describes the cluster.
     ///
     /// # Errors

@@ -13,7 +13,9 @@ use ottla_protocol::messages::offset_commit_request::{
 use ottla_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use ottla_protocol::{ErrorCode, decode_prefixed, encode_prefixed};
 use ottla_types::{NodeId, Offset, TopicPartition};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -51,12 +53,49 @@ const PROTOCOL: &str = "range";
 /// The version of the blobs in which members and their leader tell each other topics and shares.
 const BLOB_VERSION: i16 = 1;
 
+/// The broker that coordinates a group, as far as it is known. A member and its heartbeat share it.
+#[derive(Clone, Default)]
+struct Known(Arc<Mutex<Option<NodeId>>>);
+
+impl Known {
+    fn get(&self) -> Option<NodeId> {
+        *self.0.lock()
+    }
+
+    /// The broker that coordinates the group, which is looked for if need be.
+    async fn find(&self, client: &Client, group_id: &str) -> Result<NodeId, ClientError> {
+        if let Some(coordinator) = self.get() {
+            return Ok(coordinator);
+        }
+        let coordinator = find_coordinator(client, group_id).await?;
+        *self.0.lock() = Some(coordinator);
+        Ok(coordinator)
+    }
+
+    /// Another one has to be looked for, unless that has been done meanwhile.
+    fn forget(&self, coordinator: NodeId) {
+        let mut known = self.0.lock();
+        if *known == Some(coordinator) {
+            *known = None;
+        }
+    }
+}
+
+/// Whether an answer says that another broker coordinates the group, or will.
+fn has_moved(error: &ClientError) -> bool {
+    match error.code() {
+        Some(code) => matches!(code, ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable),
+        // It may be gone.
+        None => error.is_retriable(),
+    }
+}
+
 /// A member of a group, or on the way to be.
 pub struct Membership {
     client: Client,
     config: GroupConfig,
     topics: Vec<String>,
-    coordinator: Option<NodeId>,
+    coordinator: Known,
     member_id: String,
     generation: i32,
     /// True while the shares stand; the heartbeat says when they do not.
@@ -71,7 +110,7 @@ impl Membership {
             client,
             config,
             topics,
-            coordinator: None,
+            coordinator: Known::default(),
             member_id: String::new(),
             generation: -1,
             stable: watch::Sender::new(false),
@@ -87,6 +126,11 @@ impl Membership {
     /// The generation that it has joined last; −1 before that.
     pub fn generation(&self) -> i32 {
         self.generation
+    }
+
+    /// Joins again at the next opportunity: the shares do not stand any more, as far as this member is concerned.
+    pub fn rejoin(&mut self) {
+        self.stable.send_replace(false);
     }
 
     /// Whether what was read is committed without being asked.
@@ -138,7 +182,7 @@ impl Membership {
                 Ok(())
             }
             _ if error.is_retriable() => {
-                self.coordinator = None;
+                self.coordinator = Known::default();
                 Ok(())
             }
             _ => Err(error),
@@ -216,15 +260,12 @@ impl Membership {
     }
 
     /// The broker that coordinates the group.
-    async fn coordinator(&mut self) -> Result<NodeId, ClientError> {
-        if let Some(coordinator) = self.coordinator {
-            return Ok(coordinator);
-        }
-        let coordinator = find_coordinator(&self.client, &self.config.group_id).await?;
-        self.coordinator = Some(coordinator);
-        Ok(coordinator)
+    async fn coordinator(&self) -> Result<NodeId, ClientError> {
+        self.coordinator.find(&self.client, &self.config.group_id).await
     }
 
+    /// Tells the coordinator that the member is there. When another broker becomes the coordinator, that one is told:
+    /// it knows the member, whose share stands.
     fn start_heartbeat(&self) -> Task {
         let request = m::HeartbeatRequest {
             group_id: self.config.group_id.clone(),
@@ -232,17 +273,23 @@ impl Membership {
             member_id: self.member_id.clone(),
             ..Default::default()
         };
-        let (client, stable) = (self.client.clone(), self.stable.clone());
-        let (coordinator, interval) = (self.coordinator, self.config.heartbeat_interval);
+        let (client, stable, known) = (self.client.clone(), self.stable.clone(), self.coordinator.clone());
+        let interval = self.config.heartbeat_interval;
         task::spawn("heartbeat", async move {
-            let Some(coordinator) = coordinator else { return };
+            let mut backoff = crate::client::Backoff::new(client.config());
+            let mut pause = interval;
             loop {
-                tokio::time::sleep(interval).await;
-                let answer = client.call(coordinator, &request).await;
-                let stands = matches!(&answer, Ok(answer) if answer.error_code == ErrorCode::None.code());
-                if !stands {
-                    stable.send_replace(false);
-                    return;
+                tokio::time::sleep(pause).await;
+                match beat(&client, &known, &request).await {
+                    Ok(()) => {
+                        backoff.reset();
+                        pause = interval;
+                    }
+                    Err(error) if is_passing(&error) => pause = backoff.next().min(interval),
+                    Err(_) => {
+                        stable.send_replace(false);
+                        return;
+                    }
                 }
             }
         })
@@ -272,18 +319,20 @@ impl Membership {
         let coordinator = self.coordinator().await?;
         let request =
             commit_request(&self.client, &self.config.group_id, &self.member_id, self.generation, offsets);
-        let response = self.client.call(coordinator, &request).await?;
-        let codes = response.topics.iter().flat_map(|topic| &topic.partitions).map(|part| part.error_code);
-        for code in codes {
-            ClientError::check(code, None)?;
+        let committed = self.client.call(coordinator, &request).await.and_then(|response| {
+            let parts = response.topics.iter().flat_map(|topic| &topic.partitions);
+            parts.map(|part| part.error_code).try_for_each(|code| ClientError::check(code, None))
+        });
+        if committed.as_ref().is_err_and(has_moved) {
+            self.coordinator.forget(coordinator);
         }
-        Ok(())
+        committed
     }
 
     /// Leaves, so that the others need not wait. That it fails does not matter: the session ends anyway.
     pub async fn leave(&mut self) {
         self.heartbeat = None;
-        let (Some(coordinator), false) = (self.coordinator, self.member_id.is_empty()) else { return };
+        let (Some(coordinator), false) = (self.coordinator.get(), self.member_id.is_empty()) else { return };
         let request = m::LeaveGroupRequest {
             group_id: self.config.group_id.clone(),
             member_id: self.member_id.clone(),
@@ -293,6 +342,22 @@ impl Membership {
             tracing::debug!(%error, "the group was not left");
         }
     }
+}
+
+/// One heartbeat. Who does not coordinate the group is forgotten.
+async fn beat(client: &Client, known: &Known, request: &m::HeartbeatRequest) -> Result<(), ClientError> {
+    let coordinator = known.find(client, &request.group_id).await?;
+    let answer = client.call(coordinator, request).await;
+    let answered = answer.and_then(|answer| ClientError::check(answer.error_code, None));
+    if answered.as_ref().is_err_and(has_moved) {
+        known.forget(coordinator);
+    }
+    answered
+}
+
+/// Whether the member's share may stand all the same: nobody who coordinates the group has said otherwise.
+fn is_passing(error: &ClientError) -> bool {
+    has_moved(error) || error.code() == Some(ErrorCode::CoordinatorLoadInProgress)
 }
 
 /// The request that commits offsets. With generation −1 and no member it is an administrator's.
@@ -430,6 +495,35 @@ mod tests {
             shares.into_iter().map(|share| decode_share(share.assignment).unwrap()).collect();
         assert_eq!(read[0], [TopicPartition::new("t", 0), TopicPartition::new("t", 1)]);
         assert_eq!(read[1], [TopicPartition::new("t", 2)]);
+    }
+
+    #[test]
+    fn a_share_stands_while_the_coordinator_moves_and_falls_when_it_says_so() {
+        let passes = |code| is_passing(&ClientError::refused(code, None));
+
+        for code in [
+            ErrorCode::NotCoordinator,
+            ErrorCode::CoordinatorNotAvailable,
+            ErrorCode::CoordinatorLoadInProgress,
+        ] {
+            assert!(passes(code), "{code:?}");
+        }
+        for code in [ErrorCode::RebalanceInProgress, ErrorCode::UnknownMemberId, ErrorCode::IllegalGeneration]
+        {
+            assert!(!passes(code), "{code:?}");
+        }
+        assert!(is_passing(&ClientError::Call(ottla_net::CallError::Closed)));
+    }
+
+    #[test]
+    fn a_coordinator_that_was_found_meanwhile_is_not_forgotten() {
+        let known = Known(Arc::new(Mutex::new(Some(NodeId(2)))));
+
+        known.forget(NodeId(1));
+        assert_eq!(known.get(), Some(NodeId(2)));
+
+        known.forget(NodeId(2));
+        assert_eq!(known.get(), None);
     }
 
     #[test]

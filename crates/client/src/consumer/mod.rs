@@ -142,6 +142,8 @@ pub struct Consumer {
     /// What the application has been given, to be committed.
     consumed: BTreeMap<TopicPartition, Offset>,
     membership: Option<Membership>,
+    /// What was committed of each partition of the share when it was given.
+    resumed: BTreeMap<TopicPartition, Option<Offset>>,
     paused_until: Option<Instant>,
 }
 
@@ -159,6 +161,7 @@ impl Consumer {
             buffered: VecDeque::new(),
             consumed: BTreeMap::new(),
             membership: None,
+            resumed: BTreeMap::new(),
             paused_until: None,
         }
     }
@@ -171,12 +174,14 @@ impl Consumer {
     /// Reads these partitions, and no others.
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = (TopicPartition, StartAt)>) {
         self.membership = None;
+        self.resumed.clear();
         self.replace(partitions.into_iter().map(|(at, start)| (at, Position::Unknown(start))).collect());
     }
 
     /// Shares these topics with the other members of a group.
     pub fn subscribe(&mut self, topics: Vec<String>, group: GroupConfig) {
         self.replace(BTreeMap::new());
+        self.resumed.clear();
         self.membership = Some(Membership::new(self.client.clone(), group, topics));
     }
 
@@ -191,6 +196,29 @@ impl Consumer {
     /// The partitions that are read.
     pub fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
         self.positions.keys()
+    }
+
+    /// The generation of the group in which the share was given; −1 before that, or without a group.
+    pub fn generation(&self) -> i32 {
+        self.membership.as_ref().map_or(-1, Membership::generation)
+    }
+
+    /// What the group had committed of each partition of the share when it was given; `None`: nothing.
+    pub fn resumed(&self) -> &BTreeMap<TopicPartition, Option<Offset>> {
+        &self.resumed
+    }
+
+    /// What [`Consumer::commit`] commits: where the application is to go on in each partition that it has read of.
+    pub fn consumed(&self) -> &BTreeMap<TopicPartition, Offset> {
+        &self.consumed
+    }
+
+    /// Has the group's shares made anew at the next [`Consumer::poll`]: nobody of the generation that ends then
+    /// commits any more.
+    pub fn enforce_rebalance(&mut self) {
+        if let Some(membership) = &mut self.membership {
+            membership.rejoin();
+        }
     }
 
     /// The next records, at most `records_max`: as soon as there are any, or none after `timeout`.
@@ -257,7 +285,16 @@ impl Consumer {
             }
         }
         let partitions = membership.join().await?;
-        let committed = membership.committed(&partitions).await?;
+        let committed = match membership.committed(&partitions).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                // A share without positions is none: the next call begins anew.
+                membership.rejoin();
+                return Err(error);
+            }
+        };
+        let resumed = |at: &TopicPartition| (at.clone(), committed.get(at).copied());
+        self.resumed = partitions.iter().map(resumed).collect();
         let start = match self.config.reset {
             OffsetReset::Earliest => Some(StartAt::Earliest),
             OffsetReset::Latest => Some(StartAt::Latest),

@@ -3,6 +3,7 @@ use crate::Settings;
 use ottla_metadata::{ELIGIBLE_LEADER_REPLICAS, MetadataDelta, MetadataImage};
 use ottla_protocol::messages::broker_registration_request;
 use ottla_protocol::records::metadata::{FeatureLevelRecord, PartitionRecord, TopicRecord};
+use ottla_types::Uuid;
 
 /// A controller that took over a log with two active brokers, whose epochs are their ids.
 fn controller() -> Controller {
@@ -163,9 +164,7 @@ fn a_broker_with_another_disk_may_lead_what_it_has_fetched_anew() {
     let topic_id = Uuid::from_u128(7);
     let mut controller = controller();
     let (old, new, other) = (Uuid::from_u128(100), Uuid::from_u128(101), Uuid::from_u128(200));
-    for (id, directory) in [(1, other), (2, old)] {
-        register_with(&mut controller, id, i64::from(id), &[directory]);
-    }
+    register_with(&mut controller, 2, 2, &[old]);
     let records = [
         MetadataRecord::Topic(TopicRecord { name: "t".to_owned(), topic_id }),
         MetadataRecord::Partition(PartitionRecord {

@@ -37,7 +37,7 @@ fn a_mistake_in_the_configuration_is_named() {
         ("controller.quorum.voters=1@localhost", "controller.quorum.voters=1@localhost: "),
         ("log.dirs=/proc/no/such/place", "/proc/no/such/place"),
         ("log.dirs=", "log.dirs=: it must not be empty; name the directory where the logs are kept"),
-        ("log.dirs=/tmp/a,/tmp/b", "log.dirs=/tmp/a,/tmp/b: several log directories are not supported yet"),
+        ("log.dirs=/tmp/a,/tmp/b,/tmp/a", "log.dirs=/tmp/a,/tmp/b,/tmp/a: /tmp/a is named twice"),
         ("unclean.leader.election.enable=perhaps", "unclean.leader.election.enable=perhaps: "),
         ("ssl.keystore.location=/k", "ssl.keystore.location=/k is not supported"),
     ];

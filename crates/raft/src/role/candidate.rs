@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Election {
     /// When to give up waiting.
     pub(crate) deadline: Monotonic,
-    /// Who said yes, the asking node included.
+    /// Who said yes, the asking node included if it is a voter.
     pub(crate) granted: BTreeSet<NodeId>,
     /// Who has not answered.
     pub(crate) waiting: BTreeMap<NodeId, CallId>,
@@ -47,7 +47,9 @@ impl<L: ReplicatedLog> Quorum<L> {
             waiting.insert(voter.id, call);
         }
         let deadline = now.monotonic + self.election_patience();
-        Election { deadline, granted: BTreeSet::from([self.identity.id]), waiting }
+        // Who has taken itself out does not count itself.
+        let own = Some(self.identity.id).filter(|_| self.is_voter());
+        Election { deadline, granted: own.into_iter().collect(), waiting }
     }
 
     pub(crate) fn handle_vote_response(
@@ -59,6 +61,7 @@ impl<L: ReplicatedLog> Quorum<L> {
     ) -> Result<(), QuorumError> {
         // Who says yes in advance may name, in the same breath, the leader that it doubts too.
         let granted = response.error == ErrorCode::None && response.vote_granted;
+        self.learn_endpoint(response.leader.leader, response.leader_endpoint.as_ref());
         let names_doubted_leader = granted && response.leader.epoch <= self.state.epoch;
         if !names_doubted_leader && self.adopt(response.leader, now, effects)? {
             return Ok(());

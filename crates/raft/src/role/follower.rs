@@ -26,6 +26,8 @@ pub(crate) struct Follower {
     pub(crate) is_connected: bool,
     /// How often the connection closed since the leader's last answer.
     pub(crate) closes: u32,
+    /// When to ask the leader for a change of the voter set, if one is wanted.
+    pub(crate) change_at: Monotonic,
 }
 
 /// Where the one fetch is.
@@ -43,7 +45,7 @@ pub(crate) enum Fetching {
 
 impl Follower {
     /// Follows `leader`, to which nothing was sent yet.
-    pub(crate) fn new(leader: NodeId, silence: Silence, now: Monotonic) -> Follower {
+    pub(crate) fn new(leader: NodeId, silence: Silence, now: Monotonic, change_after: Duration) -> Follower {
         Follower {
             leader,
             fetching: Fetching::Paused { until: now },
@@ -52,6 +54,7 @@ impl Follower {
             has_fetched: false,
             is_connected: true,
             closes: 0,
+            change_at: now + change_after,
         }
     }
 
@@ -99,6 +102,7 @@ impl<L: ReplicatedLog> Quorum<L> {
             }
             _ => {}
         }
+        self.ask_for_change(now, effects);
         Ok(())
     }
 

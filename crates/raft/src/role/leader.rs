@@ -1,5 +1,6 @@
 //! A node that leads: it knows how far everyone is, and holds their fetches until there is news.
 
+use crate::change::PendingChange;
 use crate::effects::{Effect, Effects, RequestId};
 use crate::error::{AppendError, ErrorCode, QuorumError};
 use crate::log::ReplicatedLog;
@@ -31,6 +32,8 @@ pub(crate) struct Leader {
     pub(crate) observers: BTreeMap<ReplicaKey, Progress>,
     /// Fetches that wait for news, at most one of a replica.
     pub(crate) parked: Vec<Parked>,
+    /// The change of the voter set that somebody waits for.
+    pub(crate) change: Option<PendingChange>,
     /// Since when this node leads.
     since: Monotonic,
 }
@@ -40,12 +43,17 @@ pub(crate) struct Leader {
 pub(crate) struct Progress {
     /// The end of its log, once that is known to agree with the leader's. A voter has it on disk.
     pub(crate) end: Option<Offset>,
+    /// Which replica this is. (Voters.)
+    key: Option<ReplicaKey>,
     /// When it fetched last.
     pub(crate) fetched: Option<Now>,
     /// The leader's log end when it fetched last.
     leader_end: Offset,
     /// The latest moment of which it had everything.
     pub(crate) caught_up: Option<Timestamp>,
+    /// A voter's end counts only beyond this offset, of the record that made it a voter: before that it may not
+    /// know, and fetch on without a sync. (Voters.)
+    counts_after: Offset,
     /// When to tell it again who leads, unless it fetches. (Voters.)
     begin_at: Monotonic,
     begin_pause: Duration,
@@ -60,21 +68,50 @@ pub(crate) struct Parked {
 }
 
 impl Leader {
-    pub(crate) fn new(
-        epoch: LeaderEpoch,
-        epoch_start: Offset,
-        voters: impl IntoIterator<Item = ReplicaKey>,
-        now: Monotonic,
-    ) -> Leader {
-        let fresh = Progress { begin_at: now, begin_pause: BEGIN_PAUSE_MIN, ..Progress::default() };
+    pub(crate) fn new(epoch: LeaderEpoch, epoch_start: Offset, now: Monotonic) -> Leader {
         Leader {
             epoch,
             epoch_start,
-            voters: voters.into_iter().map(|voter| (voter.id, fresh.clone())).collect(),
+            voters: BTreeMap::new(),
             observers: BTreeMap::new(),
             parked: Vec::new(),
+            change: None,
             since: now,
         }
+    }
+
+    /// Takes these for the other voters, each with the offset of the record that made it one. What is known of
+    /// replicas that come and go stays known.
+    pub(crate) fn set_voters(
+        &mut self,
+        voters: impl IntoIterator<Item = (ReplicaKey, Option<Offset>)>,
+        now: Monotonic,
+    ) {
+        let mut before = std::mem::take(&mut self.voters);
+        for (key, since) in voters {
+            let known = before.remove(&key.id).filter(|known| known.key == Some(key));
+            let was_observer = || self.observers.remove(&key);
+            let progress = known.or_else(was_observer).unwrap_or_default();
+            let counts_after = since.unwrap_or(Offset::UNKNOWN);
+            let is_told = progress.begin_pause > Duration::ZERO;
+            let begin_at = if is_told { progress.begin_at } else { now };
+            let begin_pause = progress.begin_pause.max(BEGIN_PAUSE_MIN);
+            let voter = Progress { key: Some(key), counts_after, begin_at, begin_pause, ..progress };
+            self.voters.insert(key.id, voter);
+        }
+        for progress in before.into_values() {
+            if let Some(key) = progress.key {
+                self.observers.insert(key, progress);
+            }
+        }
+    }
+
+    /// Whether this observer has had everything once, and fetched within this time.
+    pub(crate) fn is_caught_up(&self, key: ReplicaKey, within: Duration, now: Monotonic) -> bool {
+        self.observers.get(&key).is_some_and(|progress| {
+            let is_recent = progress.fetched.is_some_and(|fetched| now - fetched.monotonic < within);
+            progress.caught_up.is_some() && is_recent
+        })
     }
 
     pub(crate) fn end_of(&self, voter: NodeId) -> Option<Offset> {
@@ -112,33 +149,44 @@ impl Leader {
         });
     }
 
-    /// The offset that a majority of `voters_count` voters has on disk, this node having `own_end`.
-    pub(crate) fn majority_end(&self, own_end: Offset) -> Offset {
-        let mut ends: Vec<Offset> =
-            self.voters.values().map(|progress| progress.end.unwrap_or(Offset::UNKNOWN)).collect();
-        ends.push(own_end);
+    /// The offset that a majority of these voters has on disk; `own_end` is this node's, if it is one of them.
+    /// `believes_observers`: counts also what was fetched by who may not know yet that it votes.
+    pub(crate) fn majority_end(
+        &self,
+        voters: &[ReplicaKey],
+        own_end: Option<Offset>,
+        believes_observers: bool,
+    ) -> Offset {
+        let end = |voter: &ReplicaKey| {
+            let progress = self.voters.get(&voter.id)?;
+            progress.end.filter(|&end| end > progress.counts_after || believes_observers)
+        };
+        let mut ends: Vec<Offset> = voters.iter().map(|v| end(v).unwrap_or(Offset::UNKNOWN)).collect();
+        ends.extend(own_end);
         ends.sort_unstable_by(|a, b| b.cmp(a));
-        ends[ends.len() / 2]
+        ends.get(ends.len() / 2).copied().unwrap_or(Offset::UNKNOWN)
     }
 
-    /// When a majority, this node included, will have been silent for `timeout`; `None` when this node is
-    /// one by itself.
-    fn silent_majority_at(&self, timeout: Duration) -> Option<Monotonic> {
+    /// When a majority will have been silent for `timeout`; `None` when this node is one by itself.
+    fn silent_majority_at(&self, timeout: Duration, is_voter: bool) -> Option<Monotonic> {
         let last = |progress: &Progress| progress.fetched.map_or(self.since, |now| now.monotonic);
         let mut contacts: Vec<Monotonic> = self.voters.values().map(last).collect();
         contacts.sort_unstable_by(|a, b| b.cmp(a));
-        let others_needed = contacts.len().div_ceil(2);
+        // A leader that has removed itself does not count.
+        let others_needed =
+            if is_voter { contacts.len().div_ceil(2) } else { contacts.len() / 2 + 1 }.min(contacts.len());
         others_needed.checked_sub(1).map(|index| contacts[index] + timeout)
     }
 
-    fn resign_at(&self, fetch_timeout: Duration) -> Option<Monotonic> {
-        self.silent_majority_at(fetch_timeout + fetch_timeout / 2)
+    fn resign_at(&self, fetch_timeout: Duration, is_voter: bool) -> Option<Monotonic> {
+        self.silent_majority_at(fetch_timeout + fetch_timeout / 2, is_voter)
     }
 
-    pub(crate) fn deadline_with(&self, fetch_timeout: Duration) -> Option<Monotonic> {
+    pub(crate) fn deadline_with(&self, fetch_timeout: Duration, is_voter: bool) -> Option<Monotonic> {
         let begin = self.voters.values().map(|progress| progress.begin_at);
         let parked = self.parked.iter().map(|parked| parked.deadline);
-        begin.chain(parked).chain(self.resign_at(fetch_timeout)).min()
+        let change = self.change.iter().map(|change| change.deadline);
+        begin.chain(parked).chain(self.resign_at(fetch_timeout, is_voter)).chain(change).min()
     }
 }
 
@@ -189,8 +237,10 @@ impl<L: ReplicatedLog> Quorum<L> {
     }
 
     pub(crate) fn leader_timeout(&mut self, now: Now, effects: &mut Effects) -> Result<(), QuorumError> {
+        self.expire_change(now, effects);
+        let is_voter = self.is_voter();
         let Role::Leader(leader) = &self.role else { return Ok(()) };
-        if leader.resign_at(self.config.fetch_timeout).is_some_and(|at| at <= now.monotonic) {
+        if leader.resign_at(self.config.fetch_timeout, is_voter).is_some_and(|at| at <= now.monotonic) {
             self.become_resigned(now, effects);
             return Ok(());
         }
@@ -219,7 +269,7 @@ impl<L: ReplicatedLog> Quorum<L> {
                 voter,
                 leader: self.identity.id,
                 epoch: self.state.epoch,
-                leader_endpoint: self.endpoint_of(Some(self.identity.id)),
+                leader_endpoint: self.leader_endpoint_of(Some(self.identity.id)),
             };
             self.send(id, Request::BeginQuorumEpoch(request), effects);
         }
@@ -227,15 +277,31 @@ impl<L: ReplicatedLog> Quorum<L> {
 
     /// Raises the high watermark to what a majority has on disk. An entry of an earlier epoch is never
     /// counted by itself: it could still be overwritten (Raft, 5.4.2).
-    pub(crate) fn advance_high_watermark(&mut self, effects: &mut Effects) -> Result<(), QuorumError> {
+    ///
+    /// Whose disks count is what the last voter set in the log says. A leader that has removed itself from it
+    /// does not count itself, and resigns once that is committed.
+    pub(crate) fn advance_high_watermark(
+        &mut self,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), QuorumError> {
         let Role::Leader(leader) = &self.role else { return Ok(()) };
-        let committed = leader.majority_end(self.flush.durable_end);
+        let before = self.high_watermark.and_then(|mark| self.history.before(mark));
+        let voters = match before {
+            Some(old) if self.has_bug(crate::bug::Bug::OldSetCommits) => old,
+            _ => &self.voters,
+        };
+        let own_end = voters.has(self.identity).then_some(self.flush.durable_end);
+        let believes_observers = self.has_bug(crate::bug::Bug::ObserverAcknowledges);
+        let others = voters.others(self.identity.id);
+        let committed = leader.majority_end(&others, own_end, believes_observers);
         let is_of_this_epoch = committed > leader.epoch_start;
         if !is_of_this_epoch && !self.has_bug(crate::bug::Bug::CommitOfEarlierEpoch) {
             return Ok(());
         }
         if self.raise_high_watermark(committed, effects) {
             self.answer_parked(effects)?;
+            self.finish_change(now, effects);
         }
         Ok(())
     }
@@ -248,7 +314,10 @@ impl<L: ReplicatedLog> Quorum<L> {
         effects: &mut Effects,
     ) -> Result<EpochResponse, QuorumError> {
         let leader = request.leader;
-        if !is_plausible(request.epoch) || !self.voters.has_node(leader) || leader == self.identity.id {
+        let said = self.leader_endpoint.clone();
+        self.learn_endpoint(leader.some(), request.leader_endpoint.as_ref());
+        if !is_plausible(request.epoch) || !self.is_possible_leader(leader) || leader == self.identity.id {
+            self.leader_endpoint = said;
             return Ok(self.epoch_response(ErrorCode::InvalidRequest));
         }
         if !self.is_meant_for_us(request.voter) {
@@ -270,13 +339,13 @@ impl<L: ReplicatedLog> Quorum<L> {
         Ok(self.epoch_response(ErrorCode::None))
     }
 
-    pub(crate) fn endpoint_of(&self, leader: Option<NodeId>) -> Option<crate::voters::Endpoint> {
-        leader.and_then(|id| self.voters.voter(id)).map(|voter| voter.endpoint.clone())
+    pub(crate) fn leader_endpoint_of(&self, leader: Option<NodeId>) -> Option<crate::voters::Endpoint> {
+        leader.and_then(|id| self.endpoint_of(id))
     }
 
     pub(crate) fn epoch_response(&self, error: ErrorCode) -> EpochResponse {
         let leader = self.leader_and_epoch();
-        EpochResponse { error, leader, leader_endpoint: self.endpoint_of(leader.leader) }
+        EpochResponse { error, leader, leader_endpoint: self.leader_endpoint_of(leader.leader) }
     }
 
     /// Answers a held fetch that is superseded by another of the same replica.

@@ -60,11 +60,11 @@ impl Role {
         }
     }
 
-    pub(crate) fn deadline(&self, fetch_timeout: Duration) -> Option<Monotonic> {
+    pub(crate) fn deadline(&self, fetch_timeout: Duration, is_voter: bool) -> Option<Monotonic> {
         match self {
             Role::Unattached(unattached) => unattached.deadline(),
             Role::Prospective(election) | Role::Candidate(election) => Some(election.deadline),
-            Role::Leader(leader) => leader.deadline_with(fetch_timeout),
+            Role::Leader(leader) => leader.deadline_with(fetch_timeout, is_voter),
             Role::Follower(follower) => follower.deadline(),
             Role::Resigned(resigned) => resigned.deadline,
         }

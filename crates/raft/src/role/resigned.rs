@@ -80,7 +80,7 @@ impl<L: ReplicatedLog> Quorum<L> {
                 leader: self.identity.id,
                 epoch,
                 preferred_candidates: preferred_candidates.clone(),
-                leader_endpoint: self.endpoint_of(Some(self.identity.id)),
+                leader_endpoint: self.leader_endpoint_of(Some(self.identity.id)),
             };
             let call = self.send(voter.id, Request::EndQuorumEpoch(request), effects);
             waiting.insert(voter.id, call);

@@ -34,7 +34,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         if unattached.act_at.is_none_or(|at| at > now.monotonic) {
             return Ok(());
         }
-        if self.is_voter() {
+        if self.may_campaign() {
             self.become_prospective(now, effects)
         } else {
             self.probe_next_voter(now, effects);
@@ -44,16 +44,16 @@ impl<L: ReplicatedLog> Quorum<L> {
 
     /// Asks a voter who leads, with a Fetch: whoever is asked names the leader, and the leader just answers.
     fn probe_next_voter(&mut self, now: Now, effects: &mut Effects) {
-        let others = self.voters.others(self.identity.id);
-        let Some(voter) = others.get(self.random.index(others.len())).copied() else {
+        let others = self.whom_to_ask();
+        let Some(asked) = others.get(self.random.index(others.len())).copied() else {
             self.role = Role::Unattached(Unattached { act_at: None, probe: None });
             return;
         };
         let request = self.fetch_request();
-        let call = self.send(voter.id, request, effects);
+        let call = self.send(asked, request, effects);
         self.role = Role::Unattached(Unattached {
             act_at: Some(now.monotonic + PROBE_TIMEOUT),
-            probe: Some((voter.id, call)),
+            probe: Some((asked, call)),
         });
     }
 

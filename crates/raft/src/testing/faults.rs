@@ -1,11 +1,14 @@
 //! Runs of a world in which everything goes wrong for a while, and then nothing any more.
 
 use super::checker::Violation;
+use super::memory_log::voter_at;
 use super::network::Network;
-use super::world::{Setup, World};
+use super::world::{Setup, World, key_of};
 use crate::bug::Bug;
 use crate::log::ReplicatedLog;
-use ottla_types::{Monotonic, NodeId, Offset, Random};
+use crate::message::{AddVoterRequest, RemoveVoterRequest, Request, UpdateVoterRequest};
+use crate::role::RoleName;
+use ottla_types::{LeaderEpoch, Monotonic, NodeId, Offset, Random};
 use std::time::Duration;
 
 /// How long a quorum may take, once nothing new goes wrong, to commit something new everywhere.
@@ -23,6 +26,8 @@ pub struct Scenario {
     pub observers: i32,
     /// Decides every matter of chance.
     pub seed: u64,
+    /// Whether the voters change, and then whether observers sync and whether they join by themselves.
+    pub changes: Option<VoterChanges>,
     /// The mistake that every node makes.
     pub bug: Option<Bug>,
     /// Whether nodes write snapshots, and forget what is in them.
@@ -31,6 +36,17 @@ pub struct Scenario {
     pub disturbed_for: Duration,
     /// Whether to write down everything that happens.
     pub is_traced: bool,
+}
+
+/// How the voters of a run change.
+#[derive(Clone, Copy, Debug)]
+pub struct VoterChanges {
+    /// Whether observers sync before they fetch on.
+    pub observers_sync: bool,
+    /// Whether observers join by themselves.
+    pub observers_join: bool,
+    /// How often somebody asks a leader for a change, of a thousand times that records are appended.
+    pub per_mille: u64,
 }
 
 /// What came of a run in which nothing happened that must not.
@@ -42,6 +58,8 @@ pub struct Outcome {
     pub leaders: usize,
     /// How often a node installed another's snapshot.
     pub installations: u64,
+    /// How many voter sets were committed.
+    pub voter_sets: usize,
     /// How long the quorum took to recover.
     pub recovery: Duration,
 }
@@ -59,11 +77,24 @@ impl Scenario {
             voters,
             observers: random.below(3) as i32,
             seed,
+            changes: None,
             bug: None,
             has_snapshots: Random::new(seed ^ 0x5a95).chance(500),
             disturbed_for: Duration::from_secs(4),
             is_traced: false,
         }
+    }
+
+    /// The same, of a quorum whose voters come and go: 1 to 5 to begin with, and two more observers.
+    pub fn with_changing_voters(self) -> Scenario {
+        let mut random = Random::new(self.seed ^ 0xc4a6_e500);
+        let changes = VoterChanges {
+            observers_sync: random.chance(500),
+            observers_join: random.chance(200),
+            per_mille: [10, 60, 300][random.index(3)],
+        };
+        let voters = 1 + random.below(5) as i32;
+        Scenario { changes: Some(changes), voters, observers: self.observers + 2, ..self }
     }
 
     /// The same, with a mistake.
@@ -79,6 +110,10 @@ impl Scenario {
         let mut random = Random::new(self.seed ^ 0xfa17);
         let mut setup = Setup::sound(self.voters, self.observers, self.seed);
         setup.bug = self.bug;
+        if let Some(changes) = self.changes {
+            setup.is_dynamic = true;
+            (setup.observers_sync, setup.observers_join) = (changes.observers_sync, changes.observers_join);
+        }
         setup.is_traced = self.is_traced;
         // Now and then a fetch brings only a batch or two, so that a follower is long behind.
         setup.config.fetch_bytes_max = if random.chance(500) { 40 } else { 1 << 20 };
@@ -90,6 +125,7 @@ impl Scenario {
             committed: world.checker.committed().len(),
             leaders: world.checker.leaders_count(),
             installations: world.installations(),
+            voter_sets: world.checker.committed().iter().filter(|batch| batch.voters().is_some()).count(),
             recovery: recovery?,
         })
     }
@@ -113,6 +149,7 @@ impl Scenario {
         let mut next_fault = world.now();
         let mut restarts: Vec<(Monotonic, NodeId)> = Vec::new();
         let mut snapshots = Random::new(self.seed ^ 0x5a96);
+        let mut changes = Random::new(self.seed ^ 0xc4a6);
         while world.now() < end {
             self.take_snapshots(world, &mut snapshots);
             world.run_for(random.duration(Duration::from_millis(1), Duration::from_millis(10)))?;
@@ -121,6 +158,7 @@ impl Scenario {
                     world.append(id, 1)?;
                 }
             }
+            self.change_voters(world, &mut changes)?;
             let now = world.now();
             for (_, id) in restarts.extract_if(.., |(at, _)| *at <= now) {
                 world.start(id)?;
@@ -142,6 +180,7 @@ impl Scenario {
         let mut next_fault = world.now() + random.duration(Duration::ZERO, Duration::from_millis(500));
         let mut restarts: Vec<(Monotonic, NodeId)> = Vec::new();
         let mut snapshots = Random::new(self.seed ^ 0x5a96);
+        let mut changes = Random::new(self.seed ^ 0xc4a6);
         while world.now() < end {
             self.take_snapshots(world, &mut snapshots);
             world.run_for(random.duration(Duration::from_millis(1), Duration::from_millis(25)))?;
@@ -151,6 +190,7 @@ impl Scenario {
                     world.append(id, 1 + random.below(3))?;
                 }
             }
+            self.change_voters(world, &mut changes)?;
             let now = world.now();
             for (_, id) in restarts.extract_if(.., |(at, _)| *at <= now) {
                 world.start(id)?;
@@ -158,6 +198,30 @@ impl Scenario {
             if next_fault <= now {
                 next_fault = now + random.duration(Duration::from_millis(20), Duration::from_millis(500));
                 disturb_once(world, random, &mut restarts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Now and then somebody asks whoever believes to lead for another voter set.
+    fn change_voters(&self, world: &mut World, random: &mut Random) -> Result<(), Violation> {
+        let Some(changes) = self.changes.filter(|changes| random.chance(changes.per_mille)) else {
+            return Ok(());
+        };
+        let leads = |id: &NodeId| world.quorum(*id).is_some_and(|quorum| quorum.role() == RoleName::Leader);
+        let leaders: Vec<NodeId> = world.ids().into_iter().filter(leads).collect();
+        for leader in leaders {
+            // Several at once, when they come often.
+            for _ in 0..1 + random.below(1 + changes.per_mille / 100) {
+                let ids = world.ids();
+                let id = ids[random.index(ids.len())];
+                let is_voter = world.quorum(leader).is_some_and(|quorum| quorum.voters().has(key_of(id)));
+                let request = match (is_voter, random.below(4)) {
+                    (true, 0) => moved(world, leader, id, random),
+                    (true, _) => Request::RemoveVoter(RemoveVoterRequest { voter: key_of(id) }),
+                    (false, _) => add(id),
+                };
+                world.administer(leader, request)?;
             }
         }
         Ok(())
@@ -179,7 +243,9 @@ impl Scenario {
         world.sync = (Duration::from_millis(1), Duration::from_millis(3));
         world.thaw();
         let mut up = world.ids();
-        for _ in 0..random.index(up.len()).min((self.voters as usize - 1) / 2) {
+        // Where voters change, nobody can say yet who would be a minority; see `recover_again`.
+        let down_max = if self.changes.is_some() { 0 } else { (self.voters as usize - 1) / 2 };
+        for _ in 0..random.index(up.len()).min(down_max) {
             let voters_up = up.iter().filter(|id| id.0 <= self.voters).count();
             let id = up.remove(random.index(voters_up));
             world.start(id)?;
@@ -192,6 +258,45 @@ impl Scenario {
         for &id in &up {
             world.start(id)?;
         }
+        let recovery = Self::commits_everywhere(world, &up)?;
+        if self.changes.is_some() {
+            self.recover_again(world, random)?;
+        }
+        Ok(recovery)
+    }
+
+    /// A voter set can still be changed; then a minority of the voters dies, and the rest goes on.
+    fn recover_again(&self, world: &mut World, random: &mut Random) -> Result<(), Violation> {
+        let others: Vec<NodeId> = world.ids();
+        let newcomer = others[random.index(others.len())];
+        let done = world.run_until_holds(RECOVERY_MAX, |world| {
+            let Some(leader) = world.leader() else { return Ok(false) };
+            let quorum = world.quorum(leader).expect("it leads");
+            if quorum.voters().has(key_of(newcomer)) {
+                let is_committed = quorum.voters_before(quorum.high_watermark().unwrap_or_default());
+                return Ok(is_committed == Some(quorum.voters()));
+            }
+            if world.now().0 / 1000 % 50 == 0 {
+                world.administer(leader, add(newcomer))?;
+            }
+            Ok(false)
+        })?;
+        if done.is_none() {
+            let detail = format!("{newcomer} did not become a voter: {}", describe(world));
+            return Err(Violation { invariant: "RAFT-LIVE", detail });
+        }
+        let leader = world.leader().expect("it was there just now");
+        let voters = world.quorum(leader).expect("it leads").voters().clone();
+        let mut up = world.ids();
+        for voter in voters.iter().take((voters.len() - 1) / 2) {
+            world.kill(voter.key.id);
+            up.retain(|&id| id != voter.key.id);
+        }
+        Self::commits_everywhere(world, &up).map(drop)
+    }
+
+    /// Waits until something new is committed on all these nodes.
+    fn commits_everywhere(world: &mut World, up: &[NodeId]) -> Result<Duration, Violation> {
         let mut target: Option<(NodeId, Offset)> = None;
         let recovered = world.run_until_holds(RECOVERY_MAX, |world| {
             let leader = world.leader().filter(|leader| up.contains(leader));
@@ -206,9 +311,10 @@ impl Scenario {
                 |id| world.quorum(id).and_then(|q| q.high_watermark()).is_some_and(|mark| mark >= end);
             Ok(up.iter().copied().all(has_it))
         })?;
-        for &id in &up {
+        for &id in up {
             if let Some(quorum) = world.quorum(id).filter(|_| recovered.is_some()) {
-                world.checker.finished(id, quorum.log())?;
+                let end = target.map_or(Offset::ZERO, |(_, end)| end);
+                world.checker.finished(id, end, quorum.log())?;
             }
         }
         recovered.ok_or_else(|| Violation {
@@ -221,11 +327,35 @@ impl Scenario {
     }
 }
 
+fn add(id: NodeId) -> Request {
+    let voter = voter_at(key_of(id), 9093);
+    Request::AddVoter(AddVoterRequest {
+        voter: voter.key,
+        listeners: Vec::new(),
+        endpoint: Some(voter.endpoint),
+        ack_when_committed: true,
+    })
+}
+
+/// A voter listens elsewhere.
+fn moved(world: &World, leader: NodeId, id: NodeId, random: &mut Random) -> Request {
+    let voter = voter_at(key_of(id), random.below(60_000) as u16);
+    Request::UpdateVoter(UpdateVoterRequest {
+        epoch: world.quorum(leader).map_or(LeaderEpoch(0), |quorum| quorum.epoch()),
+        voter: voter.key,
+        listeners: Vec::new(),
+        endpoint: Some(voter.endpoint),
+        kraft_versions: voter.kraft_versions,
+    })
+}
+
 fn describe(world: &World) -> String {
     let line = |id: NodeId| {
         let quorum = world.quorum(id)?;
         let (role, epoch, end) = (quorum.role(), quorum.epoch(), quorum.log().end());
-        Some(format!("{id} {role:?} in {epoch}, end {end}, committed {:?}", quorum.high_watermark()))
+        let voters: Vec<i32> = quorum.voters().iter().map(|voter| voter.key.id.0).collect();
+        let committed = quorum.high_watermark();
+        Some(format!("{id} {role:?} in {epoch}, end {end}, committed {committed:?}, voters {voters:?}"))
     };
     world.ids().into_iter().filter_map(line).collect::<Vec<_>>().join("; ")
 }

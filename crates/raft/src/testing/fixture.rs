@@ -1,10 +1,12 @@
 //! One node by itself, for tests of what it answers.
 
-use super::memory_log::MemoryLog;
+use super::memory_log::{MemoryLog, voter_at};
+use super::world::key_of;
 use crate::config::QuorumConfig;
 use crate::effects::{CallId, Effect, Effects, RequestId};
 use crate::error::ErrorCode;
 use crate::log::ReplicatedLog;
+use crate::membership::Membership;
 use crate::message::{FetchRequest, LeaderAndEpoch, Request, Response, VoteResponse};
 use crate::quorum::Quorum;
 use crate::quorum_state::QuorumState;
@@ -26,6 +28,16 @@ pub(crate) struct Fixture {
 /// The replica of a node, its directory not known.
 pub(crate) fn key(id: i32) -> ReplicaKey {
     ReplicaKey::new(NodeId(id), Uuid::ZERO)
+}
+
+/// A voter that the log names.
+pub(crate) fn member(id: i32) -> Voter {
+    voter_at(key_of(NodeId(id)), 9093)
+}
+
+/// Voters that the log names.
+pub(crate) fn dynamic_voters(ids: &[i32]) -> VoterSet {
+    VoterSet::new(ids.iter().copied().map(member)).unwrap()
 }
 
 /// A fetch of epoch 1 by a node that knows no high watermark.
@@ -60,6 +72,30 @@ pub(crate) fn fill(log: &mut MemoryLog, epochs: &[(i32, usize)]) {
 }
 
 impl Fixture {
+    /// Node 1 of a quorum that was formatted with these voters, whose log names them.
+    pub(crate) fn dynamic(ids: &[i32]) -> Fixture {
+        let membership = Membership {
+            endpoint: Some(member(1).endpoint),
+            listeners: Vec::new(),
+            bootstrap: Vec::new(),
+            joins: false,
+            syncs: true,
+        };
+        let log = MemoryLog::formatted(dynamic_voters(ids));
+        let state = QuorumState::new(LeaderEpoch(0));
+        let quorum = Quorum::new(QuorumConfig::default(), member(1).key, VoterSet::default(), state, log, 7);
+        Fixture::started(quorum.with_membership(membership))
+    }
+
+    /// The only voter of a quorum whose log names the voters: it leads, and has committed its first records.
+    pub(crate) fn alone() -> Fixture {
+        let mut node = Fixture::dynamic(&[1]);
+        assert_eq!(node.quorum.role(), RoleName::Leader);
+        node.flush();
+        node.effects();
+        node
+    }
+
     /// A voter in epoch 0.
     pub(crate) fn voter(log: MemoryLog) -> Fixture {
         Fixture::voter_in(LeaderEpoch(0), log)
@@ -68,10 +104,14 @@ impl Fixture {
     /// A voter that has just started.
     pub(crate) fn voter_in(epoch: LeaderEpoch, log: MemoryLog) -> Fixture {
         let endpoint = Endpoint { host: "c".into(), port: 9093 };
-        let voter = |id| Voter { key: key(id), endpoint: endpoint.clone() };
+        let voter = |id| Voter::configured(key(id), endpoint.clone());
         let voters = VoterSet::new([voter(1), voter(2), voter(3)]).unwrap();
         let config = QuorumConfig::default();
         let quorum = Quorum::new(config, key(1), voters, QuorumState::new(epoch), log, 7);
+        Fixture::started(quorum)
+    }
+
+    fn started(quorum: Quorum<MemoryLog>) -> Fixture {
         let now = Now { monotonic: Monotonic(1_000_000), wall: Timestamp(1_700_000_000_000) };
         let mut node = Fixture { quorum, effects: Effects::new(), now, requests: 0, last_call: None };
         node.quorum.start(now, &mut node.effects).unwrap();

@@ -7,7 +7,8 @@ use crate::error::ErrorCode;
 use crate::log::ReplicatedLog;
 use crate::message::*;
 use crate::testing::fixture::{self, key};
-use crate::voters::ReplicaKey;
+use crate::testing::world::key_of;
+use crate::voters::{Endpoint, KRaftVersions, ReplicaKey};
 use bytes::Bytes;
 use ottla_types::{LeaderEpoch, NodeId, Offset, OffsetAndEpoch, Random};
 use std::time::Duration;
@@ -37,6 +38,20 @@ fn replica(random: &mut Random) -> ReplicaKey {
     key(if random.chance(900) { random.below(5) as i32 } else { number(random) as i32 })
 }
 
+/// One whose directory is known, or not.
+fn any_replica(random: &mut Random) -> ReplicaKey {
+    let replica = replica(random);
+    if random.chance(800) { key_of(replica.id) } else { replica }
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint { host: "anywhere".into(), port: 9093 }
+}
+
+fn versions(random: &mut Random) -> KRaftVersions {
+    KRaftVersions { min: random.below(3) as i16, max: random.below(3) as i16 }
+}
+
 fn place(random: &mut Random) -> OffsetAndEpoch {
     OffsetAndEpoch { epoch: epoch(random), offset: Offset(number(random)) }
 }
@@ -63,7 +78,21 @@ fn records(random: &mut Random, node: &Fixture) -> Bytes {
 }
 
 fn request(random: &mut Random) -> Request {
-    match random.below(4) {
+    match random.below(7) {
+        4 => Request::AddVoter(AddVoterRequest {
+            voter: any_replica(random),
+            listeners: Vec::new(),
+            endpoint: random.chance(800).then(endpoint),
+            ack_when_committed: random.chance(500),
+        }),
+        5 => Request::RemoveVoter(RemoveVoterRequest { voter: any_replica(random) }),
+        6 => Request::UpdateVoter(UpdateVoterRequest {
+            epoch: epoch(random),
+            voter: any_replica(random),
+            listeners: Vec::new(),
+            endpoint: random.chance(800).then(endpoint),
+            kraft_versions: versions(random),
+        }),
         0 => Request::Vote(VoteRequest {
             voter: replica(random),
             candidate: replica(random),
@@ -75,13 +104,13 @@ fn request(random: &mut Random) -> Request {
             voter: replica(random),
             leader: replica(random).id,
             epoch: epoch(random),
-            leader_endpoint: None,
+            leader_endpoint: random.chance(300).then(endpoint),
         }),
         2 => Request::EndQuorumEpoch(EndQuorumEpochRequest {
             leader: replica(random).id,
             epoch: epoch(random),
             preferred_candidates: (0..random.below(4)).map(|_| replica(random)).collect(),
-            leader_endpoint: None,
+            leader_endpoint: random.chance(300).then(endpoint),
         }),
         _ => Request::Fetch(FetchRequest {
             replica: replica(random),
@@ -102,7 +131,7 @@ fn response(random: &mut Random, node: &Fixture) -> Response {
         0 | 1 => Response::Vote(VoteResponse {
             error,
             leader,
-            leader_endpoint: None,
+            leader_endpoint: random.chance(300).then(endpoint),
             vote_granted: random.chance(700),
         }),
         2 => Response::BeginQuorumEpoch(epoch_response),
@@ -110,7 +139,7 @@ fn response(random: &mut Random, node: &Fixture) -> Response {
         _ => Response::Fetch(FetchResponse {
             error,
             leader: if random.chance(500) { node.quorum.leader_and_epoch() } else { leader },
-            leader_endpoint: None,
+            leader_endpoint: random.chance(300).then(endpoint),
             high_watermark: Offset(number(random)),
             log_start_offset: Offset(number(random)),
             diverging: random.chance(200).then(|| place(random)),
@@ -125,7 +154,11 @@ fn whatever_peers_say_a_node_answers_or_stops() {
     let (mut stopped, mut led, mut followed) = (0, 0, 0);
     for seed in 0..1500 {
         let mut random = Random::new(seed);
-        let mut node = Fixture::voter(MemoryLog::default());
+        let mut node = match seed % 3 {
+            0 => Fixture::dynamic(&[1]),
+            1 => Fixture::dynamic(&[1, 2, 3]),
+            _ => Fixture::voter(MemoryLog::default()),
+        };
         for step in 0..150 {
             let (now, mut effects) = (node.now(), Effects::new());
             let result = match random.below(10) {
@@ -145,7 +178,12 @@ fn whatever_peers_say_a_node_answers_or_stops() {
                     node.flush();
                     Ok(())
                 }
-                _ => match random.below(3) {
+                _ => match random.below(4) {
+                    3 => {
+                        let versions = random.chance(800).then(|| versions(&mut random));
+                        let call = CallId(random.below(40));
+                        node.quorum.handle_kraft_versions(call, versions, now, &mut effects)
+                    }
                     0 => node.quorum.handle_connection_closed(replica(&mut random).id, now, &mut effects),
                     1 => node.quorum.handle_connection_refused(replica(&mut random).id, now, &mut effects),
                     _ => node.quorum.handle_call_failed(CallId(random.below(40)), now, &mut effects),

@@ -1,11 +1,16 @@
 //! A log in memory, with a batch format of its own.
 
 use crate::log::{AppendFetchedError, LeaderChange, LogError, ReplicatedLog};
+use crate::voters::{Endpoint, KRaftVersions, ReplicaKey, Voter, VoterSet};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use ottla_types::{LeaderEpoch, Now, Offset, OffsetAndEpoch};
+use ottla_types::{LeaderEpoch, NodeId, Now, Offset, OffsetAndEpoch, Uuid};
 
-/// Base offset, epoch, number of records, length of the payload.
-const HEADER_BYTES: usize = 8 + 4 + 4 + 4;
+/// Base offset, epoch, number of records, length of the payload, kind.
+const HEADER_BYTES: usize = 8 + 4 + 4 + 4 + 1;
+/// The kind of a batch that names no voters.
+const PLAIN: u8 = 0;
+/// The kind of a batch whose last record names the voters.
+const VOTERS: u8 = 1;
 
 /// A batch: its place, and its bytes as they are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,14 +26,22 @@ pub struct Batch {
 }
 
 impl Batch {
-    fn new(base: Offset, epoch: LeaderEpoch, count: u32, payload: &[u8]) -> Batch {
+    fn new(base: Offset, epoch: LeaderEpoch, count: u32, kind: u8, payload: &[u8]) -> Batch {
         let mut bytes = BytesMut::with_capacity(HEADER_BYTES + payload.len());
         bytes.put_i64(base.0);
         bytes.put_i32(epoch.0);
         bytes.put_u32(count);
         bytes.put_u32(u32::try_from(payload.len()).expect("a test's payload is small"));
+        bytes.put_u8(kind);
         bytes.put_slice(payload);
         Batch { base, end: base + i64::from(count), epoch, bytes: bytes.freeze() }
+    }
+
+    /// The voters that the batch names, and the offset of the record.
+    pub fn voters(&self) -> Option<(Offset, VoterSet)> {
+        let kind = *self.bytes.get(HEADER_BYTES - 1)?;
+        let set = (kind == VOTERS).then(|| decode_voters(&self.bytes[HEADER_BYTES..]))?;
+        set.map(|set| (Offset(self.end.0 - 1), set))
     }
 
     /// Splits the first batch off `bytes`.
@@ -42,6 +55,36 @@ impl Batch {
     }
 }
 
+/// For each voter its id, its directory and its port; its host is named for its id.
+fn encode_voters(voters: &VoterSet) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for voter in voters.iter() {
+        bytes.put_i32(voter.key.id.0);
+        bytes.put_slice(voter.key.directory_id.as_bytes());
+        bytes.put_u16(voter.endpoint.port);
+    }
+    bytes
+}
+
+fn decode_voters(mut bytes: &[u8]) -> Option<VoterSet> {
+    let mut voters = Vec::new();
+    while bytes.has_remaining() {
+        if bytes.remaining() < 4 + 16 + 2 {
+            return None;
+        }
+        let id = NodeId(bytes.get_i32());
+        let key = ReplicaKey::new(id, Uuid::from_u128(bytes.get_u128()));
+        voters.push(voter_at(key, bytes.get_u16()));
+    }
+    VoterSet::new(voters).ok()
+}
+
+/// A voter of a quorum whose log names the voters.
+pub fn voter_at(key: ReplicaKey, port: u16) -> Voter {
+    let endpoint = Endpoint { host: format!("c{}", key.id), port };
+    Voter { kraft_versions: KRaftVersions::SUPPORTED, ..Voter::configured(key, endpoint) }
+}
+
 /// A log in memory, which never fails.
 ///
 /// A snapshot is what it contains: the batches before its end. Those before the log's start are kept here, so
@@ -53,6 +96,8 @@ pub struct MemoryLog {
     /// Where the log begins: at zero, or at the end of a snapshot.
     start: Offset,
     batches: Vec<Batch>,
+    /// The voters that the node was formatted with.
+    formatted: Option<VoterSet>,
     /// The batches from this index on differ from what was last taken by [`MemoryLog::take_changes`].
     changed_from: usize,
 }
@@ -74,6 +119,17 @@ impl MemoryLog {
     /// A log that begins where a snapshot ends, and has nothing after it.
     pub fn after_snapshot(snapshot: OffsetAndEpoch) -> MemoryLog {
         MemoryLog { snapshot: Some(snapshot), start: snapshot.offset, ..MemoryLog::default() }
+    }
+
+    /// An empty log of a node that was formatted with these voters.
+    pub fn formatted(voters: VoterSet) -> MemoryLog {
+        MemoryLog { formatted: Some(voters), ..MemoryLog::default() }
+    }
+
+    /// The last voters that the log names, or the node was formatted with.
+    pub fn latest_voters(&self) -> Option<VoterSet> {
+        let named = self.batches.iter().rev().find_map(Batch::voters).map(|(_, set)| set);
+        named.or_else(|| self.formatted.clone())
     }
 
     /// Writes a snapshot of everything before the first batch that reaches beyond `committed`, and forgets what
@@ -102,6 +158,7 @@ impl MemoryLog {
             start: id.offset,
             changed_from: contained.len(),
             batches: contained,
+            formatted: self.formatted.take(),
         };
     }
 
@@ -136,8 +193,8 @@ impl MemoryLog {
         self.changed_from = self.changed_from.min(from);
     }
 
-    fn append(&mut self, epoch: LeaderEpoch, count: u32, payload: &[u8]) -> Offset {
-        let batch = Batch::new(self.end().offset, epoch, count, payload);
+    fn append(&mut self, epoch: LeaderEpoch, count: u32, kind: u8, payload: &[u8]) -> Offset {
+        let batch = Batch::new(self.end().offset, epoch, count, kind, payload);
         self.batches.push(batch);
         self.end().offset
     }
@@ -171,11 +228,32 @@ impl ReplicatedLog for MemoryLog {
 
     fn append_records(&mut self, epoch: LeaderEpoch, records: &[Bytes], _: Now) -> Result<Offset, LogError> {
         let count = u32::try_from(records.len()).expect("a test's batch is small");
-        Ok(self.append(epoch, count, &records.concat()))
+        Ok(self.append(epoch, count, PLAIN, &records.concat()))
     }
 
     fn append_leader_change(&mut self, change: &LeaderChange, _: Now) -> Result<Offset, LogError> {
-        Ok(self.append(change.epoch, 1, &change.leader.0.to_be_bytes()))
+        Ok(match &change.first_voters {
+            Some(voters) => self.append(change.epoch, 3, VOTERS, &encode_voters(voters)),
+            None => self.append(change.epoch, 1, PLAIN, &change.leader.0.to_be_bytes()),
+        })
+    }
+
+    fn append_voters(&mut self, epoch: LeaderEpoch, voters: &VoterSet, _: Now) -> Result<Offset, LogError> {
+        Ok(self.append(epoch, 1, VOTERS, &encode_voters(voters)))
+    }
+
+    fn snapshot_voters(&self) -> Option<VoterSet> {
+        let named = self.snapshot_batches().iter().rev().find_map(Batch::voters).map(|(_, set)| set);
+        named.or_else(|| self.formatted.clone())
+    }
+
+    fn voter_sets_in(&self, batches: &Bytes) -> Result<(Vec<(Offset, VoterSet)>, Offset), String> {
+        let (mut bytes, mut sets, mut next) = (batches.clone(), Vec::new(), Offset::ZERO);
+        while let Some(batch) = Batch::split_from(&mut bytes) {
+            sets.extend(batch.voters());
+            next = batch.end;
+        }
+        Ok((sets, next))
     }
 
     fn append_fetched(

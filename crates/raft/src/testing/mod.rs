@@ -20,7 +20,7 @@ pub mod world;
 
 pub use checker::{Checker, Violation};
 pub use disk::Disk;
-pub use faults::{Outcome, Scenario};
+pub use faults::{Outcome, Scenario, VoterChanges};
 pub use memory_log::MemoryLog;
 pub use network::Network;
 pub use world::{Setup, World};

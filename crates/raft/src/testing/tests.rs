@@ -58,6 +58,27 @@ fn seeds_that_once_failed_pass() {
     }
 }
 
+/// The same with voters that come, go and move, under the same faults.
+#[test]
+fn no_seed_breaks_a_promise_while_voters_change() {
+    let (mut committed, mut leaders, mut voter_sets) = (0, 0, 0);
+
+    for seed in 0..SEEDS {
+        match Scenario::of_seed(seed).with_changing_voters().run(&mut Vec::new()) {
+            Ok(outcome) => {
+                committed += outcome.committed;
+                leaders += outcome.leaders;
+                voter_sets += outcome.voter_sets;
+            }
+            Err(violation) => panic!("seed {seed}: {violation}"),
+        }
+    }
+
+    println!("{SEEDS} seeds: {committed} batches committed, {leaders} leaders, {voter_sets} voter sets");
+    assert!(committed as u64 > 50 * SEEDS, "{committed} batches committed");
+    assert!(voter_sets as u64 > 5 * SEEDS, "{voter_sets} voter sets");
+}
+
 /// Runs one seed after the other with a mistake, and checks that it is noticed before `seeds_max` of them.
 fn notices(bug: Bug, seeds_max: u64, invariants: &[&str]) {
     let violation = |seed| Scenario::of_seed(seed).with_bug(bug).run(&mut Vec::new()).err();
@@ -67,6 +88,42 @@ fn notices(bug: Bug, seeds_max: u64, invariants: &[&str]) {
     let (seeds, violation) = noticed.unwrap_or_else(|| panic!("{bug:?}: unnoticed after {seeds_max} seeds"));
     println!("{bug:?}: noticed after {seeds} seeds: {violation}");
     assert!(invariants.contains(&violation.invariant), "{violation}");
+}
+
+/// The same with voters that change.
+fn notices_while_voters_change(bug: Bug, seeds_max: u64, invariants: &[&str]) {
+    let run = |seed| Scenario::of_seed(seed).with_changing_voters().with_bug(bug).run(&mut Vec::new());
+
+    let noticed = (0..seeds_max).find_map(|seed| run(seed).err().map(|violation| (seed + 1, violation)));
+
+    let (seeds, violation) = noticed.unwrap_or_else(|| panic!("{bug:?}: unnoticed after {seeds_max} seeds"));
+    println!("{bug:?}: noticed after {seeds} seeds: {violation}");
+    assert!(invariants.contains(&violation.invariant), "{violation}");
+}
+
+#[test]
+fn notices_two_changes_of_the_voters_at_once() {
+    notices_while_voters_change(
+        Bug::TwoChangesAtOnce,
+        500,
+        &["RAFT-COMPLETE", "RAFT-COMMIT", "RAFT-1", "FATAL"],
+    );
+}
+
+#[test]
+fn notices_a_change_of_the_voters_before_the_epochs_first_commit() {
+    let invariants = &["RAFT-COMPLETE", "RAFT-COMMIT", "RAFT-1", "FATAL"];
+    notices_while_voters_change(Bug::ChangeBeforeFirstCommit, 2000, invariants);
+}
+
+#[test]
+fn notices_an_old_voter_set_that_commits() {
+    notices_while_voters_change(Bug::OldSetCommits, 100, &["HW-2", "RAFT-COMPLETE"]);
+}
+
+#[test]
+fn notices_that_what_an_observer_fetched_counts() {
+    notices_while_voters_change(Bug::ObserverAcknowledges, 1000, &["HW-2"]);
 }
 
 #[test]

@@ -2,18 +2,19 @@
 
 use super::checker::{Checker, Violation};
 use super::disk::Disk;
-use super::memory_log::{Batch, MemoryLog};
+use super::memory_log::{Batch, MemoryLog, voter_at};
 use super::network::Network;
 use crate::bug::Bug;
 use crate::config::QuorumConfig;
 use crate::effects::{CallId, Effect, Effects, RequestId};
 use crate::error::QuorumError;
 use crate::log::ReplicatedLog;
+use crate::membership::Membership;
 use crate::message::{Request, Response};
 use crate::quorum::Quorum;
 use crate::quorum_state::QuorumState;
 use crate::role::RoleName;
-use crate::voters::{Endpoint, ReplicaKey, Voter, VoterSet};
+use crate::voters::{Endpoint, KRaftVersions, ReplicaKey, Voter, VoterSet};
 use bytes::Bytes;
 use ottla_types::{LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, Random, Timestamp, Uuid};
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,12 @@ pub struct Setup {
     pub voters: i32,
     /// How many observers; their ids count from 101.
     pub observers: i32,
+    /// Whether the log names the voters, so that they may change (kraft.version 1).
+    pub is_dynamic: bool,
+    /// Whether observers sync before they fetch on, as those do that may be made voters.
+    pub observers_sync: bool,
+    /// Whether observers join the voters by themselves.
+    pub observers_join: bool,
     /// Decides every matter of chance.
     pub seed: u64,
     /// The nodes' configuration.
@@ -46,6 +53,9 @@ impl Setup {
         Setup {
             voters,
             observers,
+            is_dynamic: false,
+            observers_sync: false,
+            observers_join: false,
             seed,
             config: QuorumConfig::default(),
             bug: None,
@@ -112,6 +122,10 @@ enum Event {
     Refused {
         peer: NodeId,
     },
+    KRaftVersions {
+        call: CallId,
+        versions: Option<KRaftVersions>,
+    },
     Timer,
     Persisted,
     Flushed {
@@ -130,6 +144,11 @@ struct Scheduled {
     node: NodeId,
     incarnation: Option<u64>,
     event: Event,
+}
+
+/// A node's replica.
+pub(super) fn key_of(id: NodeId) -> ReplicaKey {
+    ReplicaKey::new(id, Uuid::from_u128(1000 + u128::from(id.0.unsigned_abs())))
 }
 
 /// Everything.
@@ -163,10 +182,14 @@ impl World {
     /// # Errors
     /// When something happens that must not.
     pub fn new(setup: Setup) -> Result<World, Violation> {
-        let voter = |id| Voter {
-            key: ReplicaKey::new(NodeId(id), Uuid::ZERO),
-            endpoint: Endpoint { host: format!("c{id}"), port: 9093 },
+        let voter = |id| {
+            let endpoint = Endpoint { host: format!("c{id}"), port: 9093 };
+            match setup.is_dynamic {
+                true => voter_at(key_of(NodeId(id)), 9093),
+                false => Voter::configured(ReplicaKey::new(NodeId(id), Uuid::ZERO), endpoint),
+            }
         };
+        let voter_set = VoterSet::new((1..=setup.voters).map(voter)).expect("the ids differ");
         let mut world = World {
             network: setup.network.clone(),
             sync: setup.sync,
@@ -178,17 +201,23 @@ impl World {
             events: BTreeMap::new(),
             sequence: 0,
             next_request: 0,
-            voter_set: VoterSet::new((1..=setup.voters).map(voter)).expect("the ids differ"),
+            voter_set,
             candidacies: 0,
             installations: 0,
             setup,
         };
         let ids = (1..=world.setup.voters).chain(101..101 + world.setup.observers);
         for id in ids.map(NodeId) {
+            // Observers are formatted without voters.
+            let knows_voters = world.setup.is_dynamic && id.0 <= world.setup.voters;
+            let log = match knows_voters {
+                true => MemoryLog::formatted(world.voter_set.clone()),
+                false => MemoryLog::default(),
+            };
             let node = Node {
-                key: ReplicaKey::new(id, Uuid::from_u128(1000 + id.0 as u128)),
+                key: key_of(id),
                 disk: Disk::default(),
-                process: Process::Dead(MemoryLog::default()),
+                process: Process::Dead(log),
                 incarnation: 0,
                 queue: VecDeque::new(),
                 persisting: None,
@@ -308,6 +337,17 @@ impl World {
         self.installations
     }
 
+    /// Hands in a request of an administrator; the answer is not looked at.
+    ///
+    /// # Errors
+    /// When something happens that must not.
+    pub fn administer(&mut self, id: NodeId, request: Request) -> Result<(), Violation> {
+        self.next_request += 1;
+        let request_id = RequestId(self.next_request);
+        self.note(|| format!("{id} is asked {request:?}"));
+        self.step(id, |quorum, now, effects| quorum.handle_request(request_id, request, now, effects))
+    }
+
     /// Makes a leader resign.
     ///
     /// # Errors
@@ -322,11 +362,23 @@ impl World {
     /// When something happens that must not.
     pub fn start(&mut self, id: NodeId) -> Result<(), Violation> {
         let seed = self.random.next_u64();
-        let (config, voters, bug) = (self.setup.config.clone(), self.voter_set.clone(), self.setup.bug);
+        let (config, bug) = (self.setup.config.clone(), self.setup.bug);
+        let configured = if self.setup.is_dynamic { VoterSet::default() } else { self.voter_set.clone() };
+        let membership = Membership {
+            endpoint: Some(Endpoint { host: format!("c{id}"), port: 9093 }),
+            listeners: Vec::new(),
+            bootstrap: self.voter_set.iter().map(|voter| voter.key.id).collect(),
+            joins: self.setup.observers_join && id.0 > 100,
+            syncs: self.setup.observers_sync,
+        };
+        let is_dynamic = self.setup.is_dynamic;
         let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
         let (Process::Dead(log) | Process::Dark(log)) = &mut node.process else { return Ok(()) };
         let (log, state) = (std::mem::take(log), node.disk.state().clone());
-        let quorum = Quorum::new(config, node.key, voters, state, log, seed).with_bug(bug);
+        let mut quorum = Quorum::new(config, node.key, configured, state, log, seed).with_bug(bug);
+        if is_dynamic {
+            quorum = quorum.with_membership(membership);
+        }
         node.process = Process::Running(Box::new(quorum));
         node.incarnation += 1;
         self.note(|| format!("start {id}"));
@@ -452,6 +504,8 @@ impl World {
             Event::Refused { peer } => {
                 self.step(id, |quorum, now, effects| quorum.handle_connection_refused(peer, now, effects))
             }
+            Event::KRaftVersions { call, versions } => self
+                .step(id, |quorum, now, effects| quorum.handle_kraft_versions(call, versions, now, effects)),
             Event::Timer => {
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.timer_at = None;
@@ -544,13 +598,20 @@ impl World {
         for effect in made {
             match *effect {
                 Effect::HighWatermark(mark) => {
-                    let voters = self.voter_set.iter().filter_map(|voter| self.nodes.get(&voter.key.id));
+                    // Whose disks count is read from the log, not asked of the machine that is to be judged.
+                    let set = log.latest_voters().unwrap_or_else(|| self.voter_set.clone());
+                    let voters = set.iter().filter_map(|voter| self.nodes.get(&voter.key.id));
                     let synced: Vec<&[Batch]> = voters.map(|node| node.disk.synced()).collect();
                     self.checker.committed_to(id, quorum.epoch(), mark, log, &synced)?;
                 }
                 Effect::BecameLeader { epoch, start } => self.checker.leads(id, epoch, start, log)?,
                 _ => {}
             }
+        }
+        let named = log.latest_voters().filter(|_| self.setup.is_dynamic);
+        if named.as_ref().is_some_and(|named| named != quorum.voters()) {
+            let detail = format!("{id} counts {:?}, its log says {named:?}", quorum.voters());
+            return Err(Violation { invariant: "RAFT-VOTERS", detail });
         }
         self.checker.stepped(id, log)
     }
@@ -598,7 +659,17 @@ impl World {
                     let event = Event::Request { from: id, from_incarnation: incarnation, call, request };
                     self.travel(id, to, None, &event);
                 }
+                Effect::AskKRaftVersions { to, call, .. } => {
+                    let is_cut = self.network.is_cut(id, to) || self.network.is_cut(to, id);
+                    let versions = self.quorum(to).filter(|_| !is_cut).map(|_| KRaftVersions::SUPPORTED);
+                    let delay = self.random.duration(self.network.delay.0, self.network.delay.1) * 2;
+                    self.schedule(delay, id, Some(incarnation), Event::KRaftVersions { call, versions });
+                }
                 Effect::Reply { id: request, response } => {
+                    if !matches!(response, Response::Fetch(_) | Response::Vote(_)) {
+                        self.note(|| format!("{id} => {response:?}"));
+                    }
+                    let Some(node) = self.nodes.get_mut(&id) else { continue };
                     let Some(received) = node.requests.remove(&request) else { continue };
                     if let (Some((epoch, candidate)), Response::Vote(vote)) = (received.vote, &response)
                         && vote.vote_granted

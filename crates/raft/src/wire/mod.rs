@@ -8,6 +8,7 @@ mod epoch;
 mod fetch;
 mod snapshot;
 mod vote;
+mod voters;
 
 pub use epoch::{
     begin_request_from_wire, begin_request_to_wire, begin_response_from_wire, begin_response_to_wire,
@@ -25,6 +26,13 @@ pub use snapshot::{
 pub use vote::{
     vote_request_from_wire, vote_request_to_wire, vote_response_from_wire, vote_response_to_wire,
     vote_response_to_wire_refused,
+};
+pub use voters::{
+    add_voter_request_from_wire, add_voter_request_to_wire, add_voter_response_from_wire,
+    add_voter_response_to_wire, remove_voter_request_from_wire, remove_voter_request_to_wire,
+    remove_voter_response_from_wire, remove_voter_response_to_wire, update_voter_request_from_wire,
+    update_voter_request_to_wire, update_voter_response_from_wire, update_voter_response_to_wire,
+    voters_from_record, voters_to_record,
 };
 
 use crate::message::LeaderAndEpoch;

@@ -1,10 +1,11 @@
 use super::*;
 use crate::error::ErrorCode as Code;
 use crate::message::*;
-use crate::voters::{Endpoint, ReplicaKey};
+use crate::voters::{Endpoint, KRaftVersions, Listener, ReplicaKey, Voter, VoterSet};
 use bytes::Bytes;
 use ottla_protocol::messages::{begin_quorum_epoch_request, end_quorum_epoch_request};
 use ottla_protocol::messages::{fetch_request, fetch_response, vote_request, vote_response};
+use ottla_protocol::records::control::voters_record as record;
 use ottla_protocol::{Message, decode_all, encode_to_vec};
 use ottla_types::{Offset, OffsetAndEpoch, Uuid};
 use std::time::Duration;
@@ -181,6 +182,83 @@ fn what_is_not_there_is_not_there() {
     };
 
     assert_eq!(fetch_response_from_wire(sent(&fetch_response_to_wire(&response), 18), 18), Ok(response));
+}
+
+fn listeners() -> Vec<Listener> {
+    let listener =
+        |name: &str, port| Listener { name: name.into(), endpoint: Endpoint { host: "c2".into(), port } };
+    vec![listener("OTHER", 9094), listener("CONTROLLER", 9093)]
+}
+
+#[test]
+fn changes_of_the_voters_arrive() {
+    let add = AddVoterRequest {
+        voter: replica(3, 300),
+        listeners: listeners(),
+        endpoint: endpoint(),
+        ack_when_committed: false,
+    };
+    let add_v0 = AddVoterRequest { ack_when_committed: true, ..add.clone() };
+    let remove = RemoveVoterRequest { voter: replica(3, 300) };
+    let update = UpdateVoterRequest {
+        epoch: LeaderEpoch(7),
+        voter: replica(3, 300),
+        listeners: listeners(),
+        endpoint: endpoint(),
+        kraft_versions: KRaftVersions::SUPPORTED,
+    };
+    for (version, expected) in [(0, &add_v0), (1, &add)] {
+        // What version 0 cannot say is that the sender does not wait.
+        let wire = sent(&add_voter_request_to_wire(expected, Duration::from_secs(1), &context()), version);
+        assert_eq!(add_voter_request_from_wire(wire, &context()).as_ref(), Ok(expected), "v{version}");
+    }
+    let wire = sent(&remove_voter_request_to_wire(&remove, &context()), 0);
+    assert_eq!(remove_voter_request_from_wire(wire, &context()), Ok(remove.clone()));
+    let wire = sent(&update_voter_request_to_wire(&update, &context()), 0);
+    assert_eq!(update_voter_request_from_wire(wire, &context()), Ok(update));
+    let elsewhere = WireContext { cluster_id: "other".into(), ..context() };
+    let wire = remove_voter_request_to_wire(&remove, &elsewhere);
+    assert_eq!(remove_voter_request_from_wire(wire, &context()), Err(Refusal::InconsistentClusterId));
+    let strange = WireContext { listener: "UNKNOWN".into(), ..context() };
+    let wire = add_voter_request_to_wire(&add, Duration::ZERO, &context());
+    assert_eq!(add_voter_request_from_wire(wire, &strange).unwrap().endpoint, None);
+
+    let changed = VoterChangeResponse { error: Code::DuplicateVoter, message: Some("why".into()) };
+    let wire = sent(&add_voter_response_to_wire(&changed), 1);
+    assert_eq!(add_voter_response_from_wire(wire), changed);
+    let wire = sent(&remove_voter_response_to_wire(&changed), 0);
+    assert_eq!(remove_voter_response_from_wire(wire), changed);
+    let updated = EpochResponse { error: Code::VoterNotFound, leader: LEADER, leader_endpoint: endpoint() };
+    for updated in [EpochResponse { leader_endpoint: None, ..updated.clone() }, updated] {
+        let wire = sent(&update_voter_response_to_wire(&updated), 0);
+        assert_eq!(update_voter_response_from_wire(wire), updated);
+    }
+}
+
+#[test]
+fn a_voter_set_is_what_its_record_says() {
+    let voter = Voter {
+        key: replica(2, 200),
+        endpoint: endpoint().unwrap(),
+        listeners: listeners(),
+        kraft_versions: KRaftVersions::SUPPORTED,
+    };
+    let set = VoterSet::new([voter.clone()]).unwrap();
+    let record = voters_to_record(&set);
+
+    assert_eq!(voters_from_record(record.clone(), "CONTROLLER"), Ok(set));
+    let other = voters_from_record(record.clone(), "UNKNOWN").unwrap();
+    assert_eq!(other.voter(NodeId(2)).unwrap().endpoint.port, 9094, "the first that it has");
+    let broken = |change: fn(&mut record::VotersRecord)| {
+        let mut record = record.clone();
+        change(&mut record);
+        voters_from_record(record, "CONTROLLER")
+    };
+    assert!(broken(|record| record.voters.clear()).is_err());
+    assert!(broken(|record| record.voters[0].endpoints.clear()).is_err());
+    assert!(broken(|record| record.voters[0].voter_id = -1).is_err());
+    assert!(broken(|record| record.voters[0].voter_directory_id = Uuid::ZERO).is_err());
+    assert!(broken(|record| record.voters.push(record.voters[0].clone())).is_err());
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub async fn run(
         full = false;
         let end = image.end.offset;
         broker.publish(image);
+        broker.replicas.handle_published();
         applied.send_replace(end);
         next = committed.recv().await;
     }

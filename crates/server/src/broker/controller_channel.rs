@@ -69,6 +69,11 @@ impl ControllerChannel {
         self.inner.leadership.clone()
     }
 
+    /// The quorum's kraft.version, as this node knows it.
+    pub fn kraft_version(&self) -> i16 {
+        self.inner.leadership.borrow().kraft_version
+    }
+
     /// Calls whoever is the active controller, and whoever becomes it meanwhile.
     ///
     /// # Errors
@@ -140,8 +145,13 @@ fn is_not_controller(code: i16) -> bool {
     code == ErrorCode::NotController.code()
 }
 
+/// What the quorum itself says, rather than its controller.
+fn is_not_leader(code: i16) -> bool {
+    code == ErrorCode::NotLeaderOrFollower.code()
+}
+
 mod answers {
-    use super::{TopLevelError, is_not_controller};
+    use super::{TopLevelError, is_not_controller, is_not_leader};
     use ottla_protocol::messages as m;
 
     impl TopLevelError for m::BrokerRegistrationResponse {
@@ -157,6 +167,12 @@ mod answers {
     }
 
     impl TopLevelError for m::AlterPartitionResponse {
+        fn is_not_controller(&self) -> bool {
+            is_not_controller(self.error_code)
+        }
+    }
+
+    impl TopLevelError for m::AssignReplicasToDirsResponse {
         fn is_not_controller(&self) -> bool {
             is_not_controller(self.error_code)
         }
@@ -183,6 +199,18 @@ mod answers {
     impl TopLevelError for m::ListPartitionReassignmentsResponse {
         fn is_not_controller(&self) -> bool {
             is_not_controller(self.error_code)
+        }
+    }
+
+    impl TopLevelError for m::AddRaftVoterResponse {
+        fn is_not_controller(&self) -> bool {
+            is_not_leader(self.error_code)
+        }
+    }
+
+    impl TopLevelError for m::RemoveRaftVoterResponse {
+        fn is_not_controller(&self) -> bool {
+            is_not_leader(self.error_code)
         }
     }
 

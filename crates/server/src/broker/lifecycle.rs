@@ -4,14 +4,15 @@ use super::controller_channel::ControllerChannel;
 use super::cut_off::Answers;
 use crate::config::NodeConfig;
 use crate::io_pool::IoPool;
+use crate::replicas::ReplicaManager;
 use ottla_controller::bootstrap::SUPPORTED_FEATURES;
 use ottla_net::Clock;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
-use ottla_storage::{Incarnation, LogDirectory};
+use ottla_storage::Incarnation;
 use ottla_types::{BrokerEpoch, Offset, Uuid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -54,10 +55,26 @@ pub enum LifecycleError {
         /// What to do.
         help: String,
     },
+    /// A log directory failed, and no controller could be told.
+    #[error("a log directory failed, and no controller heard of it within log.dir.failure.timeout.ms={patience}; replicas in it may still be believed to be in sync", patience = .patience.as_millis())]
+    UnheardFailure {
+        /// How long it was tried.
+        patience: Duration,
+    },
 }
 
 /// How soon to ask again while something is awaited.
 const EAGER: Duration = Duration::from_millis(10);
+
+/// What came of a heartbeat.
+struct Beat {
+    /// When to send the next one.
+    pause: Duration,
+    /// Whether the broker must register anew.
+    renew: bool,
+    /// Whether the controller took it.
+    answered: bool,
+}
 
 /// What the lifecycle is made with.
 pub struct Lifecycle {
@@ -67,14 +84,14 @@ pub struct Lifecycle {
     pub cluster_id: String,
     /// Chosen by this process at its start.
     pub incarnation_id: Uuid,
-    /// The ids of the log directories.
-    pub directories: Vec<Uuid>,
+    /// The log directories, in which it is noted which incarnation this is.
+    pub replicas: Arc<ReplicaManager>,
+    /// Gets the ids of those that fail.
+    pub failed_directories: watch::Receiver<BTreeSet<Uuid>>,
     /// The last incarnation of which everything that it wrote is here. If that is not the last one at all, this one is
     /// not eligible for what that one had (KIP-966).
     pub previous: Incarnation,
-    /// Where it is noted which incarnation this is.
-    pub directory: Arc<LogDirectory>,
-    /// Where that is waited for.
+    /// Where disks are waited for.
     pub io: IoPool,
     /// The ports that were bound, by listener name: what is advertised when port 0 was asked for.
     pub bound_ports: BTreeMap<String, u16>,
@@ -105,8 +122,25 @@ impl Lifecycle {
         let mut epoch = self.register().await?;
         let mut leadership = self.controller.leadership();
         let interval = self.config.properties.millis("broker.heartbeat.interval.ms");
+        let patience = self.config.properties.millis("log.dir.failure.timeout.ms");
+        // How many of the directories that failed a controller knows of, and until when it must know of all.
+        let (mut known, mut deadline) = (0, None);
         loop {
-            let (pause, renew) = self.heartbeat(epoch, interval).await;
+            let failed = self.failed_directories.borrow_and_update().clone();
+            let count = failed.len();
+            if count > known && deadline.is_none() {
+                deadline = Some(Instant::now() + patience);
+            }
+            let beat = self.heartbeat(epoch, interval, failed);
+            let Beat { pause, renew, answered } = match deadline {
+                None => beat.await,
+                Some(deadline) => tokio::time::timeout_at(deadline, beat)
+                    .await
+                    .map_err(|_| LifecycleError::UnheardFailure { patience })?,
+            };
+            if answered {
+                (known, deadline) = (count, None);
+            }
             if *self.standing.borrow() == Standing::Released {
                 return Ok(());
             }
@@ -118,6 +152,7 @@ impl Lifecycle {
             tokio::select! {
                 biased;
                 changed = self.leaving.changed(), if !*self.leaving.borrow() => if changed.is_err() { return Ok(()); },
+                changed = self.failed_directories.changed() => if changed.is_err() { return Ok(()); },
                 changed = self.listening.changed(), if !*self.listening.borrow() => if changed.is_err() { return Ok(()); },
                 // A new controller waits to hear from everyone.
                 changed = leadership.changed() => if changed.is_err() { return Ok(()); },
@@ -177,8 +212,11 @@ impl Lifecycle {
 
     /// Before it is let in, and has anything that it could lose.
     async fn note(&self, incarnation: Incarnation) {
-        let directory = self.directory.clone();
-        let noted = self.io.run(move || directory.write_incarnation(incarnation));
+        let replicas = self.replicas.clone();
+        let noted = self.io.run(move || {
+            let mut online = replicas.directories().online();
+            online.try_for_each(|directory| directory.files.write_incarnation(incarnation))
+        });
         if let Ok(Err(error)) = noted.await {
             tracing::warn!(%error, "should this process be killed, it will count as one that has lost records");
         }
@@ -195,8 +233,8 @@ impl Lifecycle {
         }
     }
 
-    /// Says that the broker lives. Returns when to say so again, and whether it must register anew.
-    async fn heartbeat(&mut self, epoch: BrokerEpoch, interval: Duration) -> (Duration, bool) {
+    /// Says that the broker lives, and which of its directories do not.
+    async fn heartbeat(&mut self, epoch: BrokerEpoch, interval: Duration, failed: BTreeSet<Uuid>) -> Beat {
         let leaving = *self.leaving.borrow();
         let applied = *self.applied.borrow();
         let request = BrokerHeartbeatRequest {
@@ -205,6 +243,7 @@ impl Lifecycle {
             current_metadata_offset: applied.0 - 1,
             want_fence: !*self.listening.borrow() && !leaving,
             want_shut_down: leaving,
+            offline_log_dirs: failed.into_iter().collect(),
             ..Default::default()
         };
         match self.controller.call(&request).await {
@@ -217,17 +256,17 @@ impl Lifecycle {
                 };
                 self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
                 let eager = leaving || standing == Standing::Fenced;
-                (if eager { EAGER } else { interval }, false)
+                Beat { pause: if eager { EAGER } else { interval }, renew: false, answered: true }
             }
             Ok(response) => {
                 let error = ErrorCode::from(response.error_code);
                 tracing::warn!(error = error.name(), "heartbeat refused");
                 let unknown = matches!(error, ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered);
-                (EAGER, unknown)
+                Beat { pause: EAGER, renew: unknown, answered: false }
             }
             Err(error) => {
                 tracing::debug!(%error, "heartbeat not answered");
-                (EAGER, false)
+                Beat { pause: EAGER, renew: false, answered: false }
             }
         }
     }
@@ -264,7 +303,7 @@ impl Lifecycle {
                 })
                 .collect(),
             rack: self.config.rack.clone(),
-            log_dirs: self.directories.clone(),
+            log_dirs: self.replicas.directories().online().map(|directory| directory.id).collect(),
             previous_broker_epoch: self.previous.epoch.0,
             ..Default::default()
         }

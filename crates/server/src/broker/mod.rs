@@ -21,9 +21,9 @@ use controller_channel::{ControllerChannel, ControllerUnreachable, TopLevelError
 use dialing::Dials;
 use ottla_metadata::MetadataImage;
 use ottla_net::{Clock, ConnectionInfo};
-use ottla_protocol::Request;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use ottla_types::{BrokerEpoch, Monotonic, NodeId};
+use ottla_protocol::{ErrorCode, Request};
+use ottla_types::{BrokerEpoch, Monotonic, NodeId, TopicIdPartition};
 use parking_lot::Mutex;
 use peers::PeerConnections;
 use producer_ids::ProducerIds;
@@ -155,6 +155,15 @@ impl Broker {
             }
         };
         tokio::time::timeout(patience, waiting).await.is_ok()
+    }
+
+    /// Why there is no replica of a partition here.
+    pub fn absence(&self, image: &MetadataImage, at: TopicIdPartition) -> ErrorCode {
+        match image.topics.partition(at) {
+            None => ErrorCode::UnknownTopicOrPartition,
+            Some(_) if self.replicas.is_offline(at) => ErrorCode::KafkaStorageError,
+            Some(_) => ErrorCode::NotLeaderOrFollower,
+        }
     }
 
     /// Waits until another image is published.

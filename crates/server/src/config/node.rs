@@ -25,6 +25,15 @@ pub struct Voter {
     pub port: u16,
 }
 
+/// Where somebody listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// A host name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
 /// Which replica consumers are sent to (`replica.selector.class`, KIP-392).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaSelector {
@@ -49,8 +58,10 @@ pub struct NodeConfig {
     pub controller_listeners: Vec<String>,
     /// Name of the listener that brokers reach each other by; empty without the broker role.
     pub inter_broker_listener: String,
-    /// The quorum.
+    /// The quorum, where the configuration names it.
     pub voters: Vec<Voter>,
+    /// Where to ask who leads the quorum, where its log names the voters.
+    pub bootstrap_servers: Vec<Address>,
     /// Where the partitions are; the metadata log is in `metadata_log_dir`.
     pub log_dirs: Vec<PathBuf>,
     /// Where the metadata log is.
@@ -86,7 +97,21 @@ impl NodeConfig {
         check_listeners(&properties, roles, &listeners, &controller_listeners)?;
         let advertised = advertised(&properties, &listeners)?;
         let voters = voters(&properties)?;
-        if roles.controller && !voters.iter().any(|voter| voter.id == node_id) {
+        let bootstrap_servers = bootstrap_servers(&properties)?;
+        if voters.is_empty() && bootstrap_servers.is_empty() {
+            return Err(ConfigError::Missing {
+                name: "controller.quorum.bootstrap.servers",
+                help: "list the controllers as host:port,... or, as id@host:port,..., in controller.quorum.voters",
+            });
+        }
+        if properties.switch("controller.quorum.auto.join.enable") && !roles.controller {
+            return Err(ConfigError::Invalid {
+                name: "controller.quorum.auto.join.enable".to_owned(),
+                value: "true".to_owned(),
+                reason: "only a controller can join the voters; process.roles has no controller".to_owned(),
+            });
+        }
+        if roles.controller && !voters.is_empty() && !voters.iter().any(|voter| voter.id == node_id) {
             return Err(ConfigError::Invalid {
                 name: "controller.quorum.voters".to_owned(),
                 value: properties.written("controller.quorum.voters").unwrap_or_default().to_owned(),
@@ -108,6 +133,15 @@ impl NodeConfig {
         .into_iter()
         .map(PathBuf::from)
         .collect();
+        if let Some(twice) =
+            log_dirs.iter().enumerate().find_map(|(i, dir)| log_dirs[..i].contains(dir).then_some(dir))
+        {
+            return Err(ConfigError::Invalid {
+                name: "log.dirs".to_owned(),
+                value: properties.written("log.dirs").unwrap_or_default().to_owned(),
+                reason: format!("{} is named twice; name each directory once", twice.display()),
+            });
+        }
         let metadata_log_dir = match properties.written("metadata.log.dir") {
             Some(dir) => PathBuf::from(dir),
             None => log_dirs.first().cloned().ok_or(ConfigError::Missing {
@@ -123,6 +157,7 @@ impl NodeConfig {
             advertised,
             controller_listeners,
             voters,
+            bootstrap_servers,
             log_dirs,
             metadata_log_dir,
             rack: properties.written("broker.rack").map(str::to_owned),
@@ -324,14 +359,24 @@ fn voters(properties: &Properties) -> Result<Vec<Voter>, ConfigError> {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         voters.push(Voter { id, host, port });
     }
-    if voters.is_empty() {
-        return Err(ConfigError::Missing {
-            name: "controller.quorum.voters",
-            help: "list the controllers as id@host:port; quorums found by controller.quorum.bootstrap.servers \
-                   alone are not supported yet",
-        });
-    }
     Ok(voters)
+}
+
+fn bootstrap_servers(properties: &Properties) -> Result<Vec<Address>, ConfigError> {
+    const NAME: &str = "controller.quorum.bootstrap.servers";
+    let address = |text: &str| {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(Address { host, port: port.parse().ok()? }).filter(|address| !address.host.is_empty())
+    };
+    let servers = properties.list(NAME).into_iter().map(|text| {
+        address(text).ok_or_else(|| ConfigError::Invalid {
+            name: NAME.to_owned(),
+            value: text.to_owned(),
+            reason: "each address must have the form host:port".to_owned(),
+        })
+    });
+    servers.collect()
 }
 
 fn inter_broker_listener(
@@ -377,6 +422,26 @@ mod tests {
         assert_eq!(config.bound_controller_listeners().map(|l| l.port).collect::<Vec<_>>(), [2181]);
         assert_eq!(config.inter_broker_listener, "PLAINTEXT");
         assert_eq!(config.metadata_log_dir, PathBuf::from("/tmp/x"));
+    }
+
+    #[test]
+    fn the_controllers_are_listed_one_way_or_the_other() {
+        let config = |lines: &str| {
+            let text = format!(
+                "process.roles=broker\nnode.id=1\ncontroller.listener.names=CONTROLLER\n\
+                 listeners=PLAINTEXT://localhost:9092\nlog.dirs=/tmp/x\n{lines}\n"
+            );
+            NodeConfig::new(Properties::parse("server.properties", text.as_bytes())?)
+        };
+        let servers = "controller.quorum.bootstrap.servers";
+
+        let found = config(&format!("{servers}=c1:9093,[::1]:9094")).unwrap().bootstrap_servers;
+        let found: Vec<_> = found.iter().map(|server| (server.host.as_str(), server.port)).collect();
+        assert_eq!(found, [("c1", 9093), ("::1", 9094)]);
+        assert!(config("").unwrap_err().to_string().contains(servers));
+        assert!(config(&format!("{servers}=c1")).unwrap_err().to_string().contains("host:port"));
+        let joins = format!("{servers}=c1:9093\ncontroller.quorum.auto.join.enable=true");
+        assert!(config(&joins).unwrap_err().to_string().contains("only a controller can join"));
     }
 
     #[test]

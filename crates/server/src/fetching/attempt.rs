@@ -260,9 +260,9 @@ impl Look<'_> {
     /// Why there is no replica here.
     fn absent(&self, image: &MetadataImage, asked: &Asked) -> ErrorCode {
         match (asked.at(image), &asked.key) {
-            (Some(at), _) if image.topics.partition(at).is_some() => ErrorCode::NotLeaderOrFollower,
+            (Some(at), _) => self.broker.absence(image, at),
             (None, Key::Id(_)) => ErrorCode::UnknownTopicId,
-            _ => ErrorCode::UnknownTopicOrPartition,
+            (None, Key::Name(_)) => ErrorCode::UnknownTopicOrPartition,
         }
     }
 
@@ -280,7 +280,10 @@ impl Look<'_> {
         let found = match self.fetcher {
             Fetcher::Consumer(isolation) => {
                 let from = self.reads_from();
-                partition.fetch_as_consumer(offset, asked_epoch, from, isolation, bytes_max, at_least)
+                let found =
+                    partition.fetch_as_consumer(offset, asked_epoch, from, isolation, bytes_max, at_least);
+                drop(partition);
+                found
             }
             Fetcher::Follower(node, epoch) => {
                 let mut effects = Effects::default();

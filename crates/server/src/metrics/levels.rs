@@ -181,11 +181,15 @@ impl Levels {
         let name = "kafka_server_replicamanager_atminisrpartitioncount";
         let help = "Partitions led here that cannot lose another in-sync replica.";
         page.gauge(name, help, total(Led::is_at_min_isr))?;
-        let offline = if broker.replicas.is_offline() { count(replicas.len()) } else { 0 };
         page.gauge(
             "kafka_server_replicamanager_offlinereplicacount",
             "Replicas whose disk failed.",
-            offline,
+            count(broker.replicas.offline_count()),
+        )?;
+        page.gauge(
+            "kafka_log_logmanager_offlinelogdirectorycount",
+            "Log directories that do not work.",
+            count(broker.replicas.directories().offline().count()),
         )?;
         of_partitions(page, &led)?;
         of_logs(page, &replicas)

@@ -30,7 +30,7 @@ pub struct Observed {
 impl Observed {
     /// Returns whether the node can do its work at all; where it cannot, only another process helps.
     pub fn is_live(&self) -> bool {
-        self.broker.as_ref().is_none_or(|observed| !observed.broker.replicas.is_offline())
+        self.broker.as_ref().is_none_or(|observed| !observed.broker.replicas.directories().is_given_up())
     }
 
     /// Why the node does not serve at the moment; `None` when it does: as a broker, when clients are told of it; as a

@@ -7,14 +7,15 @@ use crate::broker::cut_off::Answers;
 use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
 use crate::broker::{Broker, applier, cut_off};
 use crate::config::{NodeConfig, ReplicaSelector};
-use crate::directory::NodeDirectory;
+use crate::directory::{NodeDirectory, complete_since};
 use crate::groups::standby;
 use crate::io_pool::IoPool;
 use crate::quorum::{Committed, QuorumHandle};
-use crate::replicas::replica_manager::ReplicaManagerOptions;
-use crate::replicas::{ReplicaManager, cleaner, fetcher, flusher, isr_channel};
+use crate::replicas::replica_manager::{ReplicaManagerOptions, moving};
+use crate::replicas::{ReplicaManager, assignments, cleaner, fetcher, flusher, isr_channel};
 use ottla_net::{Listener, Task, task};
 use ottla_types::{BrokerEpoch, Offset, Uuid};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -38,7 +39,8 @@ pub(super) struct BrokerParts {
 pub(super) fn start(
     config: &Arc<NodeConfig>,
     environment: &Environment,
-    directory: &NodeDirectory,
+    directories: Vec<NodeDirectory>,
+    unusable: Vec<PathBuf>,
     quorum: &QuorumHandle,
     channel: ControllerChannel,
     committed: mpsc::Receiver<Committed>,
@@ -48,12 +50,15 @@ pub(super) fn start(
     io: IoPool,
 ) -> Result<BrokerParts, StartError> {
     let properties = &config.properties;
+    let cluster_id =
+        directories.first().map(|directory| directory.meta.cluster_id.clone()).unwrap_or_default();
     let (isr_sender, isr_changes) = mpsc::channel(isr_channel::QUEUE_MAX);
     let replicas = Arc::new(ReplicaManager::new(ReplicaManagerOptions {
         node_id: config.node_id,
         clock: environment.clock,
-        directory: directory.directory.clone(),
-        clean: directory.clean_shutdown.is_some(),
+        directories: directories.iter().map(NodeDirectory::to_found).collect(),
+        unusable_directories: unusable,
+        metadata_directory: config.metadata_log_dir.clone(),
         topic_defaults: config.topic_defaults.clone(),
         replica_lag_time_max: properties.millis("replica.lag.time.max.ms"),
         has_readers_elsewhere: config.replica_selector == ReplicaSelector::RackAware,
@@ -61,6 +66,8 @@ pub(super) fn start(
         isr_changes: isr_sender,
         seed,
     })?);
+    let is_any_missing = replicas.directories().offline().next().is_some();
+    let complete_since = complete_since(&directories, is_any_missing);
     let epoch = watch::Sender::new(BrokerEpoch::NONE);
     let standing = watch::Sender::new(Standing::Starting);
     let leaving = watch::Sender::new(false);
@@ -69,7 +76,7 @@ pub(super) fn start(
     let answers = Arc::new(Answers::default());
     let broker = Arc::new(Broker::new(
         config.clone(),
-        directory.meta.cluster_id.clone(),
+        cluster_id.clone(),
         environment.clock,
         replicas.clone(),
         channel.clone(),
@@ -82,11 +89,11 @@ pub(super) fn start(
         .collect();
     let lifecycle = Lifecycle {
         config: config.clone(),
-        cluster_id: directory.meta.cluster_id.clone(),
+        cluster_id,
         incarnation_id,
-        directories: vec![directory.id()],
-        previous: directory.complete_since,
-        directory: directory.directory.clone(),
+        failed_directories: replicas.directories().failed(),
+        replicas: replicas.clone(),
+        previous: complete_since,
         io: io.clone(),
         bound_ports,
         // Its own connection: heartbeats wait behind nobody's requests, nor for another runtime's threads.
@@ -102,8 +109,13 @@ pub(super) fn start(
     let standing = standing.subscribe();
     let applied_receiver = applied.subscribe();
     let (control, data) = (&environment.control, &environment.data);
-    let asking =
-        isr_channel::run(replicas.clone(), channel, config.node_id, broker.epoch.clone(), isr_changes);
+    let asking = isr_channel::run(
+        replicas.clone(),
+        channel.clone(),
+        config.node_id,
+        broker.epoch.clone(),
+        isr_changes,
+    );
     let syncs = environment.threads.pool("sync", flusher::SYNCS_MAX).map_err(StartError::Threads)?;
     let overdue = properties.millis("log.flush.scheduler.interval.ms");
     let fetchers = fetcher::run(broker.clone(), environment.network.clone(), syncs.clone());
@@ -111,12 +123,15 @@ pub(super) fn start(
         task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
         task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answers)),
         task::spawn_on(data, "in-sync sets", asking),
+        task::spawn_on(data, "assignments", assignments::run(broker.clone(), channel)),
         task::spawn_on(data, "fetchers", fetchers),
         task::spawn_on(data, "overdue syncs", flusher::run_scheduler(replicas.clone(), overdue)),
         task::spawn_on(data, "standby coordinators", standby::run(broker.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
         task::spawn_on(data, "housekeeping", housekeeping(broker.clone(), io)),
     ];
+    let mover = environment.threads.pool("mover", 1).map_err(StartError::Threads)?;
+    tasks.push(task::spawn_on(data, "moves", moving::run(replicas.clone(), mover)));
     for _ in 0..flusher::SYNCS_MAX {
         tasks.push(task::spawn_on(data, "syncs", flusher::run(replicas.clone(), syncs.clone())));
     }
@@ -127,7 +142,7 @@ pub(super) fn start(
     Ok(BrokerParts {
         broker,
         lifecycle: task::spawn_on(control, "lifecycle", lifecycle.run()),
-        previous_epoch: directory.complete_since.epoch,
+        previous_epoch: complete_since.epoch,
         standing,
         leaving,
         listening,

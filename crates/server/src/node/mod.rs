@@ -4,11 +4,13 @@ mod broker;
 mod ports;
 mod quorum;
 
+pub(crate) use quorum::controller_listeners;
+
 use crate::broker::Broker;
 use crate::broker::controller_channel::ControllerChannel;
 use crate::broker::lifecycle::{LifecycleError, Standing};
 use crate::config::NodeConfig;
-use crate::directory::{DirectoryError, NodeDirectory};
+use crate::directory::{DirectoryError, NodeDirectories};
 use crate::io_pool::Threads;
 use crate::metrics::Observed;
 use crate::metrics::observed::ObservedBroker;
@@ -38,9 +40,6 @@ pub enum StartError {
     /// Its directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// Several directories are asked for.
-    #[error("log.dirs={0}: several log directories are not supported yet; name one")]
-    SeveralDirectories(String),
     /// A log cannot be opened.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -60,6 +59,9 @@ pub enum StartError {
     /// The latest snapshot of the metadata log cannot be used.
     #[error(transparent)]
     Snapshot(#[from] LoadError),
+    /// The first voters make no sense.
+    #[error("the snapshot of the metadata log names no voters: {0}")]
+    FirstVoters(String),
     /// The vote cannot be read.
     #[error("{0}")]
     QuorumState(io::Error),
@@ -123,12 +125,8 @@ impl Node {
     /// When something that is needed cannot be had; nothing is left running then.
     pub fn start(config: NodeConfig, environment: Environment) -> Result<Node, StartError> {
         let config = Arc::new(config);
-        if config.log_dirs.len() != 1 || config.log_dirs[0] != config.metadata_log_dir {
-            let listed: Vec<String> = config.log_dirs.iter().map(|dir| dir.display().to_string()).collect();
-            return Err(StartError::SeveralDirectories(listed.join(",")));
-        }
-        let directory =
-            NodeDirectory::open(environment.disk.clone(), &config.metadata_log_dir, config.node_id)?;
+        let NodeDirectories { metadata: directory, data, unusable } =
+            NodeDirectories::open(&environment.disk, &config)?;
         let mut random = Random::new(environment.seed);
         let bound = bind_all(&config, &*environment.network)?;
         let io = environment.threads.pool("io", 2).map_err(StartError::Threads)?;
@@ -213,7 +211,8 @@ impl Node {
             let parts = broker::start(
                 &config,
                 &environment,
-                &directory,
+                data,
+                unusable,
                 &quorum,
                 channel,
                 committed,
@@ -281,7 +280,7 @@ impl Node {
                     biased;
                     result = lifecycle => why_ended(result),
                     result = quorum => why_ended(result),
-                    () = replicas.directory_failed() => StartError::DirectoryFailed,
+                    () = replicas.directories().given_up() => StartError::DirectoryFailed,
                 }
             }
             None => why_ended(quorum.await),

@@ -11,10 +11,11 @@ use crate::quorum::{Committed, QuorumHandle, QuorumLog, Snapshots, Start};
 use ottla_controller::Settings;
 use ottla_metadata::MetadataImage;
 use ottla_net::Task;
-use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME, WireContext};
-use ottla_raft::{Endpoint, Quorum, QuorumConfig, ReplicaKey, Voter, VoterSet};
+use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME, WireContext, voters_from_record};
+use ottla_raft::{Endpoint, Listener, Membership, Quorum, QuorumConfig, ReplicaKey, Voter, VoterSet};
 use ottla_storage::{Log, LogConfig, Recovery};
-use ottla_types::{TopicPartition, Uuid};
+use ottla_types::{NodeId, TopicPartition, Uuid};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -34,6 +35,34 @@ fn metadata_dir(directory: &NodeDirectory) -> PathBuf {
 /// The snapshots of the metadata log, which lie beside it.
 pub(super) fn snapshots(environment: &Environment, directory: &NodeDirectory) -> Snapshots {
     Snapshots::new(environment.disk.clone(), &metadata_dir(directory))
+}
+
+/// The addresses to ask who leads, under names that no node has.
+fn bootstrap(config: &NodeConfig) -> BTreeMap<NodeId, Endpoint> {
+    let endpoints = config.bootstrap_servers.iter().map(|server| (server.host.clone(), server.port));
+    (2..).zip(endpoints).map(|(i, (host, port))| (NodeId(-i), Endpoint { host, port })).collect()
+}
+
+/// This node's listeners for the quorum and for brokers, as others reach them.
+pub(crate) fn controller_listeners(config: &NodeConfig) -> Vec<Listener> {
+    let listener = |name: &String| {
+        let at = config.advertised.get(name)?;
+        let endpoint = Endpoint { host: at.host.clone(), port: at.port };
+        Some(Listener { name: name.clone(), endpoint })
+    };
+    // In the order of their names in the setting: the first is the one that the quorum uses.
+    config.controller_listeners.iter().filter_map(listener).collect()
+}
+
+fn membership(config: &NodeConfig, bootstrap: Vec<NodeId>) -> Membership {
+    let listeners = if config.roles.controller { controller_listeners(config) } else { Vec::new() };
+    Membership {
+        endpoint: listeners.first().map(|listener| listener.endpoint.clone()),
+        listeners,
+        bootstrap,
+        joins: config.properties.switch("controller.quorum.auto.join.enable"),
+        syncs: config.roles.controller,
+    }
 }
 
 /// Starts the quorum's task.
@@ -64,23 +93,30 @@ pub(super) fn start(
         tracing::warn!(bytes = report.truncated_bytes, "cut off a torn end of the metadata log");
     }
     let snapshots = snapshots(environment, directory);
-    let (snapshot, image) = snapshots.load_latest(&mut log, now)?;
+    let loaded = snapshots.load_latest(&mut log, now)?;
     let state_file = StateFile::new(disk, &dir);
     let state = state_file.load().map_err(StartError::QuorumState)?;
-    let voters = VoterSet::new(config.voters.iter().map(|voter| Voter {
-        key: ReplicaKey::new(voter.id, Uuid::ZERO),
-        endpoint: Endpoint { host: voter.host.clone(), port: voter.port },
+    let voters = VoterSet::new(config.voters.iter().map(|voter| {
+        let endpoint = Endpoint { host: voter.host.clone(), port: voter.port };
+        Voter::configured(ReplicaKey::new(voter.id, Uuid::ZERO), endpoint)
     }))?;
+    let request_timeout = properties.millis("controller.quorum.request.timeout.ms");
     let quorum_config = QuorumConfig {
         fetch_timeout: properties.millis("controller.quorum.fetch.timeout.ms"),
         election_timeout: properties.millis("controller.quorum.election.timeout.ms"),
+        request_timeout,
         ..QuorumConfig::default()
     };
-    let request_timeout = properties.millis("controller.quorum.request.timeout.ms");
     let wire = Arc::new(wire_context(config, directory));
-    let peers = Peers::new(environment.network.clone(), wire, config.node_id, &voters, request_timeout);
+    let bootstrap = bootstrap(config);
+    let membership = membership(config, bootstrap.keys().copied().collect());
+    let network = environment.network.clone();
+    let peers = Peers::new(network, wire.clone(), config.node_id, bootstrap, request_timeout);
     let identity = ReplicaKey::new(config.node_id, directory.id());
-    let quorum = Quorum::new(quorum_config, identity, voters, state, QuorumLog::new(log, snapshot), seed);
+    let first = loaded.voters.map(|record| voters_from_record(record, &wire.listener)).transpose();
+    let first = first.map_err(StartError::FirstVoters)?;
+    let log = QuorumLog::new(log, loaded.id, first, wire.listener.clone());
+    let quorum = Quorum::new(quorum_config, identity, voters, state, log, seed).with_membership(membership);
     let settings = Settings {
         cluster_id: directory.meta.cluster_id.clone(),
         num_partitions: i32::try_from(properties.number("num.partitions")).unwrap_or(i32::MAX),
@@ -92,7 +128,7 @@ pub(super) fn start(
     Ok(actor::start(Start {
         quorum,
         state_file,
-        image,
+        image: loaded.image,
         snapshots,
         snapshot_policy: SnapshotPolicy {
             bytes_between: properties

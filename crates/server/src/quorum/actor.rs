@@ -9,7 +9,7 @@ use super::handle::{Leadership, QuorumHandle};
 use super::log::QuorumLog;
 use super::peers::{PeerEvent, Peers};
 use super::snapshot_fetch::SnapshotFetchError;
-use super::snapshots::Snapshots;
+use super::snapshots::{Loaded, Snapshots};
 use super::state_file::StateFile;
 use crate::io_pool::IoPool;
 use ottla_controller::{Controller, Settings, bootstrap};
@@ -18,7 +18,7 @@ use ottla_net::{Clock, Task, task};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{
     AppendError, Effect, Effects, FetchSnapshotRequest, FetchSnapshotResponse, Quorum, QuorumDescription,
-    QuorumError, ReplicatedLog, Request, RequestId, Response,
+    QuorumError, ReplicatedLog, Request, RequestId, Response, VoterSet,
 };
 use ottla_storage::FlushTarget;
 use ottla_types::{LeaderEpoch, Monotonic, Now, Offset, OffsetAndEpoch};
@@ -42,7 +42,7 @@ pub(super) enum Event {
     Peer(PeerEvent),
     FetchSnapshot(FetchSnapshotRequest, oneshot::Sender<FetchSnapshotResponse>),
     SnapshotWritten(OffsetAndEpoch, std::io::Result<Vec<Kept>>),
-    SnapshotFetched(OffsetAndEpoch, Result<Box<MetadataImage>, SnapshotFetchError>),
+    SnapshotFetched(OffsetAndEpoch, Result<Box<Loaded>, SnapshotFetchError>),
     Describe(oneshot::Sender<Option<QuorumDescription>>),
     HighWatermark(oneshot::Sender<Option<Offset>>),
     ShutDown(oneshot::Sender<()>),
@@ -109,8 +109,11 @@ pub struct Start {
 /// Starts the quorum's task.
 pub fn start(start: Start) -> (QuorumHandle, Task<Result<(), QuorumFailed>>) {
     let (sender, events) = mpsc::channel(EVENTS_MAX);
-    let leadership =
-        watch::Sender::new(Leadership { leader: None, epoch: start.quorum.leader_and_epoch().epoch });
+    let leadership = watch::Sender::new(Leadership {
+        leader: None,
+        epoch: start.quorum.leader_and_epoch().epoch,
+        kraft_version: start.quorum.kraft_version(),
+    });
     let handle = QuorumHandle::new(sender.clone(), leadership.subscribe());
     let (peer_events, from_peers) = mpsc::channel(EVENTS_MAX);
     let mut peers = start.peers;
@@ -121,6 +124,7 @@ pub fn start(start: Start) -> (QuorumHandle, Task<Result<(), QuorumFailed>>) {
     )]
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
     let actor = Actor {
+        voters: start.quorum.voters().clone(),
         quorum: start.quorum,
         state_file: start.state_file,
         snapshotting: Snapshotting::new(start.snapshot_policy, start.clock.now().monotonic),
@@ -162,6 +166,8 @@ struct Term {
 
 struct Actor {
     quorum: Quorum<QuorumLog>,
+    /// The voters that the rest of the process was told last.
+    voters: VoterSet,
     state_file: StateFile,
     image: MetadataImage,
     bootstrap: Vec<MetadataRecord>,
@@ -308,6 +314,9 @@ impl Actor {
             PeerEvent::Connected(peer) => self.quorum.handle_connected(peer, now, effects)?,
             PeerEvent::Closed(peer) => self.quorum.handle_connection_closed(peer, now, effects)?,
             PeerEvent::Refused(peer) => self.quorum.handle_connection_refused(peer, now, effects)?,
+            PeerEvent::KRaftVersions(call, versions) => {
+                self.quorum.handle_kraft_versions(call, versions, now, effects)?;
+            }
         }
         Ok(())
     }
@@ -367,6 +376,7 @@ impl Actor {
         loop {
             let effects: Vec<Effect> = self.effects.drain().collect();
             if effects.is_empty() {
+                self.tell_voters();
                 return Ok(());
             }
             for effect in effects {
@@ -375,10 +385,33 @@ impl Actor {
         }
     }
 
+    /// Tells the rest of the process what the log says about the quorum, when that has changed.
+    fn tell_voters(&mut self) {
+        let voters = self.quorum.voters();
+        if voters != &self.voters {
+            let ids: Vec<i32> = voters.iter().map(|voter| voter.key.id.0).collect();
+            tracing::info!(voters = ?ids, "the voters of the quorum changed");
+            self.voters = voters.clone();
+            let kraft_version = self.quorum.kraft_version();
+            let leader = self.quorum.leader().and_then(|id| Some((id, self.quorum.endpoint_of(id)?)));
+            self.leadership.send_if_modified(|known| {
+                let now = Leadership { leader, kraft_version, ..known.clone() };
+                let is_news = now != *known;
+                *known = now;
+                is_news
+            });
+        }
+    }
+
     fn carry_out_one(&mut self, effect: Effect, now: Now) -> Result<(), QuorumFailed> {
         match effect {
-            Effect::Persist(state) => self.state_file.store(&state, self.quorum.voters())?,
-            Effect::Send { to, call, request } => self.peers.send(to, call, request),
+            Effect::Persist(state) => {
+                self.state_file.store(&state, self.quorum.kraft_version(), self.quorum.voters())?;
+            }
+            Effect::Send { to, call, request } => {
+                self.peers.send(to, self.quorum.endpoint_of(to), call, request);
+            }
+            Effect::AskKRaftVersions { endpoint, call, .. } => self.peers.ask_kraft_versions(endpoint, call),
             Effect::Reply { id, response } => {
                 if let Some(reply) = self.replies.remove(&id) {
                     // Whoever asked may have gone.
@@ -389,10 +422,10 @@ impl Actor {
             Effect::HighWatermark(high_watermark) => self.handle_committed(high_watermark, now)?,
             Effect::LeaderChanged { leader, epoch } => {
                 self.snapshotting.fetching = None;
-                let endpoint = |id| self.quorum.voters().voter(id).map(|voter| voter.endpoint.clone());
-                let leader = leader.and_then(|id| Some((id, endpoint(id)?)));
+                let leader = leader.and_then(|id| Some((id, self.quorum.endpoint_of(id)?)));
                 tracing::info!(leader = leader.as_ref().map(|(id, _)| id.0), %epoch, "quorum leader");
-                self.leadership.send_replace(Leadership { leader, epoch });
+                let kraft_version = self.quorum.kraft_version();
+                self.leadership.send_replace(Leadership { leader, epoch, kraft_version });
             }
             Effect::BecameLeader { epoch, start } => {
                 self.term = Some(Term {

@@ -17,6 +17,8 @@ pub struct Leadership {
     pub leader: Option<(NodeId, Endpoint)>,
     /// Its epoch.
     pub epoch: LeaderEpoch,
+    /// The quorum's kraft.version: 1 when its log names the voters.
+    pub kraft_version: i16,
 }
 
 /// This node is not the active controller, or ceased to be before the decision was committed.
@@ -96,6 +98,11 @@ impl QuorumHandle {
         let (reply, high_watermark) = oneshot::channel();
         self.events.send(Event::HighWatermark(reply)).await.ok()?;
         high_watermark.await.ok()?
+    }
+
+    /// The quorum's kraft.version, as this node knows it.
+    pub fn kraft_version(&self) -> i16 {
+        self.leadership.borrow().kraft_version
     }
 
     /// Who leads, now and whenever that changes.

@@ -2,8 +2,9 @@
 
 use ottla_net::{CallError, Network, Outgoing, Task, task};
 use ottla_protocol::ApiKey;
+use ottla_protocol::messages::ApiVersionsRequest;
 use ottla_raft::wire::{self, WireContext};
-use ottla_raft::{CallId, Endpoint, Request, Response, VoterSet};
+use ottla_raft::{CallId, Endpoint, KRaftVersions, Request, Response};
 use ottla_types::NodeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,20 +25,36 @@ pub enum PeerEvent {
     Closed(NodeId),
     /// Nobody listens there.
     Refused(NodeId),
+    /// What a node can work with; `None` when it did not say.
+    KRaftVersions(CallId, Option<KRaftVersions>),
 }
 
 /// Calls that may wait for a connection; further ones fail at once.
 const QUEUE_MAX: usize = 256;
 
-/// All other voters.
+/// The feature that says whether the log names the voters.
+const KRAFT_VERSION: &str = "kraft.version";
+
+/// The version of ApiVersions that tells of features whose lowest level is 0; later ones name cluster and node.
+const FEATURES_VERSION: i16 = 4;
+
+/// All other members of the quorum, and whoever may tell who they are.
 pub struct Peers {
     network: Arc<dyn Network>,
     context: Arc<WireContext>,
     client_id: Arc<str>,
-    endpoints: BTreeMap<NodeId, Endpoint>,
+    /// Where to ask while no voter is known, under names of their own.
+    bootstrap: BTreeMap<NodeId, Endpoint>,
     timeout: Duration,
     events: Option<mpsc::Sender<PeerEvent>>,
-    peers: BTreeMap<NodeId, (mpsc::Sender<(CallId, Request)>, Task)>,
+    peers: BTreeMap<NodeId, Known>,
+}
+
+/// A peer that was called.
+struct Known {
+    endpoint: Endpoint,
+    queue: mpsc::Sender<(CallId, Request)>,
+    _task: Task,
 }
 
 impl Peers {
@@ -46,14 +63,14 @@ impl Peers {
         network: Arc<dyn Network>,
         context: Arc<WireContext>,
         node_id: NodeId,
-        voters: &VoterSet,
+        bootstrap: BTreeMap<NodeId, Endpoint>,
         timeout: Duration,
     ) -> Peers {
         Peers {
             network,
             context,
             client_id: format!("raft-client-{node_id}").into(),
-            endpoints: voters.iter().map(|voter| (voter.key.id, voter.endpoint.clone())).collect(),
+            bootstrap,
             timeout,
             events: None,
             peers: BTreeMap::new(),
@@ -80,24 +97,31 @@ impl Peers {
         self.timeout
     }
 
-    /// Sends a request, dialling if need be.
-    ///
-    /// # Panics
-    /// When `to` is no voter: nobody else is called.
-    pub(super) fn send(&mut self, to: NodeId, call: CallId, request: Request) {
+    /// Sends a request, dialling if need be. `endpoint` is where that node listens; of those to begin with it is
+    /// known here.
+    pub(super) fn send(&mut self, to: NodeId, endpoint: Option<Endpoint>, call: CallId, request: Request) {
         let events = self.events.clone().expect("`report_to` was called");
-        let (queue, _) = self.peers.entry(to).or_insert_with(|| {
+        let Some(endpoint) = endpoint.or_else(|| self.bootstrap.get(&to).cloned()) else {
+            // It was forgotten meanwhile.
+            if events.try_send(PeerEvent::Failed(call)).is_err() {
+                tracing::warn!(peer = to.0, "too many quorum events");
+            }
+            return;
+        };
+        // Who listens elsewhere by now is called there; calls that are under way end with their connection.
+        self.peers.retain(|&id, known| id != to || known.endpoint == endpoint);
+        let Known { queue, .. } = self.peers.entry(to).or_insert_with(|| {
             let (sender, calls) = mpsc::channel(QUEUE_MAX);
             let peer = Peer {
                 id: to,
-                endpoint: self.endpoints.get(&to).cloned().expect("calls go to voters"),
+                endpoint: endpoint.clone(),
                 network: self.network.clone(),
                 context: self.context.clone(),
                 client_id: self.client_id.clone(),
                 timeout: self.timeout,
                 events: events.clone(),
             };
-            (sender, task::spawn("quorum peer", peer.run(calls)))
+            Known { endpoint, queue: sender, _task: task::spawn("quorum peer", peer.run(calls)) }
         });
         if queue.try_send((call, request)).is_err() {
             // The peer has not taken 256 calls: this one fails like those will.
@@ -105,6 +129,38 @@ impl Peers {
                 tracing::warn!(peer = to.0, "too many quorum events");
             }
         }
+    }
+}
+
+impl Peers {
+    /// Asks a node that is no voter yet which kraft.versions it can work with.
+    pub(super) fn ask_kraft_versions(&self, endpoint: Endpoint, call: CallId) {
+        let events = self.events.clone().expect("`report_to` was called");
+        let (network, client_id, timeout) = (self.network.clone(), self.client_id.clone(), self.timeout);
+        // Not waited for: the answer comes back as an event, the machine has a limit of its own.
+        task::detach("quorum newcomer", async move {
+            let asking = async {
+                let Endpoint { host, port } = &endpoint;
+                let connection = Outgoing::connect(&*network, host, *port, client_id, timeout).await?;
+                // A connection's first question is in a version that leaves out features with a level of 0.
+                let question = ApiVersionsRequest {
+                    client_software_name: "ottla".to_owned(),
+                    client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+                    ..ApiVersionsRequest::default()
+                };
+                let version = connection.version::<ApiVersionsRequest>()?.min(FEATURES_VERSION);
+                connection.call_version(&question, version, timeout).await
+            };
+            let versions = asking.await.ok().filter(|answer| answer.error_code == 0).map(|answer| {
+                let known = answer.supported_features.iter().find(|feature| feature.name == KRAFT_VERSION);
+                known.map_or(KRaftVersions::UNKNOWN, |feature| KRaftVersions {
+                    min: feature.min_version,
+                    max: feature.max_version,
+                })
+            });
+            // An error means that the quorum has stopped.
+            let _ = events.send(PeerEvent::KRaftVersions(call, versions)).await;
+        });
     }
 }
 
@@ -194,7 +250,7 @@ impl Peer {
             address = %format_args!("{}:{}", self.endpoint.host, self.endpoint.port),
             cluster_id = self.context.cluster_id,
             "INCONSISTENT_CLUSTER_ID: this voter is not of the cluster that log.dirs was formatted for; name \
-             this node's own directory in log.dirs, or that cluster's voters in controller.quorum.voters"
+             this node's own directory in log.dirs, or that cluster's controllers in controller.quorum.voters or controller.quorum.bootstrap.servers"
         );
     }
 
@@ -242,6 +298,21 @@ async fn exchange(
             let response =
                 connection.call_version(&wire_request, version, timeout + request.max_wait).await?;
             wire::fetch_response_from_wire(response, version).map(Response::Fetch).map_err(malformed)
+        }
+        Request::AddVoter(request) => {
+            let request = wire::add_voter_request_to_wire(&request, timeout, context);
+            let response = connection.call(&request, timeout).await?;
+            Ok(Response::AddVoter(wire::add_voter_response_from_wire(response)))
+        }
+        Request::RemoveVoter(request) => {
+            let request = wire::remove_voter_request_to_wire(&request, context);
+            let response = connection.call(&request, timeout).await?;
+            Ok(Response::RemoveVoter(wire::remove_voter_response_from_wire(response)))
+        }
+        Request::UpdateVoter(request) => {
+            let request = wire::update_voter_request_to_wire(&request, context);
+            let response = connection.call(&request, timeout).await?;
+            Ok(Response::UpdateVoter(wire::update_voter_response_from_wire(response)))
         }
     }
 }

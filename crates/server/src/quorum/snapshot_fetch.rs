@@ -1,8 +1,8 @@
 //! Fetches a snapshot from the quorum's leader, piece by piece (KIP-630).
 
-use super::snapshots::Snapshots;
+use super::snapshots::{Loaded, Snapshots};
 use crate::io_pool::IoPool;
-use ottla_metadata::{MetadataImage, checkpoint};
+use ottla_metadata::checkpoint;
 use ottla_net::{CallError, Network, Outgoing};
 use ottla_raft::wire::{self, WireContext};
 use ottla_raft::{Endpoint, ErrorCode, FetchSnapshotRequest, ReplicaKey};
@@ -54,14 +54,15 @@ pub(super) struct SnapshotFetch {
 }
 
 impl SnapshotFetch {
-    /// Fetches the snapshot, writes it to disk, and returns the image that it makes.
-    pub(super) async fn run(self) -> Result<MetadataImage, SnapshotFetchError> {
+    /// Fetches the snapshot, writes it to disk, and returns what to start from.
+    pub(super) async fn run(self) -> Result<Loaded, SnapshotFetchError> {
         let bytes = self.fetch().await?;
         let (id, snapshots) = (self.id, self.snapshots);
         let loading = self.io.run(move || {
-            let image = checkpoint::decode(&bytes)?.image(id)?;
+            let contents = checkpoint::decode(&bytes)?;
+            let image = contents.image(id)?;
             snapshots.write(id, &bytes)?;
-            Ok(image)
+            Ok(Loaded { id: Some(id), image, voters: contents.voters })
         });
         loading.await.unwrap_or(Err(SnapshotFetchError::Stopping))
     }

@@ -3,7 +3,8 @@
 //! `<end offset, 20 digits>-<epoch, 10 digits>.checkpoint` contains everything before that offset. A file with
 //! this name is whole: it is written under another and renamed when it is on disk.
 
-use ottla_metadata::{MetadataImage, Unreadable, checkpoint};
+use ottla_metadata::{MetadataImage, MetadataVersion, Unreadable, checkpoint};
+use ottla_protocol::records::control::VotersRecord;
 use ottla_storage::{Disk, Log, StorageError};
 use ottla_types::{LeaderEpoch, Now, Offset, OffsetAndEpoch, Timestamp};
 use std::io;
@@ -12,6 +13,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 const SUFFIX: &str = ".checkpoint";
+
+/// The snapshot that `format` writes.
+const FIRST: OffsetAndEpoch = OffsetAndEpoch { offset: Offset::ZERO, epoch: LeaderEpoch(0) };
 
 /// The snapshots in the directory of the metadata log.
 #[derive(Clone, Debug)]
@@ -34,6 +38,17 @@ pub enum Piece {
         /// What was asked for; short at the end of the file.
         bytes: Vec<u8>,
     },
+}
+
+/// What a node starts from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The latest snapshot.
+    pub id: Option<OffsetAndEpoch>,
+    /// The image that it makes; empty without one.
+    pub image: MetadataImage,
+    /// The voters that it names; without one, those that the node was formatted with.
+    pub voters: Option<VotersRecord>,
 }
 
 /// Why a node cannot start from its snapshots.
@@ -82,7 +97,7 @@ impl Snapshots {
         Snapshots { disk, dir: dir.to_owned() }
     }
 
-    /// All snapshots, the oldest first. What Kafka writes at offset 0 to bring records into a new cluster is
+    /// All snapshots, the oldest first. The one at offset 0, which `format` writes to name the first voters, is
     /// none.
     ///
     /// # Errors
@@ -96,32 +111,55 @@ impl Snapshots {
     }
 
     /// Loads the latest snapshot, and makes `log` begin there if it ends before it: a snapshot of another node
-    /// was written, and the process ended before it took the log's place. Without a snapshot the image is empty.
+    /// was written, and the process ended before it took the log's place.
     ///
     /// # Errors
     /// When the snapshot is damaged, or the log begins after it.
-    pub fn load_latest(
-        &self,
-        log: &mut Log,
-        now: Now,
-    ) -> Result<(Option<OffsetAndEpoch>, MetadataImage), LoadError> {
+    pub fn load_latest(&self, log: &mut Log, now: Now) -> Result<Loaded, LoadError> {
         let dir = || self.dir.clone();
         let latest = self.list().map_err(|source| LoadError::Disk { path: self.dir.clone(), source })?.pop();
         let contained = latest.map_or(Offset::ZERO, |id| id.offset);
         if log.log_start_offset() > contained {
             return Err(LoadError::Gap { dir: dir(), start: log.log_start_offset(), contained });
         }
-        let Some(id) = latest else { return Ok((None, MetadataImage::default())) };
+        let Some(id) = latest else {
+            let voters = self.formatted_voters()?;
+            return Ok(Loaded { id: None, image: MetadataImage::default(), voters });
+        };
         let bytes = self.read(id).map_err(|source| LoadError::Disk { path: self.path(id), source })?;
-        let image = checkpoint::decode(&bytes)
-            .and_then(|contents| contents.image(id))
-            .map_err(|source| LoadError::Damaged { path: self.path(id), source })?;
+        let damaged = |source| LoadError::Damaged { path: self.path(id), source };
+        let contents = checkpoint::decode(&bytes).map_err(damaged)?;
+        let image = contents.image(id).map_err(damaged)?;
         let is_continued = log.log_end_offset() > id.offset
             || (log.log_end_offset() == id.offset && log.latest_epoch() == id.epoch);
         if !is_continued {
             log.truncate_fully_and_start_at(id.offset, now)?;
         }
-        Ok((Some(id), image))
+        Ok(Loaded { id: Some(id), image, voters: contents.voters })
+    }
+
+    /// The voters that the node was formatted with.
+    fn formatted_voters(&self) -> Result<Option<VotersRecord>, LoadError> {
+        let path = self.path(FIRST);
+        let bytes = match self.read(FIRST) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(LoadError::Disk { path, source }),
+        };
+        match checkpoint::decode(&bytes) {
+            Ok(contents) => Ok(contents.voters),
+            Err(source) => Err(LoadError::Damaged { path, source }),
+        }
+    }
+
+    /// Writes the snapshot that names the first voters, for a node that has no log yet.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn write_first(&self, voters: &VotersRecord, now: Timestamp) -> io::Result<()> {
+        let bytes = checkpoint::encode(&[], MetadataVersion::LATEST, FIRST.epoch, now, Some(voters))
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.write(FIRST, &bytes)
     }
 
     /// Reads a snapshot whole.

@@ -41,7 +41,8 @@ impl StateFile {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn store(&self, state: &QuorumState, voters: &VoterSet) -> io::Result<()> {
-        self.disk.write_atomically(&self.path, state.encode_v0(voters).as_bytes())
+    pub fn store(&self, state: &QuorumState, kraft_version: i16, voters: &VoterSet) -> io::Result<()> {
+        let text = if kraft_version == 0 { state.encode_v0(voters) } else { state.encode_v1() };
+        self.disk.write_atomically(&self.path, text.as_bytes())
     }
 }

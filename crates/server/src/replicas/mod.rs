@@ -1,9 +1,11 @@
 //! The replicas of this broker, and everything that moves them.
 //!
-//! Reading order: [`log_config`], [`waiting`], [`replica_manager`], [`offset_checkpoints`], [`isr_channel`],
-//! [`flusher`], [`fetcher`], with `fetch_session`, `cleaner`.
+//! Reading order: [`log_config`], [`waiting`], [`offset_checkpoints`], [`directories`], [`replica_manager`],
+//! [`isr_channel`], [`assignments`], [`flusher`], [`fetcher`], with `fetch_session`, `cleaner`.
 
+pub mod assignments;
 pub(crate) mod cleaner;
+pub mod directories;
 mod fetch_session;
 pub mod fetcher;
 pub mod flusher;

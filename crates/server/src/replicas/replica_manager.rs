@@ -1,24 +1,21 @@
 //! Finds the partition, and carries out what its machine asks for.
 
+mod checkpoints;
 mod cleaning;
+pub mod moving;
+mod opening;
 
+use super::directories::{Directories, Directory, FoundDirectory};
 use super::flusher::FlushQueue;
 use super::log_config::log_config;
-use super::offset_checkpoints::{Checkpoint, OffsetCheckpoints};
 use super::waiting::Waiting;
 use cleaning::Cleaner;
-use ottla_metadata::{
-    ConfigResource, MetadataDelta, MetadataImage, PartitionRegistration, TopicConfig, TopicImage,
-};
+use moving::Moves;
+use ottla_metadata::{ConfigResource, MetadataDelta, MetadataImage, PartitionRegistration, TopicConfig};
 use ottla_net::Clock;
-use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME};
 use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Settings};
-use ottla_storage::{
-    FlushTarget, Log, LogConfig, LogDirectory, PartitionDir, Recovery, StorageError, partition_metadata,
-};
-use ottla_types::{
-    LeaderEpoch, Monotonic, NodeId, Offset, OffsetAndEpoch, Random, TopicIdPartition, TopicPartition, Uuid,
-};
+use ottla_storage::{LogConfig, StorageError};
+use ottla_types::{Monotonic, NodeId, Random, TopicIdPartition, TopicPartition, Uuid};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -38,15 +35,22 @@ pub struct Replica {
     log_config: RwLock<LogConfig>,
     /// When its log was last synced, or opened.
     flushed_at: Mutex<Monotonic>,
-    /// Set, under the lock of `partition`, before the log's files go.
+    /// Where the log is.
+    directory: RwLock<Arc<Directory>>,
+    /// Set, under the lock of `partition`, before the log's files go, and when their directory has failed.
     removed: AtomicBool,
 }
 
 impl Replica {
-    /// Returns whether this broker holds the partition no longer. Its log's files may be gone then, and that
-    /// they are is no failure of the disk.
+    /// Returns whether this broker serves the partition no longer. Its log's files may be gone then, and that
+    /// they are is no failure of the disk, or no news of one.
     pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
+    }
+
+    /// The directory that its log is in.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.read().clone()
     }
 
     /// The machine. Held for a synchronous call, never across an await.
@@ -67,9 +71,11 @@ pub struct ReplicaManagerOptions {
     /// The clocks.
     pub clock: Clock,
     /// Where the logs are.
-    pub directory: Arc<LogDirectory>,
-    /// Whether the directory's last user ended in order.
-    pub clean: bool,
+    pub directories: Vec<FoundDirectory>,
+    /// Where logs were to be as well: directories that could not be used at the start.
+    pub unusable_directories: Vec<PathBuf>,
+    /// Where the metadata log is.
+    pub metadata_directory: PathBuf,
     /// What topics get that do not say otherwise, by topic configuration name.
     pub topic_defaults: BTreeMap<String, String>,
     /// `replica.lag.time.max.ms`.
@@ -87,47 +93,53 @@ pub struct ReplicaManagerOptions {
 /// All replicas of this broker.
 pub struct ReplicaManager {
     options: ReplicaManagerOptions,
-    /// What was written down before this start, of logs that were not opened yet.
-    found: Mutex<OffsetCheckpoints>,
-    /// The recovery points as they are on disk. Locked before any replica.
-    recovery_points: Mutex<BTreeMap<TopicPartition, Offset>>,
+    directories: Directories,
     replicas: RwLock<HashMap<TopicIdPartition, Arc<Replica>>>,
+    /// The replicas that are in a directory that does not work, by its id.
+    offline: Mutex<BTreeMap<TopicIdPartition, Uuid>>,
+    /// Set when a replica may be in another directory than the image says.
+    has_misplaced: AtomicBool,
+    /// Woken once the image that says so is published.
+    misplaced: Notify,
     waiting: Arc<Waiting>,
     flushes: FlushQueue,
     random: Mutex<Random>,
     /// Woken when a replica gets another leader to follow.
     following: Notify,
-    /// Set when the log directory failed: nothing is served any more.
-    offline: AtomicBool,
-    /// Set while the disk has no room for records.
+    /// Set while a disk has no room for records.
     full: AtomicBool,
-    failed: Notify,
     cleaner: Cleaner,
+    moves: Moves,
     /// Set while this broker may not lead.
     cut_off: AtomicBool,
 }
 
 impl ReplicaManager {
-    /// Reads the directory's checkpoints; logs are opened when the image names them.
+    /// Reads the directories' checkpoints; logs are opened when the image names them.
     ///
     /// # Errors
     /// When the checkpoints cannot be read.
-    pub fn new(options: ReplicaManagerOptions) -> Result<ReplicaManager, StorageError> {
-        let found = OffsetCheckpoints::read(&options.directory)?;
+    pub fn new(mut options: ReplicaManagerOptions) -> Result<ReplicaManager, StorageError> {
+        let directories = Directories::open(
+            std::mem::take(&mut options.directories),
+            std::mem::take(&mut options.unusable_directories),
+            options.metadata_directory.clone(),
+        )?;
         let random = Mutex::new(Random::new(options.seed));
         Ok(ReplicaManager {
             options,
-            recovery_points: Mutex::new(found.recovery_points.clone()),
-            cleaner: Cleaner::new(found.first_dirty.clone()),
-            found: Mutex::new(found),
+            directories,
+            cleaner: Cleaner::default(),
+            moves: Moves::default(),
             replicas: RwLock::default(),
+            offline: Mutex::default(),
+            has_misplaced: AtomicBool::new(false),
+            misplaced: Notify::new(),
             waiting: Arc::default(),
             flushes: FlushQueue::default(),
             random,
             following: Notify::new(),
-            offline: AtomicBool::new(false),
             full: AtomicBool::new(false),
-            failed: Notify::new(),
             cut_off: AtomicBool::new(false),
         })
     }
@@ -159,9 +171,19 @@ impl ReplicaManager {
         self.options.clock
     }
 
-    /// The log directory.
-    pub fn directory(&self) -> &Arc<LogDirectory> {
-        &self.options.directory
+    /// The log directories.
+    pub fn directories(&self) -> &Directories {
+        &self.directories
+    }
+
+    /// Returns whether a replica is in a directory that does not work.
+    pub fn is_offline(&self, at: TopicIdPartition) -> bool {
+        self.offline.lock().contains_key(&at)
+    }
+
+    /// How many replicas are in directories that do not work.
+    pub fn offline_count(&self) -> usize {
+        self.offline.lock().len()
     }
 
     /// Waits until some replica has another leader to follow.
@@ -169,11 +191,35 @@ impl ReplicaManager {
         self.following.notified().await;
     }
 
-    /// Waits until the log directory has failed.
-    pub async fn directory_failed(&self) {
-        if !self.offline.load(Ordering::Acquire) {
-            self.failed.notified().await;
+    /// Waits until a replica may be in another directory than the published image says.
+    pub async fn misplaced(&self) {
+        self.misplaced.notified().await;
+    }
+
+    /// The image that was applied last is published.
+    pub fn handle_published(&self) {
+        if self.has_misplaced.swap(false, Ordering::AcqRel) {
+            self.misplaced.notify_one();
         }
+    }
+
+    /// The replicas that are in another directory than the image says, by the directory that they are in:
+    /// [`Uuid::LOST_DIR`] where that one has failed, and only this broker knows that they were in it.
+    pub fn misplacements(&self, image: &MetadataImage) -> BTreeMap<Uuid, Vec<TopicIdPartition>> {
+        let mut found: BTreeMap<Uuid, Vec<TopicIdPartition>> = BTreeMap::new();
+        let registered = |at| image.topics.partition(at).map(|found| found.directory(self.options.node_id));
+        for replica in self.all() {
+            let directory = replica.directory().id;
+            if registered(replica.id).is_some_and(|known| known != directory) {
+                found.entry(directory).or_default().push(replica.id);
+            }
+        }
+        for (&at, directory) in &*self.offline.lock() {
+            if registered(at).is_some_and(|known| known != *directory && known != Uuid::LOST_DIR) {
+                found.entry(Uuid::LOST_DIR).or_default().push(at);
+            }
+        }
+        found
     }
 
     /// Tells the waiters, and asks for in-sync sets and syncs.
@@ -201,7 +247,8 @@ impl ReplicaManager {
         }
     }
 
-    /// Takes the log directory offline when its disk has failed. One that is full has not.
+    /// Takes a log directory offline when its disk has failed, and its replicas with it. One that is full has not.
+    /// Takes the locks of replicas.
     pub fn handle_storage_error(&self, error: &StorageError) {
         if matches!(error, StorageError::Full { .. }) {
             if !self.full.swap(true, Ordering::AcqRel) {
@@ -209,15 +256,43 @@ impl ReplicaManager {
             }
             return;
         }
-        if !self.offline.swap(true, Ordering::AcqRel) {
-            let directory = &self.options.directory;
-            tracing::error!(%error, directory = %directory.path().display(), "log directory failed");
-            if let Err(error) = directory.remove_incarnation() {
-                tracing::debug!(%error, "nor can that be noted");
-            }
-            self.failed.notify_waiters();
-            self.failed.notify_one();
+        let Some(directory) = self.directories.holding(error.path()) else {
+            tracing::error!(%error, "a disk failed");
+            return self.directories.give_up();
+        };
+        if self.directories.fail(directory) {
+            let path = directory.files.path().display();
+            tracing::error!(%error, directory = %path, "log directory failed");
+            self.take_offline(directory);
         }
+    }
+
+    fn take_offline(&self, directory: &Directory) {
+        let gone: Vec<Arc<Replica>> = {
+            let mut replicas = self.replicas.write();
+            let mut offline = self.offline.lock();
+            let gone = replicas.extract_if(|_, replica| replica.directory().id == directory.id);
+            gone.map(|(at, replica)| {
+                offline.insert(at, directory.id);
+                replica
+            })
+            .collect()
+        };
+        for replica in &gone {
+            self.retire(replica);
+        }
+        self.misplaced.notify_one();
+    }
+
+    /// Lets nobody wait for a replica that is not served any more.
+    fn retire(&self, replica: &Replica) {
+        let mut effects = Effects::default();
+        {
+            let mut partition = replica.lock();
+            partition.handle_removed(&mut effects);
+            replica.removed.store(true, Ordering::Release);
+        }
+        self.carry_out(effects);
     }
 
     /// Takes note of records that were appended.
@@ -237,6 +312,11 @@ impl ReplicaManager {
             for topic in image.topics.iter() {
                 for &partition in topic.partitions.keys() {
                     self.apply_partition(image, TopicIdPartition::new(topic.id, partition));
+                }
+            }
+            for directory in self.directories.online() {
+                if let Err(error) = self.resume_moves(directory) {
+                    self.handle_storage_error(&error);
                 }
             }
         } else {
@@ -263,11 +343,6 @@ impl ReplicaManager {
             replica.lock().handle_cut_off(&mut effects);
             self.carry_out(effects);
         }
-    }
-
-    /// Returns whether the log directory has failed.
-    pub fn is_offline(&self) -> bool {
-        self.offline.load(Ordering::Acquire)
     }
 
     /// Returns whether this broker may not lead: it may be deposed and not know it, or is about to stop.
@@ -330,174 +405,6 @@ impl ReplicaManager {
         Ok(deleted)
     }
 
-    /// Writes down the high watermarks.
-    pub fn checkpoint_high_watermarks(&self) {
-        if let Err(error) = self.current().write_high_watermarks(&self.options.directory) {
-            self.handle_storage_error(&error);
-        }
-    }
-
-    /// Syncs every log and writes down up to where.
-    pub fn checkpoint_logs(&self) {
-        for replica in self.all() {
-            if let Err(error) = self.flush(&replica) {
-                self.handle_storage_error(&error);
-                return;
-            }
-        }
-        let mut written = self.recovery_points.lock();
-        let checkpoints = self.current();
-        match checkpoints.write_recovery_points(&self.options.directory) {
-            Ok(()) => *written = checkpoints.recovery_points,
-            Err(error) => self.handle_storage_error(&error),
-        }
-    }
-
-    /// Cuts off what the leader does not have (KIP-279), and returns the new end. That the log was on disk further
-    /// than that is no longer written down then: else what is appended next would not be checked after a loss of
-    /// power.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn truncate(
-        &self,
-        replica: &Replica,
-        leaders: OffsetAndEpoch,
-        asked_epoch: LeaderEpoch,
-    ) -> Result<Offset, StorageError> {
-        // Held throughout, lest a checkpoint that was worked out before the cut be written after it.
-        let mut written = self.recovery_points.lock();
-        let mut first_dirty = self.cleaner.written.lock();
-        let mut partition = replica.lock();
-        let log = partition.log();
-        let to = log.epochs().truncation(leaders, log.log_end_offset()).offset;
-        self.lower_first_dirty(&mut first_dirty, &replica.name, to)?;
-        self.lower_recovery_point(&mut written, &replica.name, to)?;
-        partition.handle_diverging(leaders, asked_epoch, self.options.clock.now())
-    }
-
-    /// Writes down that a log is on disk up to `end` at most, unless nothing else was written.
-    fn lower_recovery_point(
-        &self,
-        written: &mut BTreeMap<TopicPartition, Offset>,
-        name: &TopicPartition,
-        end: Offset,
-    ) -> Result<(), StorageError> {
-        let Some(point) = written.get_mut(name).filter(|point| **point > end) else { return Ok(()) };
-        *point = end;
-        let checkpoints = OffsetCheckpoints { recovery_points: written.clone(), ..Default::default() };
-        checkpoints.write_recovery_points(&self.options.directory)
-    }
-
-    /// Writes down where every log begins.
-    pub fn checkpoint_log_starts(&self) {
-        if let Err(error) = self.current().write_log_starts(&self.options.directory) {
-            self.handle_storage_error(&error);
-        }
-    }
-
-    /// Asks for syncs of the logs that were not synced for `flush.ms`, and have something to sync.
-    pub fn request_overdue_flushes(&self) {
-        let now = self.options.clock.monotonic();
-        for replica in self.all() {
-            let Ok(flush_ms) = u64::try_from(replica.log_config().flush_ms) else { continue };
-            if now - *replica.flushed_at.lock() < Duration::from_millis(flush_ms) {
-                continue;
-            }
-            let is_due = {
-                let partition = replica.lock();
-                partition.log().durable_end() < partition.log().log_end_offset()
-            };
-            if is_due {
-                self.flushes.request(replica.id);
-            }
-        }
-    }
-
-    /// Syncs the records that a log holds now, blocking, and lets them count as durable.
-    pub fn flush_records(&self, replica: &Replica) {
-        let target = replica.lock().log().records_target();
-        if let Err(error) = self.sync(replica, target) {
-            self.handle_storage_error(&error);
-        }
-    }
-
-    fn flush(&self, replica: &Replica) -> Result<(), StorageError> {
-        let target = replica.lock().log().flush_target();
-        self.sync(replica, target)
-    }
-
-    fn sync(&self, replica: &Replica, target: Option<FlushTarget>) -> Result<(), StorageError> {
-        let Some(target) = target else { return Ok(()) };
-        let synced = target.sync();
-        let now = self.options.clock.monotonic();
-        let mut effects = Effects::default();
-        {
-            let mut partition = replica.lock();
-            match synced {
-                Ok(()) => partition.handle_flushed(&target, now, &mut effects),
-                // Removed meanwhile, and its directory with it.
-                Err(_) if replica.is_removed() => return Ok(()),
-                Err(error) => {
-                    partition.log_mut().mark_failed();
-                    return Err(error);
-                }
-            }
-        }
-        *replica.flushed_at.lock() = now;
-        self.carry_out(effects);
-        Ok(())
-    }
-
-    /// Ends in order: everything is on disk, and the next start need not look; unless a log that was left open by a kill
-    /// was never opened since, and so never checked.
-    ///
-    /// # Errors
-    /// When the disk refuses; the next start then looks.
-    pub fn close(&self, epoch: ottla_types::BrokerEpoch) -> Result<(), StorageError> {
-        self.stop_cleaning();
-        self.checkpoint_logs();
-        self.checkpoint_log_starts();
-        self.checkpoint_high_watermarks();
-        let replicas: Vec<Arc<Replica>> = self.replicas.write().drain().map(|(_, replica)| replica).collect();
-        let mut checked = BTreeSet::from([TopicPartition::new(METADATA_TOPIC_NAME, METADATA_PARTITION)]);
-        for replica in replicas {
-            checked.insert(replica.name.clone());
-            match Arc::try_unwrap(replica) {
-                Ok(replica) => replica.partition.into_inner().into_log().close()?,
-                // Somebody still reads; what is written is on disk all the same, but the next start looks.
-                Err(_) => return Ok(()),
-            }
-        }
-        if self.is_offline() {
-            return Ok(());
-        }
-        let is_unchecked =
-            |dir: &PartitionDir| matches!(dir, PartitionDir::Partition(name) if !checked.contains(name));
-        if !self.options.clean
-            && self.options.directory.partition_dirs()?.iter().any(|(_, dir)| is_unchecked(dir))
-        {
-            return Ok(());
-        }
-        self.options.directory.write_clean_shutdown(epoch)
-    }
-
-    fn current(&self) -> OffsetCheckpoints {
-        // What is said of logs that are not opened yet must outlive another kill.
-        let mut checkpoints = self.found.lock().clone();
-        for replica in self.all() {
-            let partition = replica.lock();
-            let name = &replica.name;
-            checkpoints.high_watermarks.insert(name.clone(), partition.high_watermark());
-            checkpoints.recovery_points.insert(name.clone(), partition.log().recovery_point());
-            checkpoints.log_starts.insert(name.clone(), partition.log().log_start_offset());
-            if partition.log().config().cleanup_policy.compact {
-                checkpoints.first_dirty.insert(name.clone(), partition.log().first_dirty_offset());
-            }
-        }
-        checkpoints
-    }
-
     fn apply_partition(&self, image: &MetadataImage, at: TopicIdPartition) {
         let Some(topic) = image.topics.by_id(at.topic_id) else { return };
         let Some(registration) = topic.partitions.get(&at.partition) else { return };
@@ -507,14 +414,24 @@ impl ReplicaManager {
         }
         let replica = match self.get(at) {
             Some(replica) => replica,
-            None => match self.open(image, topic, at) {
-                Ok(replica) => replica,
+            None => match self.open(image, topic, at, registration) {
+                Ok(Some(replica)) => replica,
+                Ok(None) => return,
                 Err(error) => {
                     self.handle_storage_error(&error);
+                    // It may have held records: it must not begin anew in another directory.
+                    let failed = self.directories.holding(error.path());
+                    if let Some(directory) = failed.filter(|directory| directory.is_offline()) {
+                        self.offline.lock().insert(at, directory.id);
+                        self.has_misplaced.store(true, Ordering::Release);
+                    }
                     return;
                 }
             },
         };
+        if registration.directory(self.options.node_id) != replica.directory().id {
+            self.has_misplaced.store(true, Ordering::Release);
+        }
         let mut effects = Effects::default();
         let brokers = peers(image, registration);
         let now = self.options.clock.now();
@@ -523,56 +440,6 @@ impl ReplicaManager {
         if let Err(error) = done {
             self.handle_storage_error(&error);
         }
-    }
-
-    fn open(
-        &self,
-        image: &MetadataImage,
-        topic: &TopicImage,
-        at: TopicIdPartition,
-    ) -> Result<Arc<Replica>, StorageError> {
-        let name = TopicPartition::new(&topic.name, at.partition);
-        let dir = self.options.directory.partition_path(&name);
-        let disk = self.options.directory.disk();
-        // Once only: what was written down is of the log that was there at the start, and of no later one.
-        let mut checkpoint = self.found.lock().take(&name);
-        match partition_metadata::read(&**disk, &dir)? {
-            Some(found) if found == topic.id => {}
-            Some(_) => {
-                // Left by a topic of the same name that was deleted while this broker was away.
-                self.set_aside(&name)?;
-                checkpoint = Checkpoint::default();
-            }
-            None => checkpoint = Checkpoint::default(),
-        }
-        let (config, settings) = self.topic_settings(image, &topic.name);
-        let recovery = Recovery {
-            clean: self.options.clean,
-            recovery_point: checkpoint.recovery_point,
-            log_start: checkpoint.log_start,
-        };
-        let now = self.options.clock.now();
-        let (mut log, report) = Log::open(disk.clone(), dir.clone(), config, recovery, now)?;
-        log.restore_first_dirty_offset(checkpoint.first_dirty);
-        partition_metadata::write(&**disk, &dir, topic.id)?;
-        // What is written down may be about a log of the same name that was deleted.
-        self.lower_recovery_point(&mut self.recovery_points.lock(), &name, log.log_end_offset())?;
-        self.lower_first_dirty(&mut self.cleaner.written.lock(), &name, log.first_dirty_offset())?;
-        if report.truncated_bytes > 0 {
-            tracing::warn!(partition = %name, bytes = report.truncated_bytes, "cut off a torn end");
-        }
-        let high_watermark = checkpoint.high_watermark;
-        let partition = Partition::new(at, name.clone(), self.options.node_id, settings, log, high_watermark);
-        let replica = Arc::new(Replica {
-            id: at,
-            name,
-            partition: Mutex::new(partition),
-            log_config: RwLock::new(config),
-            flushed_at: Mutex::new(now.monotonic),
-            removed: AtomicBool::new(false),
-        });
-        self.replicas.write().insert(at, replica.clone());
-        Ok(replica)
     }
 
     fn topic_settings(&self, image: &MetadataImage, topic: &str) -> (LogConfig, Settings) {
@@ -612,68 +479,6 @@ impl ReplicaManager {
             let now = self.options.clock.monotonic();
             replica.lock().handle_settings(settings, config, now, &mut effects);
             self.carry_out(effects);
-        }
-    }
-
-    fn remove_topic(&self, topic_id: Uuid) {
-        let gone: Vec<TopicIdPartition> =
-            self.all().iter().map(|replica| replica.id).filter(|at| at.topic_id == topic_id).collect();
-        for at in gone {
-            self.remove_replica(at);
-        }
-    }
-
-    fn remove_replica(&self, at: TopicIdPartition) {
-        let Some(replica) = self.replicas.write().remove(&at) else { return };
-        let mut effects = Effects::default();
-        {
-            let mut partition = replica.lock();
-            partition.handle_removed(&mut effects);
-            replica.removed.store(true, Ordering::Release);
-        }
-        self.carry_out(effects);
-        if let Err(error) = self.set_aside(&replica.name) {
-            self.handle_storage_error(&error);
-        }
-    }
-
-    /// Renames a partition's directory and removes it.
-    fn set_aside(&self, name: &TopicPartition) -> Result<(), StorageError> {
-        let unique = self.random.lock().uuid();
-        let path: PathBuf = self.options.directory.mark_deleted(name, unique)?;
-        self.options.directory.remove(&path)
-    }
-
-    /// Directories of partitions that this broker is no longer to have are kept aside under another name;
-    /// those already marked as deleted go.
-    fn remove_strays(&self, image: &MetadataImage) {
-        let dirs = match self.options.directory.partition_dirs() {
-            Ok(dirs) => dirs,
-            Err(error) => return self.handle_storage_error(&error),
-        };
-        for (path, dir) in dirs {
-            let done = match dir {
-                PartitionDir::Deleted => self.options.directory.remove(&path),
-                PartitionDir::Stray | PartitionDir::Future => Ok(()),
-                PartitionDir::Partition(name) if name.topic == METADATA_TOPIC_NAME => Ok(()),
-                PartitionDir::Partition(name) => {
-                    let registered = image
-                        .topics
-                        .by_name(&name.topic)
-                        .and_then(|topic| topic.partitions.get(&name.partition))
-                        .is_some_and(|registration| registration.has_replica(self.options.node_id));
-                    if registered {
-                        Ok(())
-                    } else {
-                        tracing::warn!(partition = %name, "not assigned to this broker: set aside");
-                        let unique = self.random.lock().uuid();
-                        self.options.directory.mark_stray(&name, unique).map(|_| ())
-                    }
-                }
-            };
-            if let Err(error) = done {
-                self.handle_storage_error(&error);
-            }
         }
     }
 }

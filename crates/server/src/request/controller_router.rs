@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, open, serve};
 use crate::handlers::cluster::api_versions;
-use crate::handlers::quorum::{cluster, raft, snapshot};
+use crate::handlers::quorum::{cluster, raft, snapshot, voters};
 use crate::io_pool::IoPool;
 use crate::quorum::failure_detection::FailureDetection;
 use crate::quorum::{QuorumHandle, Snapshots};
@@ -43,6 +43,10 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::UnregisterBroker,
     ApiKey::AllocateProducerIds,
     ApiKey::ControllerRegistration,
+    ApiKey::AssignReplicasToDirs,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
+    ApiKey::UpdateRaftVoter,
 ];
 
 /// Serves the quorum, the brokers, and administrators who come straight here.
@@ -107,6 +111,7 @@ impl Service for ControllerService {
                 &image,
                 &self.wire.cluster_id,
                 self.node_id,
+                self.quorum.kraft_version(),
                 |software| self.detection.introduced(connection.id, software),
             );
         }
@@ -115,6 +120,9 @@ impl Service for ControllerService {
             ApiKey::BeginQuorumEpoch => raft::begin_quorum_epoch(&self.quorum, &self.wire, &header, input),
             ApiKey::EndQuorumEpoch => raft::end_quorum_epoch(&self.quorum, &self.wire, &header, input),
             ApiKey::Fetch => raft::fetch(&self.quorum, &self.wire, &header, input),
+            ApiKey::AddRaftVoter => voters::add(&self.quorum, &self.wire, &header, input),
+            ApiKey::RemoveRaftVoter => voters::remove(&self.quorum, &self.wire, &header, input),
+            ApiKey::UpdateRaftVoter => voters::update(&self.quorum, &self.wire, &header, input),
             ApiKey::FetchSnapshot => serve(&header, input, |r| {
                 snapshot::fetch_snapshot(&self.quorum, &self.snapshots, &self.io, &self.wire, r)
             }),
@@ -183,6 +191,14 @@ impl Service for ControllerService {
                     controller.handle_alter_partition(&request)
                 },
                 |_| m::AlterPartitionResponse { error_code: NOT_CONTROLLER, ..Default::default() },
+            ),
+            ApiKey::AssignReplicasToDirs => self.decide(
+                &header,
+                input,
+                |controller, request: m::AssignReplicasToDirsRequest, _| {
+                    controller.handle_assign_replicas_to_dirs(&request)
+                },
+                |_| m::AssignReplicasToDirsResponse { error_code: NOT_CONTROLLER, ..Default::default() },
             ),
             ApiKey::AllocateProducerIds => self.decide(
                 &header,

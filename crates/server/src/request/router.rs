@@ -43,6 +43,8 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::DescribeQuorum,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
 ];
 
 /// What members ask of their group's coordinator again and again.
@@ -123,6 +125,8 @@ impl Service for BrokerService {
             ApiKey::DescribeQuorum => {
                 serve(&header, input, |r| topics::forwarded::describe_quorum(broker, r))
             }
+            ApiKey::AddRaftVoter => serve(&header, input, |r| cluster::raft_voters::add(broker, r)),
+            ApiKey::RemoveRaftVoter => serve(&header, input, |r| cluster::raft_voters::remove(broker, r)),
             ApiKey::FindCoordinator => {
                 serve(&header, input, |r| groups::find_coordinator::handle(broker, &context, r))
             }

@@ -1,21 +1,20 @@
 //! Nodes and clients on simulated hosts.
 
 use super::hosts::{self, Host, Program, TICK};
+use super::mounts::{self, Mounts};
 use super::network::SimNetwork;
 use super::wire::{HostId, Wire};
 use anyhow::{Context as _, Result};
 use ottla_metadata::MetadataVersion;
 use ottla_net::Clock;
-use ottla_server::format::{self, Formatted};
+use ottla_server::format::{self, Beginning, Formatted};
 use ottla_server::io_pool::Threads;
 use ottla_server::node::Environment;
 use ottla_server::{Node, NodeConfig, Properties};
-use ottla_storage::SimDisk;
 use ottla_storage::sim_disk::FaultOn;
 use ottla_types::{Random, Timestamp};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -47,7 +46,7 @@ pub struct Cluster {
 
 struct SimNode {
     host: Host,
-    disk: SimDisk,
+    disk: Mounts,
     has_power: bool,
     /// Whether its process may end by itself: its disk is failing, or was a moment ago.
     may_end: bool,
@@ -79,9 +78,10 @@ impl Cluster {
         let mut nodes = Vec::new();
         for node in 0..count {
             let config = config(node, count, settings)?;
-            let disk = SimDisk::new();
-            let level = MetadataVersion::LATEST;
-            format::format(&disk, &config, &cluster_id, level, Formatted::Refuse, &mut random)?;
+            let disk = Mounts::default();
+            let (beginning, now) = (Beginning::at(MetadataVersion::LATEST), Timestamp(0));
+            let (shared, formatted) = (Arc::new(disk.clone()), Formatted::Refuse);
+            format::format(shared, &config, &cluster_id, &beginning, formatted, now, &mut random)?;
             let network = SimNetwork { wire: wire.clone(), host: HostId(node), names: names.clone() };
             let machine =
                 Arc::new(Machine { slowness: AtomicU32::new(1), leaving: watch::Sender::new(false) });
@@ -178,7 +178,12 @@ impl Cluster {
     pub fn break_disk(&mut self, node: usize, on: FaultOn, later: u64) {
         let node = &mut self.nodes[node];
         node.may_end = true;
-        node.disk.fail(on, later, ErrorKind::Other);
+        node.disk.fail(on, later);
+    }
+
+    /// A node's second disk begins to fail: every operation of a kind, after so many more of them.
+    pub fn break_directory(&mut self, node: usize, on: FaultOn, later: u64) {
+        self.nodes[node].disk.fail_second(on, later);
     }
 
     /// A node's disk has room for so many more bytes.
@@ -204,7 +209,7 @@ impl Cluster {
     }
 
     /// Each node's name and its disk.
-    pub fn disks(&self) -> impl Iterator<Item = (&str, &SimDisk)> {
+    pub fn disks(&self) -> impl Iterator<Item = (&str, &Mounts)> {
         self.nodes.iter().map(|node| (node.host.name.as_str(), &node.disk))
     }
 
@@ -277,13 +282,14 @@ fn config(node: usize, count: usize, settings: &str) -> Result<NodeConfig> {
          advertised.listeners=PLAINTEXT://{name}:{CLIENT_PORT},CONTROLLER://{name}:9093\n\
          controller.listener.names=CONTROLLER\n\
          controller.quorum.voters={voters}\n\
-         log.dirs=/data\n\
+         log.dirs={data}\n\
          default.replication.factor=3\n\
          min.insync.replicas=2\n\
          offsets.topic.replication.factor=3\n\
          offsets.topic.num.partitions=4\n\
          {settings}",
         id = node + 1,
+        data = mounts::FIRST,
         name = name(node),
         voters = voters.join(",")
     );
@@ -294,7 +300,7 @@ fn config(node: usize, count: usize, settings: &str) -> Result<NodeConfig> {
 /// What a node's process does.
 fn program(
     config: NodeConfig,
-    disk: SimDisk,
+    disk: Mounts,
     network: SimNetwork,
     machine: Arc<Machine>,
     seed: u64,

@@ -23,6 +23,9 @@ pub enum Fault {
     Freeze(usize),
     /// A disk fails, after so many more operations of a kind. Its process ends sooner or later; restarted at the end.
     BreakDisk(usize, FaultOn, u64),
+    /// The disk of the second log directory fails, after so many more operations of a kind. Its process is killed at the
+    /// end, and finds it whole.
+    BreakDirectory(usize, FaultOn, u64),
     /// A disk has room for so many more bytes. Its process may end; restarted at the end.
     FillDisk(usize, u64),
     /// A disk takes so many times longer than usual.
@@ -51,6 +54,9 @@ impl fmt::Display for Fault {
             Fault::Stop(node) => write!(f, "node {} is stopped in order", id(node)),
             Fault::BreakDisk(node, on, later) => {
                 write!(f, "the disk of node {} fails: {on:?} after {later} more", id(node))
+            }
+            Fault::BreakDirectory(node, on, later) => {
+                write!(f, "the second disk of node {} fails: {on:?} after {later} more", id(node))
             }
             Fault::FillDisk(node, room) => write!(f, "the disk of node {} has {room} bytes left", id(node)),
             Fault::SlowDisk(node, times) => {
@@ -238,6 +244,7 @@ fn links(fault: Fault, cluster: &Cluster) -> Vec<(HostId, HostId)> {
         | Fault::Stop(_)
         | Fault::Freeze(_)
         | Fault::BreakDisk(..)
+        | Fault::BreakDirectory(..)
         | Fault::FillDisk(..)
         | Fault::SlowDisk(..)
         | Fault::Skew(..) => Vec::new(),
@@ -261,6 +268,7 @@ fn begin(fault: Fault, cluster: &mut Cluster) {
         Fault::Stop(node) => cluster.stop(node),
         Fault::Freeze(node) => cluster.freeze(node),
         Fault::BreakDisk(node, on, later) => cluster.break_disk(node, on, later),
+        Fault::BreakDirectory(node, on, later) => cluster.break_directory(node, on, later),
         Fault::FillDisk(node, room) => cluster.fill_disk(node, room),
         Fault::SlowDisk(node, times) => cluster.slow_disk(node, times),
         Fault::Skew(node, ms) => cluster.set_skew_ms(node, ms),
@@ -285,6 +293,10 @@ fn end(fault: Fault, cluster: &mut Cluster) {
         Fault::Stop(_) => {}
         Fault::Freeze(node) => cluster.thaw(node),
         Fault::BreakDisk(node, ..) | Fault::FillDisk(node, _) => cluster.heal_disk(node),
+        Fault::BreakDirectory(node, ..) => {
+            cluster.heal_disk(node);
+            cluster.kill(node);
+        }
         Fault::SlowDisk(node, _) => cluster.slow_disk(node, 1),
         Fault::Skew(node, _) => cluster.set_skew_ms(node, 0),
         Fault::Lossy(_) => {

@@ -1,14 +1,12 @@
 //! What the replicas hold at the end, as it lies on their disks.
 
+use super::mounts::{FIRST, Mounts, SECOND};
 use anyhow::{Context as _, Result, ensure};
 use ottla_records::batches;
-use ottla_storage::{Disk, SimDisk};
+use ottla_storage::Disk;
 use ottla_types::{Offset, TopicPartition};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-/// Where nodes have their logs.
-const LOG_DIR: &str = "/data";
+use std::path::Path;
 
 /// A replica's log: its batches by their base offsets, and where it ends.
 struct Replica {
@@ -23,14 +21,13 @@ struct Replica {
 /// # Errors
 /// What differs, or cannot be read.
 pub fn compare<'a>(
-    disks: impl Iterator<Item = (&'a str, &'a SimDisk)>,
+    disks: impl Iterator<Item = (&'a str, &'a Mounts)>,
     partition: &TopicPartition,
     seen: Offset,
 ) -> Result<usize> {
-    let dir = PathBuf::from(LOG_DIR).join(partition.to_string());
     let mut replicas = Vec::new();
     for (node, disk) in disks {
-        let replica = read(disk, &dir).with_context(|| format!("{partition} on {node}"))?;
+        let replica = read(disk, partition).with_context(|| format!("{partition} on {node}"))?;
         ensure!(replica.end >= seen, "HW-2: {partition} on {node} ends at {}, read to {seen}", replica.end);
         replicas.push((node, replica));
     }
@@ -50,7 +47,11 @@ pub fn compare<'a>(
     Ok(first.batches.len())
 }
 
-fn read(disk: &SimDisk, dir: &Path) -> Result<Replica> {
+fn read(disk: &Mounts, partition: &TopicPartition) -> Result<Replica> {
+    let dirs = [FIRST, SECOND].map(|dir| Path::new(dir).join(partition.to_string()));
+    let mut there = dirs.iter().filter(|dir| disk.list(dir).is_ok());
+    let dir = there.next().context("there is no log")?;
+    ensure!(there.next().is_none(), "there is a log in each directory");
     let mut names: Vec<String> = disk.list(dir)?.into_iter().map(|entry| entry.name).collect();
     names.retain(|name| name.ends_with(".log"));
     names.sort();
@@ -73,8 +74,8 @@ mod tests {
     use ottla_types::{LeaderEpoch, Timestamp};
 
     /// A disk with a log of one-record batches of these epochs.
-    fn disk(epochs: &[i32]) -> SimDisk {
-        let disk = SimDisk::new();
+    fn disk(epochs: &[i32]) -> Mounts {
+        let disk = Mounts::default();
         let dir = Path::new("/data/t-0");
         disk.create_dir_all(dir).unwrap();
         let mut bytes = Vec::new();

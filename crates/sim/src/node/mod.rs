@@ -5,14 +5,16 @@
 //! take records; then everything is read and judged by what clients were told.
 //!
 //! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`group`], [`topics`], [`moves`], [`logs`],
-//! [`story`], [`blackout`].
+//! [`story`], [`blackout`], [`directories`].
 
 pub mod blackout;
 pub mod cluster;
+pub mod directories;
 pub mod faults;
 pub mod group;
 pub mod hosts;
 pub mod logs;
+pub mod mounts;
 pub mod moves;
 pub mod network;
 pub mod story;

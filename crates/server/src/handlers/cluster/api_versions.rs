@@ -24,10 +24,12 @@ use ottla_types::NodeId;
 /// Answers on a broker's listener.
 pub fn start(broker: &Broker, header: &RequestHeader, input: Decoder) -> Started {
     let image = broker.image();
-    answer(header, input, BROKER_APIS, &image, &broker.cluster_id, broker.node_id, |_| {})
+    let kraft_version = broker.controller.kraft_version();
+    answer(header, input, BROKER_APIS, &image, &broker.cluster_id, broker.node_id, kraft_version, |_| {})
 }
 
 /// Answers on any listener that serves `apis`. `introduced` is told the name of the client's software.
+#[expect(clippy::too_many_arguments, reason = "what a node says of itself")]
 pub fn answer(
     header: &RequestHeader,
     input: Decoder,
@@ -35,6 +37,7 @@ pub fn answer(
     image: &MetadataImage,
     cluster_id: &str,
     node_id: NodeId,
+    kraft_version: i16,
     introduced: impl FnOnce(&str),
 ) -> Started {
     if !ApiKey::ApiVersions.is_valid(header.api_version) {
@@ -42,7 +45,7 @@ pub fn answer(
     }
     serve(header, input, |request: ApiVersionsRequest| {
         introduced(&request.client_software_name);
-        Answer::Now(respond(&request, header.api_version, apis, image, cluster_id, node_id))
+        Answer::Now(respond(&request, header.api_version, apis, image, cluster_id, node_id, kraft_version))
     })
 }
 
@@ -65,6 +68,7 @@ fn respond(
     image: &MetadataImage,
     cluster_id: &str,
     node_id: NodeId,
+    kraft_version: i16,
 ) -> ApiVersionsResponse {
     let refuse = |error: ErrorCode| ApiVersionsResponse {
         error_code: error.code(),
@@ -96,6 +100,8 @@ fn respond(
         finalized_features: image
             .features
             .iter()
+            // It is in the quorum's own records, not in the image.
+            .chain((kraft_version > 0).then_some(("kraft.version", kraft_version)))
             .map(|(name, level)| FinalizedFeatureKey {
                 name: name.to_owned(),
                 max_version_level: level,
@@ -145,7 +151,7 @@ mod tests {
             ..Default::default()
         };
         let names = |version| {
-            let response = respond(&request, version, BROKER_APIS, &image, "c", NodeId(1));
+            let response = respond(&request, version, BROKER_APIS, &image, "c", NodeId(1), 0);
             response.supported_features.into_iter().map(|f| f.name).collect::<Vec<_>>()
         };
 

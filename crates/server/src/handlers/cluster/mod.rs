@@ -3,3 +3,4 @@
 pub mod api_versions;
 pub mod describe_cluster;
 pub mod metadata;
+pub mod raft_voters;

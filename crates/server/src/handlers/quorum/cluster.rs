@@ -45,19 +45,27 @@ pub fn describe_quorum(
                 ..Default::default()
             };
         };
-        let nodes = image
-            .cluster
-            .controllers
-            .values()
-            .map(|controller| Node {
-                node_id: controller.id.0,
-                listeners: controller
-                    .endpoints
-                    .iter()
-                    .map(|e| Listener { name: e.name.clone(), host: e.host.clone(), port: e.port })
-                    .collect(),
-            })
-            .collect();
+        let listed = description.listed.iter().flat_map(|voters| voters.iter()).map(|voter| Node {
+            node_id: voter.key.id.0,
+            listeners: voter
+                .listeners
+                .iter()
+                .map(|listener| Listener {
+                    name: listener.name.clone(),
+                    host: listener.endpoint.host.clone(),
+                    port: listener.endpoint.port,
+                })
+                .collect(),
+        });
+        let registered = image.cluster.controllers.values().map(|controller| Node {
+            node_id: controller.id.0,
+            listeners: controller
+                .endpoints
+                .iter()
+                .map(|e| Listener { name: e.name.clone(), host: e.host.clone(), port: e.port })
+                .collect(),
+        });
+        let nodes = if description.listed.is_some() { listed.collect() } else { registered.collect() };
         m::DescribeQuorumResponse {
             topics: vec![TopicData {
                 topic_name: METADATA_TOPIC_NAME.to_owned(),

@@ -3,3 +3,4 @@
 pub mod cluster;
 pub mod raft;
 pub mod snapshot;
+pub mod voters;

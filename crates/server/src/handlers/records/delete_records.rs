@@ -92,10 +92,7 @@ fn find(
     }
     let topic = image.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let at = TopicIdPartition::new(topic.id, partition);
-    if image.topics.partition(at).is_none() {
-        return Err(ErrorCode::UnknownTopicOrPartition);
-    }
-    broker.replicas.get(at).ok_or(ErrorCode::NotLeaderOrFollower)
+    broker.replicas.get(at).ok_or_else(|| broker.absence(image, at))
 }
 
 type Deleted = (Arc<Replica>, WaiterId, oneshot::Receiver<Outcome>);

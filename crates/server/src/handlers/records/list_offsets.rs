@@ -77,13 +77,7 @@ fn answer(broker: &Broker, context: &RequestContext, request: &ListOffsetsReques
                         None => Err(ErrorCode::UnknownTopicOrPartition),
                         Some(id) => match broker.replicas.get(TopicIdPartition::new(id, index)) {
                             Some(replica) => find(&replica.lock(), context, request, asked),
-                            None => {
-                                Err(if image.topics.partition(TopicIdPartition::new(id, index)).is_some() {
-                                    ErrorCode::NotLeaderOrFollower
-                                } else {
-                                    ErrorCode::UnknownTopicOrPartition
-                                })
-                            }
+                            None => Err(broker.absence(&image, TopicIdPartition::new(id, index))),
                         },
                     };
                     let mut response = ListOffsetsPartitionResponse {

@@ -52,13 +52,7 @@ fn end_offset(
     asked: LeaderEpoch,
 ) -> Result<OffsetAndEpoch, ErrorCode> {
     let at = at.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let replica = broker.replicas.get(at).ok_or_else(|| {
-        if broker.image().topics.partition(at).is_some() {
-            ErrorCode::NotLeaderOrFollower
-        } else {
-            ErrorCode::UnknownTopicOrPartition
-        }
-    })?;
+    let replica = broker.replicas.get(at).ok_or_else(|| broker.absence(&broker.image(), at))?;
     let partition = replica.lock();
     partition.check_epoch(current).map_err(|error| errors::fetch(&error))?;
     if partition.serving().is_none() {

@@ -185,11 +185,7 @@ fn append(
 ) -> Result<Appended, Refusal> {
     let image = broker.image();
     let Some(replica) = broker.replicas.get(at) else {
-        return Err(Refusal::of(if image.topics.partition(at).is_some() {
-            ErrorCode::NotLeaderOrFollower
-        } else {
-            ErrorCode::UnknownTopicOrPartition
-        }));
+        return Err(Refusal::of(broker.absence(&image, at)));
     };
     let mut batch = match records {
         Some(Records::Memory(bytes)) if !bytes.is_empty() => mutable(bytes),

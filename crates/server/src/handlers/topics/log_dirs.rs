@@ -1,14 +1,15 @@
 //! DescribeLogDirs (key 35, versions 1–5), AlterReplicaLogDirs (34, 1–2), broker listener.
 //!
-//! Tells which replicas this broker has, and how large they are; lets a replica be put into the directory in which it is.
+//! Tells which replicas this broker has, where, and how large they are; moves replicas between its directories.
 //!
 //! - v4 the size of the disk, and what of it is free; v5 no directory is cordoned.
-//! - A broker has one directory: any other is LOG_DIR_NOT_FOUND. A replica that is not here, or not yet, is
-//!   REPLICA_NOT_AVAILABLE; tools ask again.
-//! - Differs from Kafka: no replica is ever on its way between directories.
+//! - A directory that does not work is KAFKA_STORAGE_ERROR, one that is not configured LOG_DIR_NOT_FOUND. A replica that
+//!   is not here yet is REPLICA_NOT_AVAILABLE, and will begin in the directory that was asked for.
+//! - Differs from Kafka: a broker that is started anew copies what was on its way between directories from the beginning.
 
 use crate::broker::Broker;
 use crate::replicas::Replica;
+use crate::replicas::directories::Directory;
 use crate::request::Answer;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::alter_replica_log_dirs_request::AlterReplicaLogDirsRequest;
@@ -19,10 +20,12 @@ use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResponse, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
-use ottla_types::TopicIdPartition;
+use ottla_types::{TopicIdPartition, TopicPartition};
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
-/// Describes the directory.
+/// Describes the directories.
 pub fn describe(broker: &Broker, request: &DescribeLogDirsRequest) -> Answer<DescribeLogDirsResponse> {
     let is_wanted = |replica: &Replica| {
         request.topics.as_ref().is_none_or(|topics| {
@@ -30,51 +33,69 @@ pub fn describe(broker: &Broker, request: &DescribeLogDirsRequest) -> Answer<Des
             of_topic.any(|asked| asked.partitions.contains(&replica.name.partition))
         })
     };
+    let replicas: Vec<Arc<Replica>> =
+        broker.replicas.all().into_iter().filter(|replica| is_wanted(replica)).collect();
+    let directories = broker.replicas.directories();
+    let mut results: Vec<DescribeLogDirsResult> =
+        directories.online().map(|directory| describe_one(broker, directory, &replicas)).collect();
+    results.extend(directories.offline().map(|path| DescribeLogDirsResult {
+        error_code: ErrorCode::KafkaStorageError.code(),
+        log_dir: absolute(path),
+        ..Default::default()
+    }));
+    Answer::Now(DescribeLogDirsResponse { results, ..Default::default() })
+}
+
+fn describe_one(broker: &Broker, directory: &Directory, replicas: &[Arc<Replica>]) -> DescribeLogDirsResult {
     let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for replica in broker.replicas.all().into_iter().filter(|replica| is_wanted(replica)) {
-        let partition = replica.lock();
-        let (end, high_watermark) = (partition.log().log_end_offset(), partition.high_watermark());
-        topics.entry(replica.name.topic.clone()).or_default().push(DescribeLogDirsPartition {
-            partition_index: replica.name.partition,
-            partition_size: i64::try_from(partition.log().size_bytes()).unwrap_or(i64::MAX),
-            offset_lag: (high_watermark - end).max(0),
-            is_future_key: false,
-        });
-    }
-    let directory = broker.replicas.directory();
-    let space = directory.disk().space(directory.path());
     let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    for replica in replicas {
+        let partition = replica.lock();
+        let end = partition.log().log_end_offset();
+        let found = if replica.directory().id == directory.id {
+            Some(DescribeLogDirsPartition {
+                partition_index: replica.name.partition,
+                partition_size: bytes(partition.log().size_bytes()),
+                offset_lag: (partition.high_watermark() - end).max(0),
+                is_future_key: false,
+            })
+        } else {
+            let future = broker.replicas.moves().future(replica.id, directory.id);
+            future.map(|future| DescribeLogDirsPartition {
+                partition_index: replica.name.partition,
+                partition_size: bytes(future.size_bytes),
+                offset_lag: (end - future.log_end_offset).max(0),
+                is_future_key: true,
+            })
+        };
+        topics.entry(replica.name.topic.clone()).or_default().extend(found);
+    }
+    topics.retain(|_, partitions| !partitions.is_empty());
     let mut result = DescribeLogDirsResult {
-        log_dir: path(broker),
+        log_dir: absolute(directory.files.path()),
         topics: topics
             .into_iter()
             .map(|(name, partitions)| DescribeLogDirsTopic { name, partitions })
             .collect(),
         ..Default::default()
     };
-    if let Ok(space) = space {
+    if let Ok(space) = directory.files.disk().space(directory.files.path()) {
         (result.total_bytes, result.usable_bytes) = (bytes(space.total_bytes), bytes(space.usable_bytes));
     }
-    Answer::Now(DescribeLogDirsResponse { results: vec![result], ..Default::default() })
+    result
 }
 
 /// Puts replicas into directories.
 pub fn alter(broker: &Broker, request: &AlterReplicaLogDirsRequest) -> Answer<AlterReplicaLogDirsResponse> {
     let image = broker.image();
-    let is_here = |topic: &str, partition: i32| {
-        let topic = image.topics.by_name(topic);
-        topic.is_some_and(|topic| broker.replicas.get(TopicIdPartition::new(topic.id, partition)).is_some())
-    };
     let mut results: BTreeMap<String, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
     for directory in &request.dirs {
-        let exists = directory.path == path(broker);
         for topic in &directory.topics {
             for &partition_index in &topic.partitions {
-                let error = match (exists, is_here(&topic.name, partition_index)) {
-                    (false, _) => ErrorCode::LogDirNotFound,
-                    (true, false) => ErrorCode::ReplicaNotAvailable,
-                    (true, true) => ErrorCode::None,
-                };
+                let name = TopicPartition::new(&topic.name, partition_index);
+                let id = image.topics.by_name(&topic.name).map(|topic| topic.id);
+                let at = id.map(|id| TopicIdPartition::new(id, partition_index));
+                let error = put(broker, &directory.path, &name, at).err().unwrap_or(ErrorCode::None);
                 let result = AlterReplicaLogDirPartitionResult { partition_index, error_code: error.code() };
                 results.entry(topic.name.clone()).or_default().push(result);
             }
@@ -87,7 +108,35 @@ pub fn alter(broker: &Broker, request: &AlterReplicaLogDirsRequest) -> Answer<Al
     Answer::Now(AlterReplicaLogDirsResponse { results, ..Default::default() })
 }
 
-fn path(broker: &Broker) -> String {
-    let directory = broker.replicas.directory().path();
+fn put(
+    broker: &Broker,
+    path: &str,
+    name: &TopicPartition,
+    at: Option<TopicIdPartition>,
+) -> Result<(), ErrorCode> {
+    let directories = broker.replicas.directories();
+    if directories.offline().any(|offline| absolute(offline) == path) {
+        return Err(ErrorCode::KafkaStorageError);
+    }
+    let mut online = directories.online();
+    let directory =
+        online.find(|known| absolute(known.files.path()) == path).ok_or(ErrorCode::LogDirNotFound)?;
+    match at {
+        Some(at) if broker.replicas.is_offline(at) => Err(ErrorCode::KafkaStorageError),
+        at => match at.and_then(|at| broker.replicas.get(at)) {
+            Some(replica) => {
+                broker.replicas.moves().request(&replica, directory);
+                Ok(())
+            }
+            None => {
+                broker.replicas.moves().prefer(name, directory.id);
+                Err(ErrorCode::ReplicaNotAvailable)
+            }
+        },
+    }
+}
+
+/// A directory as it is known outside of this process.
+fn absolute(directory: &Path) -> String {
     std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned()).display().to_string()
 }

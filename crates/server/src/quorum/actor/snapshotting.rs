@@ -2,10 +2,12 @@
 
 use super::{Actor, Event, QuorumFailed};
 use crate::quorum::snapshot_fetch::{SnapshotFetch, SnapshotFetchError};
-use crate::quorum::snapshots::Snapshots;
+use crate::quorum::snapshots::{Loaded, Snapshots};
 use ottla_metadata::{MetadataDelta, MetadataImage, checkpoint, snapshot};
 use ottla_net::{Task, task};
+use ottla_protocol::records::control::VotersRecord;
 use ottla_raft::ReplicatedLog;
+use ottla_raft::wire::{voters_from_record, voters_to_record};
 use ottla_types::{Monotonic, NodeId, Now, Offset, OffsetAndEpoch, Timestamp};
 use std::io;
 use std::time::Duration;
@@ -70,7 +72,8 @@ impl Actor {
         state.since = now.monotonic;
         let (image, snapshots, events) = (self.image.clone(), self.snapshots.clone(), self.alive.clone());
         let id = image.end;
-        let written = self.io.run(move || write(&image, &snapshots));
+        let voters = self.quorum.voters_before(id.offset).map(voters_to_record);
+        let written = self.io.run(move || write(&image, voters.as_ref(), &snapshots));
         // Not waited for: the result comes back as an event.
         task::detach("snapshot", async move {
             let result = written.await.unwrap_or_else(|_| Err(io::Error::other("writing it panicked")));
@@ -94,9 +97,10 @@ impl Actor {
                 return Ok(());
             }
         };
+        let voters = self.quorum.voters_before(id.offset).cloned();
         let log = self.quorum.log_mut();
         if log.latest_snapshot().is_none_or(|latest| latest.offset < id.offset) {
-            log.set_latest_snapshot(id);
+            log.set_latest_snapshot(id, voters);
         }
         tracing::info!(snapshot = %id, "wrote a snapshot of the metadata log");
         let log_bytes = log.storage().size_bytes();
@@ -140,9 +144,7 @@ impl Actor {
     }
 
     pub(super) fn fetch_snapshot(&mut self, from: NodeId, id: OffsetAndEpoch) {
-        let Some(leader) = self.quorum.voters().voter(from).map(|voter| voter.endpoint.clone()) else {
-            return;
-        };
+        let Some(leader) = self.quorum.endpoint_of(from) else { return };
         tracing::info!(leader = from.0, snapshot = %id, "fetching a snapshot of the metadata log");
         let fetch = SnapshotFetch {
             network: self.peers.network(),
@@ -168,14 +170,19 @@ impl Actor {
     pub(super) fn handle_snapshot_fetched(
         &mut self,
         id: OffsetAndEpoch,
-        result: Result<Box<MetadataImage>, SnapshotFetchError>,
+        result: Result<Box<Loaded>, SnapshotFetchError>,
         now: Now,
     ) -> Result<(), QuorumFailed> {
         if self.snapshotting.fetching.take_if(|(fetching, _)| *fetching == id).is_none() {
             return Ok(());
         }
-        let image = match result {
-            Ok(image) => image,
+        let listener = self.quorum.log().listener().to_owned();
+        let voters_of = |loaded: Loaded| {
+            let voters = loaded.voters.map(|record| voters_from_record(record, &listener)).transpose();
+            voters.map(|voters| (loaded.image, voters)).map_err(SnapshotFetchError::Nonsense)
+        };
+        let (image, voters) = match result.and_then(|loaded| voters_of(*loaded)) {
+            Ok(loaded) => loaded,
             Err(error) => {
                 tracing::warn!(snapshot = %id, %error, "the snapshot was not fetched; it is asked for again");
                 return Ok(self.quorum.handle_snapshot_failed(now, &mut self.effects)?);
@@ -183,8 +190,8 @@ impl Actor {
         };
         let log = self.quorum.log_mut();
         log.storage_mut().truncate_fully_and_start_at(id.offset, now).map_err(log_failed)?;
-        log.set_latest_snapshot(id);
-        let before = std::mem::replace(&mut self.image, *image);
+        log.set_latest_snapshot(id, voters);
+        let before = std::mem::replace(&mut self.image, image);
         self.snapshotting.bytes_since = 0;
         self.snapshotting.since = now.monotonic;
         tracing::info!(snapshot = %id, "loaded the leader's snapshot of the metadata log");
@@ -198,10 +205,14 @@ fn log_failed(error: ottla_storage::StorageError) -> QuorumFailed {
 }
 
 /// Writes the image, and tells which snapshots there are then, the oldest first.
-fn write(image: &MetadataImage, snapshots: &Snapshots) -> io::Result<Vec<Kept>> {
+fn write(
+    image: &MetadataImage,
+    voters: Option<&VotersRecord>,
+    snapshots: &Snapshots,
+) -> io::Result<Vec<Kept>> {
     let records = snapshot::records(image);
     let level = image.metadata_version();
-    let bytes = checkpoint::encode(&records, level, image.end.epoch, image.end_time)
+    let bytes = checkpoint::encode(&records, level, image.end.epoch, image.end_time, voters)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     snapshots.write(image.end, &bytes)?;
     let kept =

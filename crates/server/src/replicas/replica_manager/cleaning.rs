@@ -5,11 +5,11 @@
 //! others go on.
 
 use super::{Replica, ReplicaManager};
-use crate::replicas::offset_checkpoints::OffsetCheckpoints;
+use crate::replicas::directories::Directory;
 use ottla_storage::{CleanError, Cleanable, CleanerOptions, CleaningReport, StorageError};
-use ottla_types::{Offset, TopicIdPartition, TopicPartition};
+use ottla_types::{TopicIdPartition, TopicPartition};
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,19 +19,9 @@ pub(super) struct Cleaner {
     /// Held for reading by every pass: who stops them waits for it.
     passes: RwLock<()>,
     stopped: AtomicBool,
-    /// The logs that a thread has. By name: a topic made anew has the same directory.
-    busy: Mutex<BTreeSet<TopicPartition>>,
+    /// The logs that a thread has, to compact them or to move them. By name: a topic made anew has the same directory.
+    pub(super) busy: Mutex<BTreeSet<TopicPartition>>,
     uncleanable: Mutex<BTreeSet<TopicIdPartition>>,
-    /// `cleaner-offset-checkpoint` as it is on disk. Locked after the recovery points and before
-    /// any replica.
-    pub(super) written: Mutex<BTreeMap<TopicPartition, Offset>>,
-}
-
-impl Cleaner {
-    /// With the checkpoint that was found.
-    pub(super) fn new(written: BTreeMap<TopicPartition, Offset>) -> Cleaner {
-        Cleaner { written: Mutex::new(written), ..Cleaner::default() }
-    }
 }
 
 impl ReplicaManager {
@@ -71,19 +61,6 @@ impl ReplicaManager {
     pub(super) fn stop_cleaning(&self) {
         self.cleaner.stopped.store(true, Ordering::Release);
         drop(self.cleaner.passes.write());
-    }
-
-    /// Writes down that a log is compacted up to `end` at most, unless nothing more was written.
-    pub(super) fn lower_first_dirty(
-        &self,
-        written: &mut BTreeMap<TopicPartition, Offset>,
-        name: &TopicPartition,
-        end: Offset,
-    ) -> Result<(), StorageError> {
-        let Some(first_dirty) = written.get_mut(name).filter(|offset| **offset > end) else { return Ok(()) };
-        *first_dirty = end;
-        let checkpoints = OffsetCheckpoints { first_dirty: written.clone(), ..Default::default() };
-        checkpoints.write_first_dirty(&self.options.directory)
     }
 
     fn claim_filthiest(&self) -> Option<(Arc<Replica>, Cleanable)> {
@@ -147,14 +124,14 @@ impl ReplicaManager {
         }
         cleaning.sync()?;
         replica.lock().log_mut().finish_cleaning(&cleaning);
-        self.checkpoint_first_dirty()?;
+        self.checkpoint_first_dirty(&replica.directory())?;
         Ok(cleaning.report())
     }
 
-    fn checkpoint_first_dirty(&self) -> Result<(), StorageError> {
-        let mut written = self.cleaner.written.lock();
-        let checkpoints = self.current();
-        checkpoints.write_first_dirty(&self.options.directory)?;
+    fn checkpoint_first_dirty(&self, directory: &Directory) -> Result<(), StorageError> {
+        let mut written = directory.first_dirty.lock();
+        let checkpoints = self.current(directory);
+        checkpoints.write_first_dirty(&directory.files)?;
         *written = checkpoints.first_dirty;
         Ok(())
     }

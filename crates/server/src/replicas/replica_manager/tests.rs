@@ -1,10 +1,11 @@
 use super::*;
 use crate::config::Properties;
+use crate::replicas::directories::FoundDirectory;
 use ottla_protocol::records::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
 use ottla_replication::Outcome;
 use ottla_storage::checkpoints::{self, LOG_START, RECOVERY_POINT};
-use ottla_storage::{Disk, RealDisk, SimDisk};
-use ottla_types::{BrokerEpoch, Offset};
+use ottla_storage::{Disk, LogDirectory, RealDisk, SimDisk};
+use ottla_types::{BrokerEpoch, LeaderEpoch, Offset, OffsetAndEpoch};
 use std::path::Path;
 use tokio::sync::oneshot;
 
@@ -16,13 +17,36 @@ pub(super) fn manager(disk: &SimDisk) -> ReplicaManager {
 }
 
 fn manager_on(disk: Arc<dyn Disk>, path: &Path) -> ReplicaManager {
-    let directory = LogDirectory::open(disk, path.to_owned()).unwrap();
+    manager_of(vec![found(disk, path, Uuid::from_u128(101))])
+}
+
+fn found(disk: Arc<dyn Disk>, path: &Path, id: Uuid) -> FoundDirectory {
+    let directory = Arc::new(LogDirectory::open(disk, path.to_owned()).unwrap());
+    FoundDirectory { directory, id, clean: false }
+}
+
+/// With a directory on each disk, `/logs-0` and so on, whose ids are 100, 101, ...
+pub(super) fn manager_on_disks(disks: &[SimDisk]) -> ReplicaManager {
+    let found = disks.iter().enumerate().map(|(i, disk)| {
+        disk.release_locks();
+        found(Arc::new(disk.clone()), Path::new(&format!("/logs-{i}")), directory_id(i))
+    });
+    manager_of(found.collect())
+}
+
+/// The id of a directory that [`manager_on_disks`] makes.
+pub(super) fn directory_id(number: usize) -> Uuid {
+    Uuid::from_u128(100 + number as u128)
+}
+
+fn manager_of(directories: Vec<FoundDirectory>) -> ReplicaManager {
     let (isr_changes, _) = mpsc::channel(16);
     ReplicaManager::new(ReplicaManagerOptions {
         node_id: NODE,
         clock: Clock::new(),
-        directory: Arc::new(directory),
-        clean: false,
+        metadata_directory: directories[0].directory.path().to_owned(),
+        directories,
+        unusable_directories: Vec::new(),
         topic_defaults: Properties::default().topic_defaults().unwrap(),
         replica_lag_time_max: Duration::from_secs(30),
         has_readers_elsewhere: false,
@@ -128,7 +152,7 @@ fn recovery_point(disk: &SimDisk) -> Option<Offset> {
 }
 
 /// Appends a record as `acks=1` does; where its fate is heard.
-fn append(manager: &ReplicaManager, replica: &Replica) -> oneshot::Receiver<Outcome> {
+pub(super) fn append(manager: &ReplicaManager, replica: &Replica) -> oneshot::Receiver<Outcome> {
     let now = manager.clock().now();
     let mut builder = ottla_records::BatchBuilder::new();
     builder.push(now.wall, None, Some(b"value"), &[]);
