@@ -17,7 +17,7 @@ use ottla_protocol::records::metadata::{
     BrokerRegistrationChangeRecord, MetadataRecord, UnregisterBrokerRecord, register_broker_record,
     register_controller_record,
 };
-use ottla_types::{BrokerEpoch, Decision, NodeId, Offset, TopicIdPartition, Uuid};
+use ottla_types::{BrokerEpoch, Decision, NodeId, Offset, TopicIdPartition};
 
 /// What is known of a broker's process beyond its registration. Not in the log: it is heard anew.
 #[derive(Clone, Debug)]
