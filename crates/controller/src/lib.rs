@@ -9,8 +9,8 @@
 //! What no record rebuilds: the brokers' last known metadata offsets and shutdown requests
 //! ([`brokers`]), and the failure [`detector`]'s view of connections.
 //!
-//! Reading order: [`controller`], [`assignment`], [`elections`], [`balancing`], [`brokers`], [`directories`], [`detector`], [`topics`],
-//! [`placement`], [`partitions`], [`reassignment`], [`configs`], [`producer_ids`], [`bootstrap`].
+//! Reading order: [`controller`], [`assignment`], [`elections`], [`balancing`], [`brokers`], [`directories`], [`detector`],
+//! [`topics`], [`placement`], [`partitions`], [`reassignment`], [`configs`], [`producer_ids`], [`bootstrap`].
 
 pub mod assignment;
 pub mod balancing;

@@ -59,6 +59,17 @@ static void set_all(rd_kafka_conf_t *conf, char **settings) {
 	}
 }
 
+/* A client of this configuration, and of what the command line sets besides. */
+static rd_kafka_t *client_with(rd_kafka_type_t type, rd_kafka_conf_t *conf, char **settings) {
+	char why[512];
+	set_all(conf, settings);
+	set_debug(conf);
+	rd_kafka_t *client = rd_kafka_new(type, conf, why, sizeof why);
+	if (client == NULL)
+		die("rd_kafka_new", why);
+	return client;
+}
+
 static void wait_until(int64_t deadline_us) {
 	struct timespec at = {deadline_us / 1000000, deadline_us % 1000000 * 1000};
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0)
@@ -151,17 +162,12 @@ static void produce_one(rd_kafka_t *client, const char *topic, int producer, int
 
 static int produce(const char *bootstrap, const char *topic, int partitions, int interval_ms, int producer,
                    char **settings) {
-	char why[512];
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	set(conf, "bootstrap.servers", bootstrap);
 	set(conf, "enable.idempotence", "true");
 	set(conf, "acks", "all");
-	set_all(conf, settings);
-	set_debug(conf);
 	rd_kafka_conf_set_dr_msg_cb(conf, delivered);
-	rd_kafka_t *client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-	if (client == NULL)
-		die("rd_kafka_new", why);
+	rd_kafka_t *client = client_with(RD_KAFKA_PRODUCER, conf, settings);
 	pthread_t deliveries = start(serve_deliveries, client);
 
 	int64_t due = now_us();
@@ -185,17 +191,12 @@ static int produce(const char *bootstrap, const char *topic, int partitions, int
 
 /* Reads every partition from its end, alone. */
 static int consume(const char *bootstrap, const char *topic, int partitions, char **settings) {
-	char why[512];
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	set(conf, "bootstrap.servers", bootstrap);
 	/* The library has no consumer without one; nothing is joined. */
 	set(conf, "group.id", "alone");
 	set(conf, "enable.auto.commit", "false");
-	set_all(conf, settings);
-	set_debug(conf);
-	rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-	if (client == NULL)
-		die("rd_kafka_new", why);
+	rd_kafka_t *client = client_with(RD_KAFKA_CONSUMER, conf, settings);
 	rd_kafka_poll_set_consumer(client);
 	rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new(partitions);
 	for (int32_t partition = 0; partition < partitions; partition++)
@@ -287,19 +288,14 @@ static void commit(rd_kafka_t *client, const struct member *member) {
 
 static void *take_part(void *argument) {
 	struct member *member = argument;
-	char why[512];
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	set(conf, "bootstrap.servers", member->bootstrap);
 	set(conf, "group.id", member->group);
 	set(conf, "auto.offset.reset", "earliest");
 	set(conf, "enable.auto.commit", "false");
-	set_all(conf, member->settings);
-	set_debug(conf);
 	rd_kafka_conf_set_opaque(conf, member);
 	rd_kafka_conf_set_rebalance_cb(conf, rebalanced);
-	rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-	if (client == NULL)
-		die("rd_kafka_new", why);
+	rd_kafka_t *client = client_with(RD_KAFKA_CONSUMER, conf, member->settings);
 	rd_kafka_poll_set_consumer(client);
 	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_topic_partition_list_add(topics, member->topic, RD_KAFKA_PARTITION_UA);

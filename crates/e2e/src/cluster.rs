@@ -105,18 +105,8 @@ impl Cluster {
         let factor = count.min(3);
         let nodes = (1..=count)
             .map(|id| {
-                let node = Node {
-                    id,
-                    site: site(id),
-                    port: ports[id - 1],
-                    controller_port: ports[count + id - 1],
-                    http_port: ports[2 * count + id - 1],
-                    directory: directory.join(id.to_string()),
-                    data: directory.join(id.to_string()).join("data"),
-                    child: None,
-                    logged_before: 0,
-                };
-                fs::create_dir_all(&node.directory).expect("a directory for the node");
+                let own = [ports[id - 1], ports[count + id - 1], ports[2 * count + id - 1]];
+                let node = Node::new(id, site(id), own, directory.join(id.to_string()));
                 let text = format!(
                     "process.roles=broker,controller\nnode.id={id}\n\
                      controller.listener.names=CONTROLLER\n\
@@ -125,7 +115,7 @@ impl Cluster {
                      default.replication.factor={factor}\nmin.insync.replicas={}\n\
                      offsets.topic.replication.factor={factor}\nhttp.listener={host}:{}\n{}\n",
                     node.port,
-                    ports[count + id - 1],
+                    node.controller_port,
                     voters.join(","),
                     node.data().display(),
                     factor.min(2),
@@ -156,20 +146,12 @@ impl Cluster {
         let ports = free_ports(3 * count);
         let controllers: Vec<String> =
             ports[count..2 * count].iter().map(|port| format!("localhost:{port}")).collect();
-        let node = |id: usize| Node {
-            id,
-            site: Site::here(),
-            port: ports[id - 1],
-            controller_port: ports[count + id - 1],
-            http_port: ports[2 * count + id - 1],
-            directory: directory.join(id.to_string()),
-            data: directory.join(id.to_string()).join("data"),
-            child: None,
-            logged_before: 0,
+        let node = |id: usize| {
+            let own = [ports[id - 1], ports[count + id - 1], ports[2 * count + id - 1]];
+            Node::new(id, Site::here(), own, directory.join(id.to_string()))
         };
         let mut nodes: Vec<Node> = (1..=count).map(node).collect();
         for node in &nodes {
-            fs::create_dir_all(&node.directory).expect("a directory for the node");
             let text = format!(
                 "process.roles=broker,controller\nnode.id={}\ncontroller.listener.names=CONTROLLER\n\
                  listeners=PLAINTEXT://localhost:{},CONTROLLER://localhost:{}\n\
@@ -224,21 +206,10 @@ impl Cluster {
     /// started.
     pub fn broker(&self, id: usize, directory: &str, cluster_id: &str) -> Node {
         let ports = free_ports(2);
-        let node = Node {
-            id,
-            site: Site::here(),
-            port: ports[0],
-            controller_port: 0,
-            http_port: ports[1],
-            directory: self.directory.join(directory),
-            data: self.directory.join(directory).join("data"),
-            child: None,
-            logged_before: 0,
-        };
+        let node = Node::new(id, Site::here(), [ports[0], 0, ports[1]], self.directory.join(directory));
         let first = fs::read_to_string(self.nodes[0].properties()).expect("its configuration");
         // The controllers, as the first node has them.
         let quorum = first.lines().find(|line| line.starts_with("controller.quorum."));
-        fs::create_dir_all(&node.directory).expect("a directory for the node");
         let text = format!(
             "process.roles=broker\nnode.id={id}\ncontroller.listener.names=CONTROLLER\n\
              listeners=PLAINTEXT://localhost:{}\n{}\nlog.dirs={}\n\
@@ -284,6 +255,14 @@ impl Cluster {
 }
 
 impl Node {
+    /// One that does not run, in a directory of its own. `ports` are those of clients, of the quorum and of metrics.
+    fn new(id: usize, site: Site, ports: [u16; 3], directory: PathBuf) -> Node {
+        fs::create_dir_all(&directory).expect("a directory for the node");
+        let [port, controller_port, http_port] = ports;
+        let data = directory.join("data");
+        Node { id, site, port, controller_port, http_port, directory, data, child: None, logged_before: 0 }
+    }
+
     /// Where clients reach it.
     pub fn address(&self) -> String {
         format!("{}:{}", self.site.host, self.port)

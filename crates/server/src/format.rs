@@ -238,18 +238,14 @@ pub fn format(
 ) -> Result<Vec<String>, FormatError> {
     beginning.check(config)?;
     let level = beginning.level;
-    let mut dirs = config.log_dirs.clone();
-    if !dirs.contains(&config.metadata_log_dir) {
-        dirs.push(config.metadata_log_dir.clone());
-    }
     let (mut fresh, mut taken) = (Vec::new(), Vec::new());
-    for dir in &dirs {
-        match MetaProperties::read(&*disk, dir)? {
+    for dir in config.directories() {
+        match MetaProperties::read(&*disk, &dir)? {
             Some(meta) => {
                 check_owner(&meta, dir.join(META_PROPERTIES), config, cluster_id)?;
-                taken.push(dir.clone());
+                taken.push(dir);
             }
-            None => fresh.push(dir.clone()),
+            None => fresh.push(dir),
         }
     }
     if let (Some(dir), Formatted::Refuse) = (taken.into_iter().next(), formatted) {

@@ -78,12 +78,8 @@ async fn listen(shared: Arc<Shared>, mut answers: mpsc::Receiver<Sent>) {
                 shared.history.lock().told(stamp, Outcome::Acknowledged(written.offset));
                 shared.watch.acknowledged(stamp.partition, sent, shared.clock.monotonic());
             }
-            // It was never sent.
-            Err(SendError::TooLarge(_) | SendError::Blocked { .. }) => {
-                shared.history.lock().told(stamp, Outcome::Refused);
-            }
-            // An earlier try that was not answered may have been carried out.
-            Err(SendError::Refused { .. } | SendError::Expired { .. } | SendError::Closed) => {}
+            Err(error) if error.was_never_sent() => shared.history.lock().told(stamp, Outcome::Refused),
+            Err(_) => {}
         }
     }
 }

@@ -140,10 +140,7 @@ fn unknown_version(name: &str) -> String {
 }
 
 fn info(config: &NodeConfig) -> Result<(), Failure> {
-    let mut directories = config.log_dirs.clone();
-    if !directories.contains(&config.metadata_log_dir) {
-        directories.push(config.metadata_log_dir.clone());
-    }
+    let mut directories = config.directories();
     directories.sort();
     let found = directories.into_iter().map(|directory| {
         let properties = if directory.is_dir() {

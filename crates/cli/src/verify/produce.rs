@@ -176,15 +176,11 @@ async fn listen(
                     heard.longest_silence = heard.longest_silence.max(now - last_at);
                 }
             }
-            // It was never sent.
-            Err(SendError::TooLarge(_) | SendError::Blocked { .. }) => {
+            Err(error) if error.was_never_sent() => {
                 history.lock().refused(stamp)?;
                 heard.refused += 1;
             }
-            // An earlier try that was not answered may have been carried out.
-            Err(SendError::Refused { .. } | SendError::Expired { .. } | SendError::Closed) => {
-                heard.unknown += 1
-            }
+            Err(_) => heard.unknown += 1,
         }
     }
     Ok(heard)

@@ -166,6 +166,17 @@ pub enum SendError {
     Closed,
 }
 
+impl SendError {
+    /// Returns whether the record was never sent. Of the others nobody knows: even where the last try was refused, an
+    /// earlier one that was not answered may have been carried out.
+    pub fn was_never_sent(&self) -> bool {
+        match self {
+            SendError::TooLarge(_) | SendError::Blocked { .. } => true,
+            SendError::Refused { .. } | SendError::Expired { .. } | SendError::Closed => false,
+        }
+    }
+}
+
 /// The answer to one record: a future of where it was written, or why it was not.
 #[derive(Debug)]
 pub struct Delivery(oneshot::Receiver<Result<Written, SendError>>);

@@ -73,31 +73,22 @@ pub fn controller(cluster: &Cluster) -> usize {
 
 /// The coordinator of a group.
 pub fn coordinator(cluster: &Cluster, group: &str) -> usize {
-    let bootstrap = cluster.bootstrap();
-    let said = cluster.tool(&[
-        "kafka-consumer-groups",
-        "--bootstrap-server",
-        &bootstrap,
-        "--describe",
-        "--group",
-        group,
-        "--state",
-    ]);
+    let said = describe_group(cluster, group, &["--state"]);
     let id = said.split('(').next_back().and_then(|rest| rest.split(')').next());
     id.and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no coordinator in:\n{said}"))
 }
 
+/// What Kafka's tool says of a group.
+fn describe_group(cluster: &Cluster, group: &str, more: &[&str]) -> String {
+    let bootstrap = cluster.bootstrap();
+    let describe =
+        ["kafka-consumer-groups", "--bootstrap-server", &bootstrap, "--describe", "--group", group];
+    cluster.tool(&[&describe, more].concat())
+}
+
 /// What a group has committed, by partition of its one topic.
 pub fn committed(cluster: &Cluster, group: &str) -> BTreeMap<i32, i64> {
-    let bootstrap = cluster.bootstrap();
-    let said = cluster.tool(&[
-        "kafka-consumer-groups",
-        "--bootstrap-server",
-        &bootstrap,
-        "--describe",
-        "--group",
-        group,
-    ]);
+    let said = describe_group(cluster, group, &[]);
     let of_line = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         // GROUP TOPIC PARTITION CURRENT-OFFSET ...

@@ -167,6 +167,15 @@ impl NodeConfig {
         })
     }
 
+    /// All directories of the node: those of the partitions, and the metadata log's where that has one of its own.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let mut directories = self.log_dirs.clone();
+        if !directories.contains(&self.metadata_log_dir) {
+            directories.push(self.metadata_log_dir.clone());
+        }
+        directories
+    }
+
     /// The listeners that brokers' clients use.
     pub fn broker_listeners(&self) -> impl Iterator<Item = &ListenerConfig> {
         self.listeners.iter().filter(|l| self.roles.broker && !self.controller_listeners.contains(&l.name))

@@ -67,8 +67,9 @@ impl Directory {
         name: &TopicPartition,
         end: Offset,
     ) -> Result<(), StorageError> {
-        let Some(point) = written.get_mut(name).filter(|point| **point > end) else { return Ok(()) };
-        *point = end;
+        if !lower(written, name, end) {
+            return Ok(());
+        }
         let checkpoints = OffsetCheckpoints { recovery_points: written.clone(), ..Default::default() };
         checkpoints.write_recovery_points(&self.files)
     }
@@ -80,11 +81,19 @@ impl Directory {
         name: &TopicPartition,
         end: Offset,
     ) -> Result<(), StorageError> {
-        let Some(first_dirty) = written.get_mut(name).filter(|offset| **offset > end) else { return Ok(()) };
-        *first_dirty = end;
+        if !lower(written, name, end) {
+            return Ok(());
+        }
         let checkpoints = OffsetCheckpoints { first_dirty: written.clone(), ..Default::default() };
         checkpoints.write_first_dirty(&self.files)
     }
+}
+
+/// Lowers what is written of a log to `end`. Returns whether it was more.
+fn lower(written: &mut BTreeMap<TopicPartition, Offset>, name: &TopicPartition, end: Offset) -> bool {
+    let Some(offset) = written.get_mut(name).filter(|offset| **offset > end) else { return false };
+    *offset = end;
+    true
 }
 
 /// All log directories of this broker.

@@ -196,12 +196,8 @@ impl Workload {
         tracing::debug!(%stamp, ?told, "told");
         let outcome = match told {
             Ok(offset) => Outcome::Acknowledged(offset),
-            // It was never sent.
-            Err(SendError::TooLarge(_) | SendError::Blocked { .. }) => Outcome::Refused,
-            // An earlier try that was not answered may have been carried out.
-            Err(SendError::Refused { .. } | SendError::Expired { .. } | SendError::Closed) => {
-                Outcome::Unknown
-            }
+            Err(error) if error.was_never_sent() => Outcome::Refused,
+            Err(_) => Outcome::Unknown,
         };
         self.history.lock().told(stamp, outcome);
     }

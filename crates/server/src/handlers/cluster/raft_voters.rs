@@ -5,15 +5,12 @@
 //! - Differs from Kafka: sent as the request itself, not in an Envelope, since there are no principals.
 
 use crate::broker::Broker;
+use crate::handlers::topics::forwarded::UNREACHABLE;
 use crate::request::Answer;
-use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::{
     AddRaftVoterRequest, AddRaftVoterResponse, RemoveRaftVoterRequest, RemoveRaftVoterResponse,
 };
 use std::sync::Arc;
-
-/// What clients are told when the leader cannot be asked: they try again.
-const UNREACHABLE: ErrorCode = ErrorCode::RequestTimedOut;
 
 /// Makes an observer a voter.
 pub fn add(broker: &Arc<Broker>, request: AddRaftVoterRequest) -> Answer<AddRaftVoterResponse> {

@@ -45,27 +45,36 @@ pub fn describe_quorum(
                 ..Default::default()
             };
         };
-        let listed = description.listed.iter().flat_map(|voters| voters.iter()).map(|voter| Node {
-            node_id: voter.key.id.0,
-            listeners: voter
-                .listeners
+        let nodes = match &description.listed {
+            Some(voters) => voters
                 .iter()
-                .map(|listener| Listener {
-                    name: listener.name.clone(),
-                    host: listener.endpoint.host.clone(),
-                    port: listener.endpoint.port,
+                .map(|voter| Node {
+                    node_id: voter.key.id.0,
+                    listeners: voter
+                        .listeners
+                        .iter()
+                        .map(|listener| Listener {
+                            name: listener.name.clone(),
+                            host: listener.endpoint.host.clone(),
+                            port: listener.endpoint.port,
+                        })
+                        .collect(),
                 })
                 .collect(),
-        });
-        let registered = image.cluster.controllers.values().map(|controller| Node {
-            node_id: controller.id.0,
-            listeners: controller
-                .endpoints
-                .iter()
-                .map(|e| Listener { name: e.name.clone(), host: e.host.clone(), port: e.port })
+            None => image
+                .cluster
+                .controllers
+                .values()
+                .map(|controller| Node {
+                    node_id: controller.id.0,
+                    listeners: controller
+                        .endpoints
+                        .iter()
+                        .map(|e| Listener { name: e.name.clone(), host: e.host.clone(), port: e.port })
+                        .collect(),
+                })
                 .collect(),
-        });
-        let nodes = if description.listed.is_some() { listed.collect() } else { registered.collect() };
+        };
         m::DescribeQuorumResponse {
             topics: vec![TopicData {
                 topic_name: METADATA_TOPIC_NAME.to_owned(),

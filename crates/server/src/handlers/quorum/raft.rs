@@ -16,7 +16,19 @@ use ottla_raft::{Request, Response};
 use std::sync::Arc;
 
 /// The code of a node whose quorum has stopped.
-const STOPPED: i16 = ErrorCode::BrokerNotAvailable.code();
+pub(super) const STOPPED: i16 = ErrorCode::BrokerNotAvailable.code();
+
+/// Hands a request to the machine. `translate` takes the machine's answer, where it is one to such a request; without
+/// one the answer is `stopped`.
+pub(super) fn hand_in<T: Send + 'static>(
+    quorum: &QuorumHandle,
+    request: Request,
+    stopped: T,
+    translate: impl FnOnce(Response) -> Option<T> + Send + 'static,
+) -> Answer<T> {
+    let quorum = quorum.clone();
+    Answer::later(async move { quorum.request(request).await.and_then(translate).unwrap_or(stopped) })
+}
 
 /// A candidate asks for a vote.
 pub fn vote(
@@ -28,12 +40,10 @@ pub fn vote(
     serve(header, input, |request: m::VoteRequest| match wire::vote_request_from_wire(request, context) {
         Err(refusal) => Answer::Now(wire::vote_response_to_wire_refused(refusal)),
         Ok(request) => {
-            let quorum = quorum.clone();
-            Answer::later(async move {
-                match quorum.request(Request::Vote(request)).await {
-                    Some(Response::Vote(response)) => wire::vote_response_to_wire(&response),
-                    _ => m::VoteResponse { error_code: STOPPED, ..Default::default() },
-                }
+            let stopped = m::VoteResponse { error_code: STOPPED, ..Default::default() };
+            hand_in(quorum, Request::Vote(request), stopped, |response| match response {
+                Response::Vote(response) => Some(wire::vote_response_to_wire(&response)),
+                _ => None,
             })
         }
     })
@@ -50,12 +60,10 @@ pub fn begin_quorum_epoch(
         match wire::begin_request_from_wire(request, context) {
             Err(refusal) => Answer::Now(wire::begin_response_to_wire_refused(refusal)),
             Ok(request) => {
-                let quorum = quorum.clone();
-                Answer::later(async move {
-                    match quorum.request(Request::BeginQuorumEpoch(request)).await {
-                        Some(Response::BeginQuorumEpoch(response)) => wire::begin_response_to_wire(&response),
-                        _ => m::BeginQuorumEpochResponse { error_code: STOPPED, ..Default::default() },
-                    }
+                let stopped = m::BeginQuorumEpochResponse { error_code: STOPPED, ..Default::default() };
+                hand_in(quorum, Request::BeginQuorumEpoch(request), stopped, |response| match response {
+                    Response::BeginQuorumEpoch(response) => Some(wire::begin_response_to_wire(&response)),
+                    _ => None,
                 })
             }
         }
@@ -73,12 +81,10 @@ pub fn end_quorum_epoch(
         match wire::end_request_from_wire(request, context) {
             Err(refusal) => Answer::Now(wire::end_response_to_wire_refused(refusal)),
             Ok(request) => {
-                let quorum = quorum.clone();
-                Answer::later(async move {
-                    match quorum.request(Request::EndQuorumEpoch(request)).await {
-                        Some(Response::EndQuorumEpoch(response)) => wire::end_response_to_wire(&response),
-                        _ => m::EndQuorumEpochResponse { error_code: STOPPED, ..Default::default() },
-                    }
+                let stopped = m::EndQuorumEpochResponse { error_code: STOPPED, ..Default::default() };
+                hand_in(quorum, Request::EndQuorumEpoch(request), stopped, |response| match response {
+                    Response::EndQuorumEpoch(response) => Some(wire::end_response_to_wire(&response)),
+                    _ => None,
                 })
             }
         }
@@ -97,12 +103,10 @@ pub fn fetch(
         match wire::fetch_request_from_wire(request, version, context) {
             Err(refusal) => Answer::Now(wire::fetch_response_to_wire_refused(refusal)),
             Ok(request) => {
-                let quorum = quorum.clone();
-                Answer::later(async move {
-                    match quorum.request(Request::Fetch(request)).await {
-                        Some(Response::Fetch(response)) => wire::fetch_response_to_wire(&response),
-                        _ => m::FetchResponse { error_code: STOPPED, ..Default::default() },
-                    }
+                let stopped = m::FetchResponse { error_code: STOPPED, ..Default::default() };
+                hand_in(quorum, Request::Fetch(request), stopped, |response| match response {
+                    Response::Fetch(response) => Some(wire::fetch_response_to_wire(&response)),
+                    _ => None,
                 })
             }
         }

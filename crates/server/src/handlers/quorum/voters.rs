@@ -6,18 +6,16 @@
 //! - Differs from Kafka: the last voter cannot be removed (INVALID_REQUEST). A leader that has removed itself and
 //!   fails before that is committed may be elected once more; in Kafka nobody can be then.
 
+use super::raft::{STOPPED, hand_in};
 use crate::quorum::QuorumHandle;
 use crate::request::Answer;
 use crate::request::answer::serve;
 use ottla_net::Started;
 use ottla_protocol::messages as m;
-use ottla_protocol::{Decoder, ErrorCode, RequestHeader};
+use ottla_protocol::{Decoder, RequestHeader};
 use ottla_raft::wire::{self, WireContext};
 use ottla_raft::{Request, Response};
 use std::sync::Arc;
-
-/// The code of a node whose quorum has stopped.
-const STOPPED: i16 = ErrorCode::BrokerNotAvailable.code();
 
 /// Makes an observer a voter.
 pub fn add(
@@ -26,20 +24,14 @@ pub fn add(
     header: &RequestHeader,
     input: Decoder,
 ) -> Started {
+    let failed = |error_code| m::AddRaftVoterResponse { error_code, ..Default::default() };
     serve(header, input, |request: m::AddRaftVoterRequest| {
         match wire::add_voter_request_from_wire(request, context) {
-            Err(refusal) => Answer::Now(m::AddRaftVoterResponse {
-                error_code: refusal.error_code().code(),
-                error_message: None,
-                ..Default::default()
-            }),
+            Err(refusal) => Answer::Now(failed(refusal.error_code().code())),
             Ok(request) => {
-                let quorum = quorum.clone();
-                Answer::later(async move {
-                    match quorum.request(Request::AddVoter(request)).await {
-                        Some(Response::AddVoter(response)) => wire::add_voter_response_to_wire(&response),
-                        _ => m::AddRaftVoterResponse { error_code: STOPPED, ..Default::default() },
-                    }
+                hand_in(quorum, Request::AddVoter(request), failed(STOPPED), |response| match response {
+                    Response::AddVoter(response) => Some(wire::add_voter_response_to_wire(&response)),
+                    _ => None,
                 })
             }
         }
@@ -53,22 +45,14 @@ pub fn remove(
     header: &RequestHeader,
     input: Decoder,
 ) -> Started {
+    let failed = |error_code| m::RemoveRaftVoterResponse { error_code, ..Default::default() };
     serve(header, input, |request: m::RemoveRaftVoterRequest| {
         match wire::remove_voter_request_from_wire(request, context) {
-            Err(refusal) => Answer::Now(m::RemoveRaftVoterResponse {
-                error_code: refusal.error_code().code(),
-                error_message: None,
-                ..Default::default()
-            }),
+            Err(refusal) => Answer::Now(failed(refusal.error_code().code())),
             Ok(request) => {
-                let quorum = quorum.clone();
-                Answer::later(async move {
-                    match quorum.request(Request::RemoveVoter(request)).await {
-                        Some(Response::RemoveVoter(response)) => {
-                            wire::remove_voter_response_to_wire(&response)
-                        }
-                        _ => m::RemoveRaftVoterResponse { error_code: STOPPED, ..Default::default() },
-                    }
+                hand_in(quorum, Request::RemoveVoter(request), failed(STOPPED), |response| match response {
+                    Response::RemoveVoter(response) => Some(wire::remove_voter_response_to_wire(&response)),
+                    _ => None,
                 })
             }
         }
@@ -82,21 +66,14 @@ pub fn update(
     header: &RequestHeader,
     input: Decoder,
 ) -> Started {
+    let failed = |error_code| m::UpdateRaftVoterResponse { error_code, ..Default::default() };
     serve(header, input, |request: m::UpdateRaftVoterRequest| {
         match wire::update_voter_request_from_wire(request, context) {
-            Err(refusal) => Answer::Now(m::UpdateRaftVoterResponse {
-                error_code: refusal.error_code().code(),
-                ..Default::default()
-            }),
+            Err(refusal) => Answer::Now(failed(refusal.error_code().code())),
             Ok(request) => {
-                let quorum = quorum.clone();
-                Answer::later(async move {
-                    match quorum.request(Request::UpdateVoter(request)).await {
-                        Some(Response::UpdateVoter(response)) => {
-                            wire::update_voter_response_to_wire(&response)
-                        }
-                        _ => m::UpdateRaftVoterResponse { error_code: STOPPED, ..Default::default() },
-                    }
+                hand_in(quorum, Request::UpdateVoter(request), failed(STOPPED), |response| match response {
+                    Response::UpdateVoter(response) => Some(wire::update_voter_response_to_wire(&response)),
+                    _ => None,
                 })
             }
         }

@@ -33,7 +33,7 @@ use std::time::Duration;
 pub(super) const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What clients are told when the controller cannot be asked: they try again.
-pub(super) const UNREACHABLE: ErrorCode = ErrorCode::RequestTimedOut;
+pub(in crate::handlers) const UNREACHABLE: ErrorCode = ErrorCode::RequestTimedOut;
 
 /// Creates topics.
 pub fn create_topics(broker: &Arc<Broker>, request: CreateTopicsRequest) -> Answer<CreateTopicsResponse> {
