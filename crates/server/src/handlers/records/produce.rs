@@ -63,6 +63,7 @@ pub fn handle(
             TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, ..Default::default() };
         for (partition_index, data) in topic.partition_data.into_iter().enumerate() {
             let bytes = data.records.as_ref().map_or(0, Records::len);
+            let idempotent = idempotent_batch(data.records.as_ref());
             let appended = match &known {
                 _ if !matches!(acks, -1..=1) => Err(Refusal::of(ErrorCode::InvalidRequiredAcks)),
                 Err(error) => Err(Refusal::of(*error)),
@@ -96,7 +97,12 @@ pub fn handle(
                         });
                     }
                 }
-                Err(refusal) => {
+                Err(mut refusal) => {
+                    if let (Some(batch), Ok((_, id))) = (&idempotent, &known) {
+                        let at = TopicIdPartition::new(*id, data.index);
+                        refusal.error =
+                            broker.refused_batches.refuse(context.connection.id, at, batch, refusal.error);
+                    }
                     broker.traffic.failed_produce_requests.inc();
                     broker.traffic.bytes_rejected.inc_by(bytes as u64);
                     refuse(&mut result, refusal);
@@ -243,6 +249,16 @@ fn append(
 /// The batch's bytes to write into: in place when nobody else holds the request's buffer.
 fn mutable(bytes: Bytes) -> BytesMut {
     bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
+}
+
+/// The header of a batch whose producer is idempotent.
+fn idempotent_batch(records: Option<&Records>) -> Option<BatchHeader> {
+    match records {
+        Some(Records::Memory(bytes)) => {
+            BatchHeader::parse(bytes).ok().filter(|header| header.producer_id.is_some())
+        }
+        _ => None,
+    }
 }
 
 /// Refuses what this version of the request, or this broker, cannot carry.
