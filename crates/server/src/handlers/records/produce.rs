@@ -20,7 +20,7 @@ use ottla_protocol::messages::produce_response::{
     TopicProduceResponse,
 };
 use ottla_protocol::{ErrorCode, Records};
-use ottla_records::{Attributes, BatchHeader, Compression, InvalidBatch, Origin, validate};
+use ottla_records::{BatchHeader, Compression, InvalidBatch, Origin, validate};
 use ottla_replication::{AppendError, Effects, Outcome, WaiterId};
 use ottla_storage::AppendError as LogAppendError;
 use ottla_types::{TopicIdPartition, Uuid};
@@ -63,7 +63,7 @@ pub fn handle(
             TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, ..Default::default() };
         for (partition_index, data) in topic.partition_data.into_iter().enumerate() {
             let bytes = data.records.as_ref().map_or(0, Records::len);
-            let idempotent = idempotent_batch(data.records.as_ref());
+            let header = header(data.records.as_ref());
             let appended = match &known {
                 _ if !matches!(acks, -1..=1) => Err(Refusal::of(ErrorCode::InvalidRequiredAcks)),
                 Err(error) => Err(Refusal::of(*error)),
@@ -71,7 +71,8 @@ pub fn handle(
                     Err(Refusal::of(ErrorCode::InvalidTopicException))
                 }
                 Ok((_, id)) => {
-                    append(broker, context, TopicIdPartition::new(*id, data.index), data.records, acks)
+                    let at = TopicIdPartition::new(*id, data.index);
+                    append(broker, context, at, header.as_ref(), data.records, acks)
                 }
             };
             let mut result = PartitionProduceResponse {
@@ -98,6 +99,7 @@ pub fn handle(
                     }
                 }
                 Err(mut refusal) => {
+                    let idempotent = header.filter(|header| header.producer_id.is_some());
                     if let (Some(batch), Ok((_, id))) = (&idempotent, &known) {
                         let at = TopicIdPartition::new(*id, data.index);
                         refusal.error =
@@ -186,6 +188,7 @@ fn append(
     broker: &Broker,
     context: &RequestContext,
     at: TopicIdPartition,
+    header: Option<&BatchHeader>,
     records: Option<Records>,
     acks: i16,
 ) -> Result<Appended, Refusal> {
@@ -197,7 +200,7 @@ fn append(
         Some(Records::Memory(bytes)) if !bytes.is_empty() => mutable(bytes),
         _ => return Err(Refusal::of(ErrorCode::InvalidRecord)),
     };
-    check_version(context.version, &batch)?;
+    check_version(context.version, header)?;
     let now = broker.clock.now();
     let rules = replica.log_config().rules(Origin::Client, now.wall);
     let valid = validate(&mut batch, &rules).map_err(|error| invalid(&error))?;
@@ -251,20 +254,17 @@ fn mutable(bytes: Bytes) -> BytesMut {
     bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
 }
 
-/// The header of a batch whose producer is idempotent.
-fn idempotent_batch(records: Option<&Records>) -> Option<BatchHeader> {
+/// The header of what a client sent, when it has one.
+fn header(records: Option<&Records>) -> Option<BatchHeader> {
     match records {
-        Some(Records::Memory(bytes)) => {
-            BatchHeader::parse(bytes).ok().filter(|header| header.producer_id.is_some())
-        }
+        Some(Records::Memory(bytes)) => BatchHeader::parse(bytes).ok(),
         _ => None,
     }
 }
 
 /// Refuses what this version of the request, or this broker, cannot carry.
-fn check_version(version: i16, batch: &[u8]) -> Result<(), Refusal> {
-    let Ok(header) = BatchHeader::parse(batch) else { return Ok(()) };
-    let Attributes(_) = header.attributes;
+fn check_version(version: i16, header: Option<&BatchHeader>) -> Result<(), Refusal> {
+    let Some(header) = header else { return Ok(()) };
     let zstd = header.attributes.compression_id() == Compression::Zstd.id();
     if zstd && version < ZSTD_VERSION_MIN {
         return Err(Refusal::of(ErrorCode::UnsupportedCompressionType));
