@@ -26,7 +26,12 @@ impl Disks {
         let (bootstrap, partitions) = (cluster.bootstrap(), PARTITIONS.to_string());
         let create = ["kafka-topics", "--bootstrap-server", &bootstrap, "--create", "--topic", "t"];
         cluster.tool(&[&create[..], &["--partitions", &partitions, "--replication-factor", "3"]].concat());
-        Disks { cluster, root }
+        let disks = Disks { cluster, root };
+        // The topic is created when the controller has written it down; a broker makes its logs when it reads that.
+        eventually("node 2 has made its logs", PATIENCE, || {
+            (disks.partitions(2, "a").len() + disks.partitions(2, "b").len() == PARTITIONS).then_some(())
+        });
+        disks
     }
 
     fn directory(&self, id: usize, name: &str) -> PathBuf {

@@ -18,6 +18,9 @@ pub enum AppendError {
         /// `min.insync.replicas`.
         required: usize,
     },
+    /// An idempotent producer's batch does not follow what the log has, and the one between may be on its way.
+    #[error("the batch before it may be on its way")]
+    Early,
     /// The log refuses it, or the disk fails.
     #[error(transparent)]
     Log(#[from] LogAppendError),

@@ -6,6 +6,10 @@ use ottla_types::{BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Offset, Partition
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// How long after a leader takes over, or has refused a batch, a producer may take to send again what did not reach it. Ten
+/// times what clients take when nothing keeps them waiting.
+const GAPS_CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
 /// A follower as its fetches show it.
 #[derive(Clone, Debug)]
 pub struct PeerState {
@@ -94,6 +98,8 @@ pub struct Leader {
     pub peers: BTreeMap<NodeId, PeerState>,
     /// What the image says of the brokers that hold replicas.
     brokers: BTreeMap<NodeId, Peer>,
+    /// Until when a gap before a producer's batch may close by itself.
+    gaps_close_until: Monotonic,
 }
 
 impl Leader {
@@ -121,7 +127,18 @@ impl Leader {
             isr: IsrState::committed(assignment.isr.clone(), assignment.partition_epoch),
             peers,
             brokers,
+            gaps_close_until: now + GAPS_CLOSE_WITHIN,
         }
+    }
+
+    /// Producers' batches were refused, or went elsewhere: what came behind them is ahead of the log for a while.
+    pub(crate) fn expect_gaps(&mut self, now: Monotonic) {
+        self.gaps_close_until = now + GAPS_CLOSE_WITHIN;
+    }
+
+    /// Returns whether a gap before a producer's batch may close by itself: what is missing is on its way then.
+    pub(crate) fn expects_gaps(&self, now: Monotonic) -> bool {
+        now < self.gaps_close_until
     }
 
     /// Takes over a newer state of the same term.

@@ -7,8 +7,8 @@ use crate::high_watermark;
 use crate::isr::IsrChange;
 use crate::leader::{Leader, Range};
 use crate::waiters::{Outcome, WaiterId, Waiters};
-use ottla_records::{LeaderEpochs, Truncation, ValidBatch};
-use ottla_storage::{AppendInfo, AtLeast, FlushTarget, Log, StorageError};
+use ottla_records::{BatchHeader, LeaderEpochs, Truncation, ValidBatch};
+use ottla_storage::{AppendInfo, AtLeast, FlushTarget, Log, ProducerError, StorageError};
 use ottla_types::{
     BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, PartitionEpoch,
     TopicIdPartition, TopicPartition,
@@ -276,6 +276,7 @@ impl Partition {
         self.is_cut_off = false;
         if let Role::Leader(leader) = &mut self.role {
             leader.forgive_lag(now);
+            leader.expect_gaps(now);
         }
         self.wake_fetches(effects);
         self.advance_high_watermark(now, effects);
@@ -302,13 +303,28 @@ impl Partition {
         now: Now,
         effects: &mut Effects,
     ) -> Result<AppendInfo, AppendError> {
-        let Some(leader) = self.serving() else { return Err(AppendError::NotLeader) };
+        let Role::Leader(leader) = &mut self.role else { return Err(AppendError::NotLeader) };
+        if self.is_cut_off {
+            return Err(AppendError::NotLeader);
+        }
         let required = self.settings.min_insync_replicas.min(leader.replicas.len());
         let in_sync = leader.isr.committed.len();
         if all && in_sync < required {
+            leader.expect_gaps(now.monotonic);
             return Err(AppendError::NotEnoughReplicas { in_sync, required });
         }
-        let info = self.log.append_valid(batch, leader.epoch, now)?;
+        let expects_gaps = leader.expects_gaps(now.monotonic);
+        if expects_gaps && is_ahead_of_its_producer(&self.log, batch.header()) {
+            return Err(AppendError::Early);
+        }
+        let info = self.log.append_valid(batch, leader.epoch, now).map_err(|error| match error {
+            ottla_storage::AppendError::Producer(ProducerError::OutOfOrderSequence { .. })
+                if expects_gaps =>
+            {
+                AppendError::Early
+            }
+            error => error.into(),
+        })?;
         effects.fetches.extend(self.waiters.take_followers());
         self.ask_to_flush(effects);
         self.advance_high_watermark(now.monotonic, effects);
@@ -604,6 +620,11 @@ impl Partition {
         self.high_watermark = leader_start;
         Ok(leader_start)
     }
+}
+
+/// Returns whether a producer's sequence has begun, and not in this log.
+fn is_ahead_of_its_producer(log: &Log, batch: &BatchHeader) -> bool {
+    batch.producer_id.is_some() && batch.base_sequence > 0 && log.producer(batch.producer_id).is_none()
 }
 
 /// Questions.

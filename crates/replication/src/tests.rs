@@ -1,14 +1,14 @@
 //! What one replica does, event by event; whole partitions are in `simulation.rs`.
 
 use crate::{
-    Assignment, DeleteError, Effects, FetchError, FetchPosition, Isolation, IsrChange, Outcome, Partition,
-    Peer, ReadFrom, Role, Settings, WaiterId,
+    AppendError, Assignment, DeleteError, Effects, FetchError, FetchPosition, Isolation, IsrChange, Outcome,
+    Partition, Peer, ReadFrom, Role, Settings, WaiterId,
 };
 use ottla_records::{BatchBuilder, Origin, validate};
 use ottla_storage::{AtLeast, CleanupPolicy, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{
-    BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Now, Offset, PartitionEpoch, Timestamp, TopicIdPartition,
-    TopicPartition, Uuid,
+    BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Now, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
+    Timestamp, TopicIdPartition, TopicPartition, Uuid,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -366,4 +366,63 @@ fn consumers_are_sent_to_followers_that_are_in_sync_and_have_what_they_ask_for()
 
     assert_eq!(readers(&partition, 0), nodes(&[2]));
     assert!(readers(&partition, 1).is_empty(), "it has less");
+}
+
+const MOMENT: Now = Now { monotonic: Monotonic(NOW.monotonic.0 + 4_999_999), ..NOW };
+const LATER: Now = Now { monotonic: Monotonic(NOW.monotonic.0 + 5_000_000), ..NOW };
+
+/// Sends a record of this sequence number.
+fn produce(partition: &mut Partition, producer: i64, sequence: i32, now: Now) -> Result<Offset, AppendError> {
+    let mut builder = BatchBuilder::new().producer(ProducerId(producer), ProducerEpoch(0), sequence);
+    builder.push(now.wall, None, Some(b"value"), &[]);
+    let mut bytes = builder.build();
+    let valid = validate(&mut bytes, &partition.log().config().rules(Origin::Client, now.wall)).unwrap();
+    partition.append(valid, true, now, &mut Effects::default()).map(|info| info.base_offset)
+}
+
+fn is_a_gap(appended: &Result<Offset, AppendError>) -> bool {
+    use ottla_storage::{AppendError::Producer, ProducerError::OutOfOrderSequence};
+    matches!(appended, Err(AppendError::Log(Producer(OutOfOrderSequence { .. }))))
+}
+
+#[test]
+fn a_young_leader_waits_for_what_was_sent_elsewhere_before_it_calls_it_missing() {
+    let mut partition = leader();
+    produce(&mut partition, 7, 0, NOW).unwrap();
+
+    assert!(matches!(produce(&mut partition, 7, 2, MOMENT), Err(AppendError::Early)));
+    assert!(is_a_gap(&produce(&mut partition, 7, 2, LATER)));
+    assert!(produce(&mut partition, 7, 1, LATER).is_ok() && produce(&mut partition, 7, 2, LATER).is_ok());
+}
+
+#[test]
+fn the_first_batch_of_a_producer_that_a_young_leader_gets_is_the_first_it_sent() {
+    let mut partition = leader();
+
+    assert!(matches!(produce(&mut partition, 7, 1, MOMENT), Err(AppendError::Early)));
+    assert_eq!(produce(&mut partition, 7, 0, MOMENT).unwrap(), Offset(0));
+    assert_eq!(produce(&mut partition, 7, 1, MOMENT).unwrap(), Offset(1));
+    // Later on it is one that was silent for so long that it was forgotten, and goes on.
+    assert_eq!(produce(&mut partition, 8, 50, LATER).unwrap(), Offset(2));
+}
+
+#[test]
+fn what_comes_behind_a_batch_that_was_refused_is_not_out_of_order() {
+    let mut partition = leader();
+    let settings = |min_insync_replicas| Settings {
+        min_insync_replicas,
+        replica_lag_time_max: Duration::from_secs(30),
+        has_readers_elsewhere: false,
+    };
+    produce(&mut partition, 7, 0, NOW).unwrap();
+    let (config, now) = (LogConfig::default(), LATER.monotonic);
+    partition.handle_settings(settings(2), config, now, &mut Effects::default());
+    assert!(matches!(produce(&mut partition, 7, 1, LATER), Err(AppendError::NotEnoughReplicas { .. })));
+    partition.handle_settings(settings(1), config, now, &mut Effects::default());
+
+    assert!(matches!(produce(&mut partition, 7, 2, LATER), Err(AppendError::Early)));
+    partition.handle_cut_off(&mut Effects::default());
+    let much_later = LATER.after(Duration::from_secs(60));
+    partition.handle_reconnected(much_later.monotonic, &mut Effects::default());
+    assert!(matches!(produce(&mut partition, 7, 2, much_later), Err(AppendError::Early)));
 }

@@ -1,7 +1,7 @@
 //! The broker role: what its handlers share, and the tasks that keep it a member of the cluster.
 //!
 //! Reading order: [`controller_channel`], [`lifecycle`], [`cut_off`], [`applier`], [`peers`], [`dialing`],
-//! [`producer_ids`], [`refused_batches`].
+//! [`producer_ids`].
 
 pub mod applier;
 pub mod controller_channel;
@@ -10,7 +10,6 @@ mod dialing;
 pub mod lifecycle;
 pub mod peers;
 pub mod producer_ids;
-pub mod refused_batches;
 
 use crate::config::NodeConfig;
 use crate::fetching::sessions::Sessions;
@@ -28,7 +27,6 @@ use ottla_types::{BrokerEpoch, Monotonic, NodeId, TopicIdPartition};
 use parking_lot::Mutex;
 use peers::PeerConnections;
 use producer_ids::ProducerIds;
-use refused_batches::RefusedBatches;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +63,6 @@ pub struct Broker {
     /// What has passed through.
     pub traffic: Traffic,
     /// What producers are about to send again.
-    pub refused_batches: RefusedBatches,
     /// The connections with the other brokers.
     pub peers: PeerConnections,
     dials: Dials,
@@ -104,7 +101,6 @@ impl Broker {
             producer_ids,
             groups,
             traffic: Traffic::default(),
-            refused_batches: RefusedBatches::default(),
             peers: PeerConnections::default(),
             dials: Dials::default(),
             epoch,
@@ -233,7 +229,6 @@ impl Broker {
     /// A connection has ended.
     pub fn connection_closed(&self, connection: &ConnectionInfo) {
         self.peers.inbound_closed(connection.id);
-        self.refused_batches.connection_closed(connection.id);
     }
 
     /// Returns whether a broker may be named to clients: not one that has just gone and is still unfenced.

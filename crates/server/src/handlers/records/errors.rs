@@ -43,7 +43,8 @@ fn corrupt_batch(error: &CorruptBatch) -> ErrorCode {
 /// The code of a batch that is not appended.
 pub fn append(error: &AppendError) -> ErrorCode {
     match error {
-        AppendError::NotLeader => ErrorCode::NotLeaderOrFollower,
+        // A producer sends both again, after a moment; OUT_OF_ORDER_SEQUENCE_NUMBER may cost it its epoch.
+        AppendError::NotLeader | AppendError::Early => ErrorCode::NotLeaderOrFollower,
         AppendError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
         AppendError::Log(error) => match error {
             LogAppendError::Storage(_) => ErrorCode::KafkaStorageError,

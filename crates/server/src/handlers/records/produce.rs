@@ -98,13 +98,7 @@ pub fn handle(
                         });
                     }
                 }
-                Err(mut refusal) => {
-                    let idempotent = header.filter(|header| header.producer_id.is_some());
-                    if let (Some(batch), Ok((_, id))) = (&idempotent, &known) {
-                        let at = TopicIdPartition::new(*id, data.index);
-                        refusal.error =
-                            broker.refused_batches.refuse(context.connection.id, at, batch, refusal.error);
-                    }
+                Err(refusal) => {
                     broker.traffic.failed_produce_requests.inc();
                     broker.traffic.bytes_rejected.inc_by(bytes as u64);
                     refuse(&mut result, refusal);
