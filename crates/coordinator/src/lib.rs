@@ -1,4 +1,4 @@
-//! Groups of consumers and their offsets: the classic group coordinator.
+//! Groups of consumers and their offsets: the classic group coordinator. Transactions: [`transactions`].
 //!
 //! [`GroupCoordinator`] is a replicated machine, one for each partition of `__consumer_offsets` that this
 //! broker leads. Each `handle_…` looks at a group and answers with a [`GroupDecision`]: records to append, and
@@ -31,7 +31,7 @@
 //!
 //! Reading order: [`reply`], [`settings`], [`coordinator`], `turn`, `group`, `member`, `join`, `rebalance`,
 //! `static_member`, `sync`, `heartbeat`, `leave`, [`presence`], `disconnect`, `expiry`, `alarms`; `offsets`, `offset_commit`, `offset_fetch`,
-//! `offset_delete`; `describe`, `delete`, [`records`], [`partition`].
+//! `offset_delete`; `describe`, `delete`, [`records`], [`partition`]; [`transactions`].
 
 mod alarms;
 pub mod coordinator;
@@ -58,6 +58,7 @@ mod static_member;
 mod sync;
 #[cfg(test)]
 mod tests;
+pub mod transactions;
 mod turn;
 
 pub use coordinator::GroupCoordinator;

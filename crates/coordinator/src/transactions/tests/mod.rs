@@ -1,0 +1,4 @@
+//! Tests of transactions.
+
+mod simulation;
+mod stories;
