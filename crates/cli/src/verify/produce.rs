@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// How long until a broker is asked again for a topic that it does not know yet.
+const RETRY_BACKOFF: Duration = Duration::from_millis(50);
+
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -113,12 +116,23 @@ async fn partitions(arguments: &Arguments, client: &Client) -> Result<Vec<i32>> 
         };
         Admin::new(client.clone()).create_topic(&topic).await.context(arguments.topic.clone())?;
     }
-    let described = Admin::new(client.clone()).describe_topics(&names).await?;
-    let partitions: Vec<i32> = described.iter().flat_map(|topic| topic.partitions.keys().copied()).collect();
-    if partitions.is_empty() {
-        bail!("topic {}: no partitions are known", arguments.topic);
+    // Whoever is asked may not have heard of a topic that was made a moment ago.
+    let heard_of = async {
+        loop {
+            let described = Admin::new(client.clone()).describe_topics(&names).await?;
+            let partitions: Vec<i32> =
+                described.iter().flat_map(|topic| topic.partitions.keys().copied()).collect();
+            if !partitions.is_empty() {
+                return Ok(partitions);
+            }
+            tokio::time::sleep(RETRY_BACKOFF).await;
+        }
+    };
+    let patience = client.config().request_timeout;
+    match tokio::time::timeout(patience, heard_of).await {
+        Ok(partitions) => partitions,
+        Err(_) => bail!("topic {}: no partitions are known after {patience:?}", arguments.topic),
     }
-    Ok(partitions)
 }
 
 /// Sends at a steady rate, to one partition after the other, until all are sent or Ctrl-C is pressed.
