@@ -395,6 +395,24 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_that_is_elected_again_is_asked_anew() {
+        let id = OffsetAndEpoch { epoch: LeaderEpoch(2), offset: Offset(100) };
+        let mut node = follower(MemoryLog::default());
+        answer(&mut node, FetchResponse { snapshot: Some(id), ..response() });
+        node.effects();
+
+        node.request(Request::BeginQuorumEpoch(BeginQuorumEpochRequest {
+            voter: key(1),
+            leader: NodeId(2),
+            epoch: E3.next(),
+            leader_endpoint: None,
+        }));
+
+        // The driver drops the snapshot that is on its way when an epoch begins.
+        assert_eq!(fetches(&node.effects()), [(Offset(0), LeaderEpoch(0))]);
+    }
+
+    #[test]
     fn does_not_mistake_its_own_slow_disk_or_its_own_stall_for_the_leaders_silence() {
         let source = filled(&[(3, 2)]);
         let mut node = follower(MemoryLog::default());

@@ -329,10 +329,12 @@ impl<L: ReplicatedLog> Quorum<L> {
         if request.epoch == self.state.epoch && self.state.leader.is_some_and(|known| known != leader) {
             return Ok(self.epoch_response(ErrorCode::InvalidRequest));
         }
-        if request.epoch > self.state.epoch {
+        let is_later = request.epoch > self.state.epoch;
+        if is_later {
             self.enter_epoch(request.epoch, Some(leader), effects);
         }
-        if self.leader() != Some(leader) {
+        // A leader that was elected again is followed anew: what was under way belongs to its epoch before.
+        if is_later || self.leader() != Some(leader) {
             self.gone = None;
             self.become_follower(leader, now, effects);
         }
