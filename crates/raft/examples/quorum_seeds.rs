@@ -1,5 +1,6 @@
 //! Runs simulated quorums: `quorum_seeds <first> <count>` looks for seeds that fail, `quorum_seeds <seed>`
-//! writes down everything that happens in one. With `changing` in front, voters come and go.
+//! writes down everything that happens in one. With `changing` in front, voters come and go; with `upgrading`, the
+//! configuration names them at first, and then the log.
 
 #![expect(clippy::print_stdout, reason = "a tool for people")]
 
@@ -10,12 +11,13 @@ fn main() {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let scenario = match std::env::args().nth(1).as_deref() {
         Some("changing") => |seed| Scenario::of_seed(seed).with_changing_voters(),
+        Some("upgrading") => |seed| Scenario::of_seed(seed).with_upgrade(),
         _ => Scenario::of_seed as fn(u64) -> Scenario,
     };
     match *numbers.as_slice() {
         [seed] => replay(scenario(seed)),
         [first, count] => search(scenario, first, count),
-        _ => println!("usage: quorum_seeds [changing] <seed> | <first> <count>"),
+        _ => println!("usage: quorum_seeds [changing | upgrading] <seed> | <first> <count>"),
     }
 }
 

@@ -54,7 +54,7 @@ impl Kind {
 }
 
 /// Why a change is not begun: the error, and the same in words.
-type Refusal = (ErrorCode, Option<String>);
+pub(crate) type Refusal = (ErrorCode, Option<String>);
 
 fn refusal(error: ErrorCode, message: impl Into<String>) -> Refusal {
     (error, Some(message.into()))
@@ -195,14 +195,21 @@ impl<L: ReplicatedLog> Quorum<L> {
         Ok(set)
     }
 
-    /// A voter says that it is another than the set has it. The answer does not wait for the new set.
+    /// A voter says that it is another than the set has it. The answer does not wait for the new set. Where the
+    /// configuration names the voters it is only noted, for the day when the log does ([`crate::upgrade`]).
     pub(crate) fn handle_update_voter(
         &mut self,
         request: UpdateVoterRequest,
         now: Now,
         effects: &mut Effects,
     ) -> Result<EpochResponse, QuorumError> {
+        if !self.history.is_dynamic() {
+            let error = self.introduce(request);
+            return Ok(self.epoch_response(error));
+        }
         match self.set_with_updated(request) {
+            // Said twice, or said before the log named the voters and heard after.
+            Ok(set) if set == self.voters => Ok(self.epoch_response(ErrorCode::None)),
             Ok(set) => {
                 self.append_voters(set, now, effects)?;
                 self.after_change(now, effects)?;
@@ -283,7 +290,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         Ok(offset)
     }
 
-    fn after_change(&mut self, now: Now, effects: &mut Effects) -> Result<(), QuorumError> {
+    pub(crate) fn after_change(&mut self, now: Now, effects: &mut Effects) -> Result<(), QuorumError> {
         self.tell_voters_who_leads(now, effects);
         self.answer_parked(effects)?;
         self.advance_high_watermark(now, effects)
@@ -333,7 +340,7 @@ impl PendingChange {
     }
 }
 
-fn check_key(voter: ReplicaKey) -> Result<(), Refusal> {
+pub(crate) fn check_key(voter: ReplicaKey) -> Result<(), Refusal> {
     if voter.id.is_some() && !voter.directory_id.is_zero() {
         return Ok(());
     }

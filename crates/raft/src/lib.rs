@@ -23,7 +23,8 @@
 //! events), `transition` (how roles change), `role/*` (what each role does), `vote` (who gets ours), `fetch`
 //! (the leader's side of replication), `replicate` (the follower's side), `flush` (what is on disk),
 //! `silence` (when a leader counts as dead), `history` (which voter set counts), `change` (the leader changes
-//! it), [`membership`] (what a node wants to be in it), [`wire`] (Kafka's messages).
+//! it), `upgrade` (from voters by configuration to voters by the log), [`membership`] (what a node wants to be in
+//! it), [`wire`] (Kafka's messages).
 
 pub mod bug;
 mod change;
@@ -45,6 +46,7 @@ mod silence;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod transition;
+mod upgrade;
 mod vote;
 pub mod voters;
 pub mod wire;
@@ -63,4 +65,5 @@ pub use message::{
 pub use quorum::Quorum;
 pub use quorum_state::{QuorumState, QuorumStateError};
 pub use role::RoleName;
+pub use upgrade::NotUpgraded;
 pub use voters::{DuplicateVoter, Endpoint, KRaftVersions, Listener, ReplicaKey, Voter, VoterSet};

@@ -46,6 +46,14 @@ pub trait ReplicatedLog {
     /// When the device fails.
     fn append_voters(&mut self, epoch: LeaderEpoch, voters: &VoterSet, now: Now) -> Result<Offset, LogError>;
 
+    /// Appends the control records of kraft.version 1 and of its first voters, a batch of their own, and returns the
+    /// new end: the second names the voters. (Leader.)
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn append_upgrade(&mut self, epoch: LeaderEpoch, voters: &VoterSet, now: Now)
+    -> Result<Offset, LogError>;
+
     /// The voters that the latest snapshot names; without a snapshot, those that this node was formatted with.
     fn snapshot_voters(&self) -> Option<VoterSet>;
 

@@ -41,7 +41,7 @@ impl<L: ReplicatedLog> Quorum<L> {
     /// What a follower has to ask of its leader to be in the voter set as it should be.
     pub(crate) fn wanted_change(&self) -> Option<Request> {
         if !self.history.is_dynamic() {
-            return None;
+            return self.wanted_introduction();
         }
         let voter = self.as_voter()?;
         let Voter { key, endpoint, listeners, kraft_versions } = voter.clone();

@@ -236,7 +236,12 @@ impl<L: ReplicatedLog> Quorum<L> {
         match response {
             Response::Vote(response) => self.handle_vote_response(call, &response, now, effects)?,
             Response::Fetch(response) => self.handle_fetch_response(call, response, now, effects)?,
-            Response::BeginQuorumEpoch(response) | Response::UpdateVoter(response) => {
+            Response::UpdateVoter(response) => {
+                self.note_introduced(&response);
+                self.learn_endpoint(response.leader.leader, response.leader_endpoint.as_ref());
+                self.adopt(response.leader, now, effects)?;
+            }
+            Response::BeginQuorumEpoch(response) => {
                 self.learn_endpoint(response.leader.leader, response.leader_endpoint.as_ref());
                 self.adopt(response.leader, now, effects)?;
             }

@@ -143,10 +143,11 @@ impl<L: ReplicatedLog> Quorum<L> {
         let limit_min = self.config.silence_min;
         let silence =
             Silence::new(limit_min, self.config.fetch_timeout, now.monotonic).after_silences(self.silences);
-        self.replace_role(
-            Role::Follower(Follower::new(leader, silence, now.monotonic, self.config.fetch_timeout)),
-            effects,
-        );
+        // Whoever has to introduce itself does so at once.
+        let is_unknown = self.is_voter() && !self.history.is_dynamic();
+        let change_after = if is_unknown { Duration::ZERO } else { self.config.fetch_timeout };
+        let follower = Follower::new(leader, silence, now.monotonic, change_after);
+        self.replace_role(Role::Follower(follower), effects);
         self.fetch_on(now, effects);
         // As in `become_leader`: a convenience for the next start, not a promise.
         self.persist(QuorumState { leader: Some(leader), ..self.state.clone() }, effects);

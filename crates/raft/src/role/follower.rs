@@ -28,6 +28,8 @@ pub(crate) struct Follower {
     pub(crate) closes: u32,
     /// When to ask the leader for a change of the voter set, if one is wanted.
     pub(crate) change_at: Monotonic,
+    /// Whether the leader knows this node as the voter that it is, though the log does not name it.
+    pub(crate) is_introduced: bool,
 }
 
 /// Where the one fetch is.
@@ -55,6 +57,7 @@ impl Follower {
             is_connected: true,
             closes: 0,
             change_at: now + change_after,
+            is_introduced: false,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::message::{BeginQuorumEpochRequest, EpochResponse, FetchRequest, Reque
 use crate::quorum::Quorum;
 use crate::role::Role;
 use crate::transition::is_plausible;
-use crate::voters::ReplicaKey;
+use crate::voters::{ReplicaKey, Voter};
 use bytes::Bytes;
 use ottla_types::{LeaderEpoch, Monotonic, NodeId, Now, Offset, Timestamp};
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ pub(crate) struct Leader {
     pub(crate) parked: Vec<Parked>,
     /// The change of the voter set that somebody waits for.
     pub(crate) change: Option<PendingChange>,
+    /// What other voters say of themselves, while the configuration names them.
+    pub(crate) introduced: BTreeMap<NodeId, Voter>,
     /// Since when this node leads.
     since: Monotonic,
 }
@@ -76,12 +78,13 @@ impl Leader {
             observers: BTreeMap::new(),
             parked: Vec::new(),
             change: None,
+            introduced: BTreeMap::new(),
             since: now,
         }
     }
 
     /// Takes these for the other voters, each with the offset of the record that made it one. What is known of
-    /// replicas that come and go stays known.
+    /// replicas that come and go stays known; so it does when the log names a directory that the configuration did not.
     pub(crate) fn set_voters(
         &mut self,
         voters: impl IntoIterator<Item = (ReplicaKey, Option<Offset>)>,
@@ -89,7 +92,8 @@ impl Leader {
     ) {
         let mut before = std::mem::take(&mut self.voters);
         for (key, since) in voters {
-            let known = before.remove(&key.id).filter(|known| known.key == Some(key));
+            let is_same = |known: &Progress| known.key.is_some_and(|known| known.matches(key));
+            let known = before.remove(&key.id).filter(is_same);
             let was_observer = || self.observers.remove(&key);
             let progress = known.or_else(was_observer).unwrap_or_default();
             let counts_after = since.unwrap_or(Offset::UNKNOWN);

@@ -28,6 +28,8 @@ pub struct Scenario {
     pub seed: u64,
     /// Whether the voters change, and then whether observers sync and whether they join by themselves.
     pub changes: Option<VoterChanges>,
+    /// Whether the configuration names the voters at first, and then the log does.
+    pub upgrades: bool,
     /// The mistake that every node makes.
     pub bug: Option<Bug>,
     /// Whether nodes write snapshots, and forget what is in them.
@@ -78,6 +80,7 @@ impl Scenario {
             observers: random.below(3) as i32,
             seed,
             changes: None,
+            upgrades: false,
             bug: None,
             has_snapshots: Random::new(seed ^ 0x5a95).chance(500),
             disturbed_for: Duration::from_secs(4),
@@ -97,6 +100,11 @@ impl Scenario {
         Scenario { changes: Some(changes), voters, observers: self.observers + 2, ..self }
     }
 
+    /// The same, of a quorum that is told again and again to let the log name the voters.
+    pub fn with_upgrade(self) -> Scenario {
+        Scenario { upgrades: true, ..self }
+    }
+
     /// The same, with a mistake.
     pub fn with_bug(self, bug: Bug) -> Scenario {
         Scenario { bug: Some(bug), ..self }
@@ -114,6 +122,7 @@ impl Scenario {
             setup.is_dynamic = true;
             (setup.observers_sync, setup.observers_join) = (changes.observers_sync, changes.observers_join);
         }
+        setup.may_upgrade = self.upgrades;
         setup.is_traced = self.is_traced;
         // Now and then a fetch brings only a batch or two, so that a follower is long behind.
         setup.config.fetch_bytes_max = if random.chance(500) { 40 } else { 1 << 20 };
@@ -159,6 +168,7 @@ impl Scenario {
                 }
             }
             self.change_voters(world, &mut changes)?;
+            self.upgrade(world, &mut changes)?;
             let now = world.now();
             for (_, id) in restarts.extract_if(.., |(at, _)| *at <= now) {
                 world.start(id)?;
@@ -191,6 +201,7 @@ impl Scenario {
                 }
             }
             self.change_voters(world, &mut changes)?;
+            self.upgrade(world, &mut changes)?;
             let now = world.now();
             for (_, id) in restarts.extract_if(.., |(at, _)| *at <= now) {
                 world.start(id)?;
@@ -227,6 +238,16 @@ impl Scenario {
         Ok(())
     }
 
+    /// Now and then whoever believes to lead is told to let the log name the voters.
+    fn upgrade(&self, world: &mut World, random: &mut Random) -> Result<(), Violation> {
+        if self.upgrades && random.chance(20) {
+            for id in world.ids() {
+                world.upgrade(id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Now and then a node writes a snapshot; half of those forget at once what is in it.
     fn take_snapshots(&self, world: &mut World, random: &mut Random) {
         if self.has_snapshots {
@@ -244,7 +265,8 @@ impl Scenario {
         world.thaw();
         let mut up = world.ids();
         // Where voters change, nobody can say yet who would be a minority; see `recover_again`.
-        let down_max = if self.changes.is_some() { 0 } else { (self.voters as usize - 1) / 2 };
+        let down_max =
+            if self.changes.is_some() || self.upgrades { 0 } else { (self.voters as usize - 1) / 2 };
         for _ in 0..random.index(up.len()).min(down_max) {
             let voters_up = up.iter().filter(|id| id.0 <= self.voters).count();
             let id = up.remove(random.index(voters_up));
@@ -262,7 +284,38 @@ impl Scenario {
         if self.changes.is_some() {
             self.recover_again(world, random)?;
         }
+        if self.upgrades {
+            Self::recover_upgraded(world)?;
+        }
         Ok(recovery)
+    }
+
+    /// The log can be made to name the voters, unless it does; then a minority of them dies, and the rest goes on.
+    fn recover_upgraded(world: &mut World) -> Result<(), Violation> {
+        let done = world.run_until_holds(RECOVERY_MAX, |world| {
+            let Some(leader) = world.leader() else { return Ok(false) };
+            world.upgrade(leader)?;
+            let quorum = world.quorum(leader).expect("it leads");
+            let committed = quorum.high_watermark().unwrap_or_default();
+            Ok(quorum.voters_before(committed).is_some())
+        })?;
+        if done.is_none() {
+            let detail = format!("the log does not name the voters: {}", describe(world));
+            return Err(Violation { invariant: "RAFT-LIVE", detail });
+        }
+        Self::lose_minority(world)
+    }
+
+    /// A minority of the voters dies, and the rest goes on.
+    fn lose_minority(world: &mut World) -> Result<(), Violation> {
+        let leader = world.leader().expect("it was there just now");
+        let voters = world.quorum(leader).expect("it leads").voters().clone();
+        let mut up = world.ids();
+        for voter in voters.iter().take((voters.len() - 1) / 2) {
+            world.kill(voter.key.id);
+            up.retain(|&id| id != voter.key.id);
+        }
+        Self::commits_everywhere(world, &up).map(drop)
     }
 
     /// A voter set can still be changed; then a minority of the voters dies, and the rest goes on.
@@ -285,14 +338,7 @@ impl Scenario {
             let detail = format!("{newcomer} did not become a voter: {}", describe(world));
             return Err(Violation { invariant: "RAFT-LIVE", detail });
         }
-        let leader = world.leader().expect("it was there just now");
-        let voters = world.quorum(leader).expect("it leads").voters().clone();
-        let mut up = world.ids();
-        for voter in voters.iter().take((voters.len() - 1) / 2) {
-            world.kill(voter.key.id);
-            up.retain(|&id| id != voter.key.id);
-        }
-        Self::commits_everywhere(world, &up).map(drop)
+        Self::lose_minority(world)
     }
 
     /// Waits until something new is committed on all these nodes.

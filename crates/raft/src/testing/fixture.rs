@@ -125,7 +125,28 @@ impl Fixture {
 
     /// The same, with a log that it had before.
     pub(crate) fn leader_with(log: MemoryLog) -> Fixture {
-        let mut node = Fixture::voter(log);
+        Fixture::voter(log).elected()
+    }
+
+    /// A leader in epoch 1 of voters that the configuration names, whose log may name them one day.
+    pub(crate) fn configured_leader() -> Fixture {
+        let voter = |id| Voter::configured(key(id), member(id).endpoint);
+        let voters = VoterSet::new([voter(1), voter(2), voter(3)]).unwrap();
+        let membership = Membership {
+            endpoint: Some(member(1).endpoint),
+            listeners: Vec::new(),
+            bootstrap: Vec::new(),
+            joins: false,
+            syncs: true,
+        };
+        let (state, log) = (QuorumState::new(LeaderEpoch(0)), MemoryLog::default());
+        let quorum = Quorum::new(QuorumConfig::default(), member(1).key, voters, state, log, 7);
+        Fixture::started(quorum.with_membership(membership)).elected()
+    }
+
+    /// The node, once 2 has given it its vote.
+    fn elected(self) -> Fixture {
+        let mut node = self;
         node.pass(Duration::from_millis(10));
         for role in [RoleName::Prospective, RoleName::Candidate] {
             assert_eq!(node.quorum.role(), role);

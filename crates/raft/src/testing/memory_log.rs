@@ -242,6 +242,10 @@ impl ReplicatedLog for MemoryLog {
         Ok(self.append(epoch, 1, VOTERS, &encode_voters(voters)))
     }
 
+    fn append_upgrade(&mut self, epoch: LeaderEpoch, voters: &VoterSet, _: Now) -> Result<Offset, LogError> {
+        Ok(self.append(epoch, 2, VOTERS, &encode_voters(voters)))
+    }
+
     fn snapshot_voters(&self) -> Option<VoterSet> {
         let named = self.snapshot_batches().iter().rev().find_map(Batch::voters).map(|(_, set)| set);
         named.or_else(|| self.formatted.clone())

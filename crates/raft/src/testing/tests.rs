@@ -79,6 +79,29 @@ fn no_seed_breaks_a_promise_while_voters_change() {
     assert!(voter_sets as u64 > 5 * SEEDS, "{voter_sets} voter sets");
 }
 
+/// The same with voters that the configuration names at first, and then the log, under the same faults.
+#[test]
+fn no_seed_breaks_a_promise_while_the_log_begins_to_name_the_voters() {
+    let mut voter_sets = 0;
+
+    for seed in 0..SEEDS {
+        match Scenario::of_seed(seed).with_upgrade().run(&mut Vec::new()) {
+            Ok(outcome) => voter_sets += outcome.voter_sets,
+            Err(violation) => panic!("seed {seed}: {violation}"),
+        }
+    }
+
+    assert_eq!(voter_sets as u64, SEEDS, "each log names the voters once");
+}
+
+/// 230: a follower that was installing a snapshot when its leader was elected again waited for it for ever.
+#[test]
+fn a_seed_that_once_failed_while_the_log_began_to_name_the_voters_passes() {
+    let outcome = Scenario::of_seed(230).with_upgrade().run(&mut Vec::new());
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
 /// Runs one seed after the other with a mistake, and checks that it is noticed before `seeds_max` of them.
 fn notices(bug: Bug, seeds_max: u64, invariants: &[&str]) {
     let violation = |seed| Scenario::of_seed(seed).with_bug(bug).run(&mut Vec::new()).err();

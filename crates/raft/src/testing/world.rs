@@ -29,6 +29,8 @@ pub struct Setup {
     pub observers: i32,
     /// Whether the log names the voters, so that they may change (kraft.version 1).
     pub is_dynamic: bool,
+    /// Whether the configuration names the voters, and the log may do so one day.
+    pub may_upgrade: bool,
     /// Whether observers sync before they fetch on, as those do that may be made voters.
     pub observers_sync: bool,
     /// Whether observers join the voters by themselves.
@@ -54,6 +56,7 @@ impl Setup {
             voters,
             observers,
             is_dynamic: false,
+            may_upgrade: false,
             observers_sync: false,
             observers_join: false,
             seed,
@@ -348,6 +351,15 @@ impl World {
         self.step(id, |quorum, now, effects| quorum.handle_request(request_id, request, now, effects))
     }
 
+    /// Asks a node to have the log name the voters.
+    ///
+    /// # Errors
+    /// When something happens that must not.
+    pub fn upgrade(&mut self, id: NodeId) -> Result<(), Violation> {
+        self.note(|| format!("{id} is asked to upgrade"));
+        self.step(id, |quorum, now, effects| quorum.upgrade(now, effects).map(drop))
+    }
+
     /// Makes a leader resign.
     ///
     /// # Errors
@@ -371,12 +383,12 @@ impl World {
             joins: self.setup.observers_join && id.0 > 100,
             syncs: self.setup.observers_sync,
         };
-        let is_dynamic = self.setup.is_dynamic;
+        let has_membership = self.setup.is_dynamic || self.setup.may_upgrade;
         let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
         let (Process::Dead(log) | Process::Dark(log)) = &mut node.process else { return Ok(()) };
         let (log, state) = (std::mem::take(log), node.disk.state().clone());
         let mut quorum = Quorum::new(config, node.key, configured, state, log, seed).with_bug(bug);
-        if is_dynamic {
+        if has_membership {
             quorum = quorum.with_membership(membership);
         }
         node.process = Process::Running(Box::new(quorum));
@@ -608,7 +620,7 @@ impl World {
                 _ => {}
             }
         }
-        let named = log.latest_voters().filter(|_| self.setup.is_dynamic);
+        let named = log.latest_voters().filter(|_| self.setup.is_dynamic || self.setup.may_upgrade);
         if named.as_ref().is_some_and(|named| named != quorum.voters()) {
             let detail = format!("{id} counts {:?}, its log says {named:?}", quorum.voters());
             return Err(Violation { invariant: "RAFT-VOTERS", detail });

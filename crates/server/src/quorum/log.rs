@@ -120,9 +120,7 @@ impl ReplicatedLog for QuorumLog {
         let value = encode_to_vec(&message, version).map_err(LogError::new)?;
         let mut records = vec![(ControlType::LeaderChange, value)];
         if let Some(voters) = &change.first_voters {
-            let version = KRaftVersionRecord { version: 0, kraft_version: 1 };
-            records.push((ControlType::KRaftVersion, encode_to_vec(&version, 0).map_err(LogError::new)?));
-            records.push(voters_record(voters)?);
+            records.extend(upgrade_records(voters)?);
         }
         let mut batch = control_batch(&records, change.epoch, now.wall);
         self.append(&mut batch, change.epoch, now)
@@ -130,6 +128,16 @@ impl ReplicatedLog for QuorumLog {
 
     fn append_voters(&mut self, epoch: LeaderEpoch, voters: &VoterSet, now: Now) -> Result<Offset, LogError> {
         let mut batch = control_batch(&[voters_record(voters)?], epoch, now.wall);
+        self.append(&mut batch, epoch, now)
+    }
+
+    fn append_upgrade(
+        &mut self,
+        epoch: LeaderEpoch,
+        voters: &VoterSet,
+        now: Now,
+    ) -> Result<Offset, LogError> {
+        let mut batch = control_batch(&upgrade_records(voters)?, epoch, now.wall);
         self.append(&mut batch, epoch, now)
     }
 
@@ -176,6 +184,13 @@ impl ReplicatedLog for QuorumLog {
         let now = Now { monotonic: ottla_types::Monotonic(0), wall: Timestamp(0) };
         self.log.truncate_to(offset, now).map(drop).map_err(LogError::new)
     }
+}
+
+/// That the log names the voters, and the first set, as control records.
+fn upgrade_records(voters: &VoterSet) -> Result<[(ControlType, Vec<u8>); 2], LogError> {
+    let version = KRaftVersionRecord { version: 0, kraft_version: 1 };
+    let version = encode_to_vec(&version, 0).map_err(LogError::new)?;
+    Ok([(ControlType::KRaftVersion, version), voters_record(voters)?])
 }
 
 /// The set as a control record.
