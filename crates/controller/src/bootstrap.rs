@@ -3,6 +3,9 @@
 use ottla_metadata::{ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, VersionRange};
 use ottla_protocol::records::metadata::{FeatureLevelRecord, MetadataRecord};
 
+/// The name of the feature that says whether the quorum's log names its voters. It is in the quorum's own records.
+pub const KRAFT_VERSION: &str = "kraft.version";
+
 /// The features that this program supports, with the levels at which it does.
 ///
 /// Levels that ask for what does not exist yet are left out: a cluster that has finalized one refuses
@@ -10,7 +13,7 @@ use ottla_protocol::records::metadata::{FeatureLevelRecord, MetadataRecord};
 pub const SUPPORTED_FEATURES: &[(&str, VersionRange)] = &[
     (METADATA_VERSION, VersionRange { min: MetadataVersion::MIN.0, max: MetadataVersion::LATEST.0 }),
     (ELIGIBLE_LEADER_REPLICAS, VersionRange { min: 0, max: 1 }),
-    ("kraft.version", VersionRange { min: 0, max: 1 }),
+    (KRAFT_VERSION, VersionRange { min: 0, max: 1 }),
 ];
 
 /// What `format` writes into `bootstrap.checkpoint`, and the first controller into an empty log.

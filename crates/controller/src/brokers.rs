@@ -85,6 +85,9 @@ impl Controller {
             } else if !old.fenced {
                 records = self.leave_partitions(id);
             }
+        } else {
+            // What it had when it was unregistered nobody knows any more.
+            records = self.change_partitions(id, |election| election.without_lost(id));
         }
         let epoch = self.image.end.offset + records.len() as i64;
         records.push(MetadataRecord::RegisterBroker(self.registration_record(request, epoch)));

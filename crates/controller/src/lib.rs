@@ -10,7 +10,8 @@
 //! ([`brokers`]), and the failure [`detector`]'s view of connections.
 //!
 //! Reading order: [`controller`], [`assignment`], [`elections`], [`balancing`], [`brokers`], [`directories`], [`detector`],
-//! [`topics`], [`placement`], [`partitions`], [`reassignment`], [`configs`], [`producer_ids`], [`bootstrap`].
+//! [`topics`], [`placement`], [`partitions`], [`reassignment`], [`configs`], [`features`],
+//! [`producer_ids`], [`bootstrap`].
 
 pub mod assignment;
 pub mod balancing;
@@ -22,6 +23,7 @@ pub mod controller;
 pub mod detector;
 pub mod directories;
 pub mod elections;
+pub mod features;
 pub mod partitions;
 pub mod placement;
 pub mod producer_ids;

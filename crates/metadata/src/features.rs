@@ -41,6 +41,8 @@ impl MetadataVersion {
     pub const MIN: MetadataVersion = MetadataVersion(7);
     /// The level of a cluster formatted today (4.4-IV2).
     pub const LATEST: MetadataVersion = MetadataVersion(33);
+    /// The lowest level whose records have eligible leader replicas (4.0-IV1).
+    pub const ELIGIBLE_LEADER_REPLICAS_MIN: MetadataVersion = MetadataVersion(23);
 
     /// The level of this name, such as `4.4-IV2`; `4.4` names its last one.
     pub fn from_name(name: &str) -> Option<MetadataVersion> {
@@ -80,6 +82,12 @@ impl MetadataVersion {
             17..23 => 1,
             _ => 2,
         }
+    }
+
+    /// Returns whether records of this level may say what those of the level before it cannot
+    /// (`didMetadataChange`): there is no way back then.
+    pub fn changes_metadata(self) -> bool {
+        matches!(self.0, 8 | 11 | 13..=15 | 17 | 23 | 30 | 32..)
     }
 
     /// Returns whether a cluster formatted at this level has eligible leader replicas (4.1-IV0).

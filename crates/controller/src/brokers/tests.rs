@@ -146,3 +146,65 @@ fn a_broker_that_may_have_lost_records_leaves_the_lead_to_one_that_has_not() {
     caught_up(&mut controller, 2, second);
     assert_eq!(partition(&controller), (Some(two), vec![two], vec![]));
 }
+
+/// It went while it was eligible, and nobody remembers which incarnation of it had everything.
+#[test]
+fn a_broker_that_was_unregistered_comes_back_as_one_that_may_have_lost_records() {
+    let mut controller = controller();
+    let topic_id = Uuid::from_u128(9);
+    let partition = |replicas: &[i32], isr: &[i32]| PartitionRecord {
+        topic_id,
+        replicas: replicas.to_vec(),
+        isr: isr.to_vec(),
+        leader: isr[0],
+        directories: vec![Uuid::UNASSIGNED_DIR; replicas.len()],
+        ..Default::default()
+    };
+    for record in [
+        MetadataRecord::FeatureLevel(FeatureLevelRecord {
+            name: ELIGIBLE_LEADER_REPLICAS.to_owned(),
+            feature_level: 1,
+        }),
+        MetadataRecord::Topic(TopicRecord { name: "t".to_owned(), topic_id }),
+        MetadataRecord::Partition(PartitionRecord { partition_id: 0, ..partition(&[1, 2], &[1, 2]) }),
+        MetadataRecord::Partition(PartitionRecord { partition_id: 1, ..partition(&[1], &[1]) }),
+    ] {
+        controller.image.replay(&record, &mut MetadataDelta::default()).unwrap();
+    }
+    let apply = |controller: &mut Controller, records: Vec<MetadataRecord>| {
+        for record in records {
+            let end = controller.image.end.offset;
+            controller.replay(&record, end).unwrap();
+        }
+    };
+    let lists = |controller: &Controller, number: i32| {
+        let partition = controller.image.topics.by_id(topic_id).unwrap().partitions[&number].clone();
+        let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect::<Vec<i32>>();
+        (ids(&partition.isr), ids(&partition.eligible_leader_replicas), partition.leader)
+    };
+
+    let gone = controller.handle_unregister_broker(&UnregisterBrokerRequest { broker_id: 1 });
+    apply(&mut controller, gone.records);
+    assert_eq!(lists(&controller, 0), (vec![2], vec![], Some(NodeId(2))), "min.insync.replicas is 1");
+    assert_eq!(lists(&controller, 1), (vec![], vec![1], None), "it has everything");
+    let again = controller.handle_unregister_broker(&UnregisterBrokerRequest { broker_id: 1 });
+    assert_eq!(again.replies[0].error_code, ErrorCode::BrokerIdNotRegistered.code());
+
+    let request = BrokerRegistrationRequest {
+        broker_id: 1,
+        cluster_id: controller.settings.cluster_id.clone(),
+        incarnation_id: Uuid::from_u128(77),
+        listeners: vec![broker_registration_request::Listener::default()],
+        features: vec![broker_registration_request::Feature {
+            name: ELIGIBLE_LEADER_REPLICAS.to_owned(),
+            min_supported_version: 0,
+            max_supported_version: 1,
+        }],
+        previous_broker_epoch: 1,
+        ..Default::default()
+    };
+    let back = controller.handle_broker_registration(&request, Predecessor::Gone);
+    assert_eq!(back.replies[0].error_code, 0);
+    apply(&mut controller, back.records);
+    assert_eq!(lists(&controller, 1), (vec![], vec![], None), "it may lead as the last leader, recovering");
+}

@@ -214,6 +214,18 @@ mod answers {
         }
     }
 
+    impl TopLevelError for m::UpdateFeaturesResponse {
+        fn is_not_controller(&self) -> bool {
+            is_not_controller(self.error_code)
+        }
+    }
+
+    impl TopLevelError for m::UnregisterBrokerResponse {
+        fn is_not_controller(&self) -> bool {
+            is_not_controller(self.error_code)
+        }
+    }
+
     impl TopLevelError for m::ElectLeadersResponse {
         fn is_not_controller(&self) -> bool {
             is_not_controller(self.error_code)

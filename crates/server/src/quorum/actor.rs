@@ -3,6 +3,7 @@
 //! It runs on a runtime of its own and waits for nothing but the quorum's own disk: a stalled data log must
 //! not look like a dead controller.
 
+mod features;
 mod snapshotting;
 
 use super::handle::{Leadership, QuorumHandle};
@@ -15,6 +16,7 @@ use crate::io_pool::IoPool;
 use ottla_controller::{Controller, Settings, bootstrap};
 use ottla_metadata::{MetadataDelta, MetadataImage, MetadataVersion, Unreadable, frames};
 use ottla_net::{Clock, Task, task};
+use ottla_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{
     AppendError, Effect, Effects, FetchSnapshotRequest, FetchSnapshotResponse, Quorum, QuorumDescription,
@@ -38,6 +40,7 @@ type Answer = Box<dyn FnOnce(bool) + Send>;
 /// What comes in.
 pub(super) enum Event {
     Decide(ControllerJob),
+    UpdateFeatures(UpdateFeaturesRequest, oneshot::Sender<UpdateFeaturesResponse>),
     Request(Request, oneshot::Sender<Response>),
     Peer(PeerEvent),
     FetchSnapshot(FetchSnapshotRequest, oneshot::Sender<FetchSnapshotResponse>),
@@ -276,6 +279,7 @@ impl Actor {
         let now = self.clock.now();
         match event {
             Event::Decide(job) => self.decide(job, now)?,
+            Event::UpdateFeatures(request, reply) => self.update_features(&request, reply, now)?,
             Event::Request(request, reply) => {
                 let id = RequestId(self.next_request);
                 self.next_request += 1;

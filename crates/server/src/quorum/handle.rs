@@ -2,6 +2,7 @@
 
 use super::actor::{ControllerJob, Event};
 use ottla_controller::Controller;
+use ottla_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{
     Endpoint, FetchSnapshotRequest, FetchSnapshotResponse, QuorumDescription, Request, Response,
@@ -68,6 +69,19 @@ impl QuorumHandle {
         });
         self.events.send(Event::Decide(job)).await.map_err(|_| NotController)?;
         receiver.await.map_err(|_| NotController)
+    }
+
+    /// Changes feature levels, the quorum's own among them.
+    ///
+    /// # Errors
+    /// As [`QuorumHandle::decide`].
+    pub async fn update_features(
+        &self,
+        request: UpdateFeaturesRequest,
+    ) -> Result<UpdateFeaturesResponse, NotController> {
+        let (reply, response) = oneshot::channel();
+        self.events.send(Event::UpdateFeatures(request, reply)).await.map_err(|_| NotController)?;
+        response.await.map_err(|_| NotController)
     }
 
     /// Hands in a request of the quorum's protocol and waits for the answer; `None` when the quorum has

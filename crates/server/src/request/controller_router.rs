@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, open, serve};
 use crate::handlers::cluster::api_versions;
+use crate::handlers::cluster::update_features as features;
 use crate::handlers::quorum::{cluster, raft, snapshot, voters};
 use crate::io_pool::IoPool;
 use crate::quorum::failure_detection::FailureDetection;
@@ -36,6 +37,7 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::EndQuorumEpoch,
     ApiKey::DescribeQuorum,
     ApiKey::AlterPartition,
+    ApiKey::UpdateFeatures,
     ApiKey::FetchSnapshot,
     ApiKey::DescribeCluster,
     ApiKey::BrokerRegistration,
@@ -176,6 +178,10 @@ impl Service for ControllerService {
                 },
                 |_| m::ControllerRegistrationResponse { error_code: NOT_CONTROLLER, ..Default::default() },
             ),
+            ApiKey::UpdateFeatures => {
+                let version = header.api_version;
+                serve(&header, input, |r| features::on_controller(&self.quorum, r, version))
+            }
             ApiKey::UnregisterBroker => self.decide(
                 &header,
                 input,

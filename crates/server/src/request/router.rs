@@ -41,7 +41,9 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
     ApiKey::DescribeQuorum,
+    ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
+    ApiKey::UnregisterBroker,
     ApiKey::DescribeTopicPartitions,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
@@ -124,6 +126,12 @@ impl Service for BrokerService {
             }
             ApiKey::DescribeQuorum => {
                 serve(&header, input, |r| topics::forwarded::describe_quorum(broker, r))
+            }
+            ApiKey::UpdateFeatures => {
+                serve(&header, input, |r| cluster::update_features::handle(broker, &context, r))
+            }
+            ApiKey::UnregisterBroker => {
+                serve(&header, input, |r| cluster::unregister_broker::handle(broker, r))
             }
             ApiKey::AddRaftVoter => serve(&header, input, |r| cluster::raft_voters::add(broker, r)),
             ApiKey::RemoveRaftVoter => serve(&header, input, |r| cluster::raft_voters::remove(broker, r)),

@@ -4,3 +4,5 @@ pub mod api_versions;
 pub mod describe_cluster;
 pub mod metadata;
 pub mod raft_voters;
+pub mod unregister_broker;
+pub mod update_features;

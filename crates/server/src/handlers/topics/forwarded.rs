@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an answer waits for this broker to see what it says.
-pub(super) const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
+pub(in crate::handlers) const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What clients are told when the controller cannot be asked: they try again.
 pub(in crate::handlers) const UNREACHABLE: ErrorCode = ErrorCode::RequestTimedOut;
