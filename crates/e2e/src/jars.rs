@@ -50,6 +50,8 @@ const CLASSES: &[(&str, &str)] = &[
     ("kafka-consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
     ("kafka-delete-records", "org.apache.kafka.tools.DeleteRecordsCommand"),
     ("kafka-reassign-partitions", "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"),
+    ("kafka-features", "org.apache.kafka.tools.FeatureCommand"),
+    ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
     ("kafka-metadata-quorum", "org.apache.kafka.tools.MetadataQuorumCommand"),
 ];
 

@@ -51,6 +51,16 @@ fn what_the_reassignment_tool_says() {
     check(include_str!("golden/tools/reassign.txt"));
 }
 
+#[test]
+fn what_the_feature_tool_says() {
+    check(include_str!("golden/tools/features.txt"));
+}
+
+#[test]
+fn what_the_cluster_tool_says() {
+    check(include_str!("golden/tools/cluster.txt"));
+}
+
 const CREATE: &str = "$ kafka-topics --bootstrap-server $BOOTSTRAP --create --topic";
 const DESCRIBE: &str = "$ kafka-topics --bootstrap-server $BOOTSTRAP --describe";
 

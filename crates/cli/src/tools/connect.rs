@@ -124,10 +124,15 @@ pub(crate) fn admin(parsed: &Parsed, client_id: &str) -> Result<Admin, NoClient>
     Ok(Admin::new(Client::new(config)))
 }
 
+/// As [`admin`], with this file of a client's properties.
+pub(crate) fn admin_with(parsed: &Parsed, file: Option<&str>, client_id: &str) -> Result<Admin, NoClient> {
+    let addresses = parsed.value("bootstrap-server").unwrap_or_default();
+    Ok(Admin::new(Client::new(resolved_config(addresses, file, client_id)?)))
+}
+
 /// As [`admin`], where `--command-config` is something else than a client's properties.
 pub(crate) fn admin_without_file(parsed: &Parsed, client_id: &str) -> Result<Admin, NoClient> {
-    let addresses = parsed.value("bootstrap-server").unwrap_or_default();
-    Ok(Admin::new(Client::new(resolved_config(addresses, None, client_id)?)))
+    admin_with(parsed, None, client_id)
 }
 
 /// As [`admin`], with so long for every operation.

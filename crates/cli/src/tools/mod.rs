@@ -4,10 +4,12 @@
 //!
 //! Reading order: [`options`], [`connect`], [`java_map`]; then the tools, one module each; [`install`].
 
+mod cluster;
 mod connect;
 mod console;
 mod delete_records;
 mod dump_log;
+mod features;
 mod groups;
 pub(crate) mod install;
 mod java_map;
@@ -34,6 +36,8 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&reassign::TOOL, reassign::run),
     (&metadata_quorum::TOOL, metadata_quorum::run),
     (&dump_log::TOOL, dump_log::run),
+    (&features::TOOL, features::run),
+    (&cluster::TOOL, cluster::run),
 ];
 
 /// What a tool does with its command line.

@@ -134,7 +134,7 @@ fn initial_controller(text: &str) -> Option<InitialController> {
     is_sound.then_some(controller)
 }
 
-fn unknown_version(name: &str) -> String {
+pub(super) fn unknown_version(name: &str) -> String {
     let known = MetadataVersion::names().join(", ");
     format!("Unknown metadata.version '{name}'. Supported metadata.version are: {known}")
 }

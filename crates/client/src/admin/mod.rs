@@ -1,9 +1,10 @@
 //! What administrators ask of a cluster.
 //!
-//! Reading order: [`topics`], [`reassignments`], [`configs`], [`groups`], [`records`], [`cluster`].
+//! Reading order: [`topics`], [`reassignments`], [`configs`], [`groups`], [`records`], [`cluster`], [`features`].
 
 pub mod cluster;
 pub mod configs;
+pub mod features;
 pub mod groups;
 pub mod reassignments;
 pub mod records;
