@@ -99,6 +99,7 @@ impl SimDisk {
                 apply(&mut state.durable_names, change);
             }
         }
+        state.drop_strays();
         state.names = state.durable_names.clone();
         for contents in state.files.values_mut() {
             contents.tear(random);
@@ -138,6 +139,14 @@ impl SimDisk {
         state.until_stop = None;
         state.faults.clear();
         state.room = None;
+    }
+
+    /// Becomes a new disk, empty and without faults. Open files are of no use afterwards.
+    pub fn wipe(&self) {
+        let mut state = self.lock();
+        let State { next_file, operations, boots, .. } = *state;
+        // A file opened before keeps its number, which no longer leads anywhere that is looked at.
+        *state = State { next_file: next_file + (1 << 32), operations, boots, ..State::default() };
     }
 
     /// Ends the process that held the locks.
@@ -264,12 +273,39 @@ impl State {
         Ok(())
     }
 
+    /// What is in a directory whose own name did not survive is gone with it.
+    fn drop_strays(&mut self) {
+        let mut kept: BTreeMap<PathBuf, Node> = BTreeMap::new();
+        for (path, node) in std::mem::take(&mut self.durable_names) {
+            let dir = parent(&path);
+            let is_top = dir.components().all(|part| !matches!(part, Component::Normal(_)));
+            if is_top || kept.get(dir) == Some(&Node::Dir) {
+                kept.insert(path, node);
+            }
+        }
+        self.durable_names = kept;
+    }
+
+    /// What has changed in a directory that is renamed or removed, and below it, comes before that: a journal has it in this
+    /// order. A directory that is made later under the same name has nothing of it.
+    fn close(&mut self, dir: &Path) -> Vec<Change> {
+        let is_below = |path: &PathBuf| path.starts_with(dir);
+        let below: Vec<PathBuf> = self.unsynced.keys().filter(|path| is_below(path)).cloned().collect();
+        below.into_iter().filter_map(|path| self.unsynced.remove(&path)).flatten().collect()
+    }
+
     fn change(&mut self, change: Change) {
+        let before = match &change {
+            Change::Remove(path) | Change::Rename(path, _) => self.close(path),
+            Change::Set(..) => Vec::new(),
+        };
         let dir = match &change {
             Change::Set(path, _) | Change::Remove(path) | Change::Rename(_, path) => parent(path).to_owned(),
         };
         apply(&mut self.names, &change);
-        self.unsynced.entry(dir).or_default().push(change);
+        let changes = self.unsynced.entry(dir).or_default();
+        changes.extend(before);
+        changes.push(change);
     }
 
     fn contents(&mut self, path: &Path) -> io::Result<&mut Contents> {
@@ -517,6 +553,52 @@ mod tests {
         disk.create_dir_all(Path::new("d")).unwrap();
         disk.sync_dir(Path::new(".")).unwrap();
         disk
+    }
+
+    #[test]
+    fn a_directory_under_the_name_of_one_that_was_removed_has_nothing_of_it() {
+        for seed in 0..50 {
+            let disk = disk();
+            disk.create(Path::new("d/old")).unwrap();
+            disk.rename(Path::new("d"), Path::new("away")).unwrap();
+            disk.create_dir_all(Path::new("d")).unwrap();
+            disk.sync_dir(Path::new(".")).unwrap();
+            disk.create(Path::new("d/new")).unwrap();
+
+            disk.lose_power(&mut Random::new(seed));
+
+            let names = |dir: &str| disk.list(Path::new(dir)).unwrap().into_iter().map(|entry| entry.name);
+            assert!(names("d").all(|name| name == "new"), "seed {seed}");
+            assert_eq!(names("away").collect::<Vec<_>>(), ["old"], "it was renamed with what it had");
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_directory_that_did_not_survive_is_gone() {
+        for seed in 0..50 {
+            let disk = disk();
+            disk.create_dir_all(Path::new("d/e")).unwrap();
+            disk.create(Path::new("d/e/f")).unwrap();
+            disk.sync_dir(Path::new("d/e")).unwrap();
+
+            disk.lose_power(&mut Random::new(seed));
+
+            let has = |path: &str| disk.open(Path::new(path)).is_ok();
+            assert!(disk.list(Path::new("d/e")).is_ok() || !has("d/e/f"), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_wiped_disk_is_a_new_one() {
+        let disk = disk();
+        let file = disk.create(Path::new("d/f")).unwrap();
+        disk.fail(FaultOn::Write, 0, ErrorKind::Other);
+        disk.wipe();
+        assert!(disk.list(Path::new("d")).is_err(), "it is empty");
+        disk.create_dir_all(Path::new("d")).unwrap();
+        disk.create(Path::new("d/f")).unwrap().write_all_at(b"new", 0).unwrap();
+        file.write_all_at(b"old", 0).unwrap();
+        assert_eq!(disk.read(Path::new("d/f")).unwrap(), b"new", "an open file leads nowhere");
     }
 
     #[test]
