@@ -101,6 +101,9 @@ impl Log {
     /// (KAFKA-18723): while the response was under way the leader may have lost its office, truncated and
     /// written anew what the response points to.
     ///
+    /// The first batch of an empty log may begin before the log does: records are deleted up to any offset, and the leader sends
+    /// the whole batch that holds it.
+    ///
     /// # Errors
     /// [`AppendError`]; nothing is appended then. Only a [`StorageError`] leaves the log closed to changes.
     pub fn append_as_follower(
@@ -114,6 +117,14 @@ impl Log {
             return Ok(self.appended(self.log_end, false, 0));
         };
         self.check_room(accepted.len() as u64)?;
+        let (begin, start) = (first.header().base_offset, self.log_start);
+        if begin < start {
+            // A kill before the batch is there leaves an empty log that begins too early, which the leader sends on.
+            self.truncate_fully_and_start_at(begin, now)?;
+            let rolled = self.guarded(|log| log.append_run(accepted, now))?;
+            self.increment_log_start_offset(start)?;
+            return Ok(self.appended(begin, rolled, accepted.len()));
+        }
         let rolled = self.guarded(|log| log.append_run(accepted, now))?;
         Ok(self.appended(first.header().base_offset, rolled, accepted.len()))
     }
@@ -160,7 +171,10 @@ impl Log {
             if epoch > fetched_epoch {
                 break;
             }
-            if base_offset < log_end {
+            let is_cut_by_start = accepted == 0
+                && log_end == self.log_start
+                && batch.header().next_offset() > log_end;
+            if base_offset < log_end && !is_cut_by_start {
                 return Err(AppendError::OffsetsOutOfOrder { base_offset, log_end });
             }
             if epoch < latest {

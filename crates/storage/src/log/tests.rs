@@ -230,6 +230,32 @@ fn a_follower_copies_and_refuses_what_does_not_follow() {
     assert_eq!(follower.log_end_offset(), Offset(21));
 }
 
+/// Records are deleted up to any offset, and a leader sends whole batches.
+#[test]
+fn an_empty_log_that_begins_within_a_batch_takes_the_whole_batch() {
+    let mut leader = open(&SimDisk::new(), small(), true);
+    append(&mut leader, records(10)).unwrap();
+    append(&mut leader, records(2)).unwrap();
+    let sent = leader.read_bytes(Offset(7), Offset::MAX, usize::MAX).unwrap();
+    let disk = SimDisk::new();
+    let mut follower = open(&disk, small(), true);
+    follower.truncate_fully_and_start_at(Offset(7), now()).unwrap();
+
+    let info = follower.append_as_follower(&sent, LeaderEpoch(1), now()).unwrap();
+
+    assert_eq!((info.base_offset, info.last_offset), (Offset(0), Offset(11)));
+    assert_eq!((follower.log_start_offset(), follower.log_end_offset()), (Offset(7), Offset(12)));
+    assert_eq!(follower.read_bytes(Offset(7), Offset::MAX, usize::MAX).unwrap(), sent);
+    let again = follower.append_as_follower(&sent, LeaderEpoch(1), now());
+    assert!(matches!(again, Err(AppendError::OffsetsOutOfOrder { .. })), "it is not empty: {again:?}");
+    drop(follower);
+    assert_eq!(open(&disk, small(), false).log_end_offset(), Offset(12), "it is found again");
+    let mut beyond = open(&SimDisk::new(), small(), true);
+    beyond.truncate_fully_and_start_at(Offset(20), now()).unwrap();
+    let refused = beyond.append_as_follower(&sent, LeaderEpoch(1), now());
+    assert!(matches!(refused, Err(AppendError::OffsetsOutOfOrder { .. })), "it does not reach: {refused:?}");
+}
+
 #[test]
 fn truncation_forgets_records_epochs_and_producers() {
     let disk = SimDisk::new();
