@@ -43,6 +43,8 @@ pub struct History {
     contradictions: Vec<(i32, Offset, [Stamp; 2])>,
     /// Sent before all machines lost power: may be there or not, whatever was said.
     excused: BTreeSet<Stamp>,
+    /// Where each partition may begin: before it an administrator has deleted records.
+    deleted: BTreeMap<i32, Offset>,
 }
 
 impl History {
@@ -55,6 +57,7 @@ impl History {
             read: BTreeMap::new(),
             contradictions: Vec::new(),
             excused: BTreeSet::new(),
+            deleted: BTreeMap::new(),
         }
     }
 
@@ -109,6 +112,18 @@ impl History {
     pub fn lost_power_everywhere(&mut self) {
         self.excused = self.sent.keys().copied().collect();
         self.read.clear();
+    }
+
+    /// An administrator is about to delete the records of a partition before an offset (DeleteRecords): from now on they may
+    /// be gone, and may be there.
+    pub fn deletes(&mut self, partition: i32, before: Offset) {
+        let deleted = self.deleted.entry(partition).or_insert(before);
+        *deleted = before.max(*deleted);
+    }
+
+    /// Where a partition may begin; at its first record if nobody has deleted any.
+    pub fn may_begin_at(&self, partition: i32) -> Offset {
+        self.deleted.get(&partition).copied().unwrap_or(Offset::ZERO)
     }
 
     /// Whether a record may be gone though it was acknowledged.

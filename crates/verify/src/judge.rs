@@ -125,6 +125,8 @@ pub struct Verdict {
     pub unacknowledged: usize,
     /// Records that were acknowledged under that promise and are gone, because all machines lost power afterwards.
     pub excused: usize,
+    /// Records that were acknowledged under that promise and are gone, because an administrator has deleted them.
+    pub deleted: usize,
     /// Records that are there more than once, of producers to whom that may happen.
     pub repeated: usize,
     /// What may not be, at most [`VIOLATIONS_MAX`] of it.
@@ -202,7 +204,10 @@ pub fn judge(history: &History, found: &BTreeMap<i32, Partition>) -> Verdict {
     }
     judge_acknowledged(history, &places, &mut verdict);
     for (partition, offset, &stamp) in history.read() {
-        if found.contains_key(&partition) && at.get(&(partition, offset)) != Some(&stamp) {
+        // What an administrator deletes is gone, and nothing else comes to stand in its place.
+        let there = at.get(&(partition, offset));
+        let is_deleted = there.is_none() && offset < history.may_begin_at(partition);
+        if found.contains_key(&partition) && there != Some(&stamp) && !is_deleted {
             verdict.violated(Violation::Vanished { stamp, offset });
         }
     }
@@ -223,7 +228,11 @@ fn judge_acknowledged(history: &History, places: &BTreeMap<Stamp, Vec<Offset>>, 
             verdict.excused += usize::from(!places.contains_key(&stamp));
             continue;
         }
+        let begin = history.may_begin_at(stamp.partition);
+        // Of a record whose offset was not told nobody knows on which side of the begin it was.
+        let may_be_deleted = begin > Offset::ZERO && offset < begin;
         match places.get(&stamp).map(Vec::as_slice) {
+            None | Some([]) if may_be_deleted => verdict.deleted += 1,
             None | Some([]) => verdict.violated(Violation::Lost { stamp, offset }),
             Some(places) if offset == Offset::UNKNOWN || places.contains(&offset) => verdict.kept += 1,
             Some([found, ..]) => verdict.violated(Violation::Moved { stamp, offsets: [offset, *found] }),
@@ -355,6 +364,33 @@ mod tests {
         history.lost_power_everywhere();
         let verdict = at_the_end(&history, &[(0, a)]);
         assert_eq!((verdict.violations.as_slice(), verdict.excused), (&[][..], 2));
+    }
+
+    #[test]
+    fn what_an_administrator_deleted_may_be_gone_and_nothing_else() {
+        let (mut history, [a, b, c]) = three(Guarantee::FULL);
+        for (offset, stamp) in [(0, a), (1, b), (2, c)] {
+            history.saw(0, Offset(offset), stamp);
+        }
+        history.deletes(0, Offset(2));
+        history.deletes(0, Offset(1));
+        assert_eq!(history.may_begin_at(0), Offset(2), "what was deleted before does not come back");
+
+        let verdict = at_the_end(&history, &[(2, c)]);
+        assert_eq!((verdict.violations.as_slice(), verdict.deleted, verdict.kept), (&[][..], 2, 1));
+        let verdict = at_the_end(&history, &[(0, a), (1, b), (2, c)]);
+        assert_eq!((verdict.violations.as_slice(), verdict.kept), (&[][..], 3), "a kill brings them back");
+        let offset = Offset(2);
+        assert_eq!(
+            at_the_end(&history, &[(1, b)]).violations,
+            [Violation::Lost { stamp: c, offset }, Violation::Vanished { stamp: c, offset }]
+        );
+        let (other, offset) = (history.send(0, 0), Offset(1));
+        assert_eq!(
+            at_the_end(&history, &[(1, other), (2, c)]).violations,
+            [Violation::Vanished { stamp: b, offset }],
+            "another record does not come to stand there"
+        );
     }
 
     #[test]
