@@ -1,6 +1,6 @@
 //! A few runs of simulated clusters. `cargo xtask sim` makes more of them.
 
-use ottla_sim::node::faults::Severity;
+use ottla_sim::node::plan::Severity;
 use ottla_sim::node::{self, Options, Report};
 
 fn run(seed: u64, severity: Severity) -> Report {

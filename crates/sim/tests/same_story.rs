@@ -1,6 +1,6 @@
 //! A run is a function of its seed. Alone in its process: tasks are numbered process-wide.
 
-use ottla_sim::node::faults::Severity;
+use ottla_sim::node::plan::Severity;
 use ottla_sim::node::{self, Options};
 
 #[test]

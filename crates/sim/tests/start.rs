@@ -1,6 +1,7 @@
 //! A node that is starting when its disk fails.
 
 use ottla_sim::node::cluster::Cluster;
+use ottla_sim::node::quorum::Voting;
 use ottla_sim::node::story::Story;
 use ottla_storage::sim_disk::FaultOn;
 use std::time::Duration;
@@ -31,7 +32,7 @@ fn a_node_whose_disk_fails_while_it_starts_ends() {
         for later in 0..25 {
             let story = Story::default();
             let _told = tracing::subscriber::set_default(story.subscriber("debug"));
-            let mut cluster = Cluster::start(1, later, SETTINGS).expect("a node");
+            let mut cluster = Cluster::start(1, later, SETTINGS, Voting::CONFIGURED).expect("a node");
             cluster.break_disk(0, on, later);
             let ended = run_until(&mut cluster, NOTICED_WITHIN, |cluster| !cluster.is_running(0));
             assert!(ended, "{on:?} after {later} more: it goes on\n{}", story.text());

@@ -1,7 +1,7 @@
 //! Runs simulations by their seeds.
 
 use clap::Parser;
-use ottla_sim::node::faults::Severity;
+use ottla_sim::node::plan::Severity;
 use ottla_sim::node::{self, Options};
 use std::process::ExitCode;
 use std::time::Instant;

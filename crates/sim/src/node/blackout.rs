@@ -3,7 +3,8 @@
 //!
 //! Without the setting this loses records, and may: `acks=all` is in the page caches of the in-sync set.
 
-use super::faults::{self, Fault, Planned, Severity};
+use super::faults::{Fault, Planned};
+use super::plan::{self, Hazards, Severity};
 use super::{Excused, Options, Report, run_with};
 use ottla_types::Random;
 use std::time::Duration;
@@ -36,11 +37,12 @@ fn options(seed: u64, filter: &str) -> Options {
 /// Stretches of faults of all kinds, each ended by a blackout.
 fn plan(random: &mut Random, nodes: usize) -> Vec<Planned> {
     let millis = Duration::from_millis;
+    let hazards = Hazards { severity: Severity::WithinPromise, wipes: false, nodes };
     let mut planned = Vec::new();
     let mut at = BEGIN;
     for _ in 0..BLACKOUTS {
         let end = at + random.duration(millis(1_000), millis(9_000));
-        for mut one in faults::plan(random, Severity::WithinPromise, nodes, at, end) {
+        for mut one in plan::plan(random, hazards, at, end) {
             if let Fault::LosePower(node) = &mut one.fault {
                 *node = random.index(nodes);
             }

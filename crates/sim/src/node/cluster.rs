@@ -3,18 +3,21 @@
 use super::hosts::{self, Host, Program, TICK};
 use super::mounts::{self, Mounts};
 use super::network::SimNetwork;
+use super::quorum::{CONTROLLER_PORT, Voting};
 use super::wire::{HostId, Wire};
 use anyhow::{Context as _, Result};
 use ottla_metadata::MetadataVersion;
 use ottla_net::Clock;
-use ottla_server::format::{self, Beginning, Formatted};
+use ottla_server::format::{self, Beginning, FirstVoters, Formatted};
 use ottla_server::io_pool::Threads;
 use ottla_server::node::Environment;
 use ottla_server::{Node, NodeConfig, Properties};
+use ottla_storage::MetaProperties;
 use ottla_storage::sim_disk::FaultOn;
-use ottla_types::{Random, Timestamp};
+use ottla_types::{Random, Timestamp, Uuid};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -40,19 +43,32 @@ pub struct Cluster {
     nodes: Vec<SimNode>,
     clients: Host,
     names: Arc<BTreeMap<String, HostId>>,
+    cluster_id: String,
     elapsed: Duration,
     random: Random,
 }
 
 struct SimNode {
     host: Host,
+    config: NodeConfig,
     disk: Mounts,
     has_power: bool,
     /// Whether its process may end by itself: its disk is failing, or was a moment ago.
     may_end: bool,
     /// How many milliseconds its time of day is wrong.
     skew_ms: i64,
+    /// How many it gains in a second, and since when.
+    drift: (i64, Duration),
     machine: Arc<Machine>,
+}
+
+impl SimNode {
+    /// How many milliseconds its time of day is wrong by now.
+    fn skew_ms(&self, elapsed: Duration) -> i64 {
+        let (gained, since) = self.drift;
+        let drifted = (elapsed - since).as_millis() as i64 * gained / 1_000;
+        self.skew_ms + drifted
+    }
 }
 
 /// What a node's process finds on its machine.
@@ -68,30 +84,39 @@ impl Cluster {
     ///
     /// # Errors
     /// When they cannot be formatted.
-    pub fn start(count: usize, seed: u64, settings: &str) -> Result<Cluster> {
+    pub fn start(count: usize, seed: u64, settings: &str, voting: Voting) -> Result<Cluster> {
         let mut random = Random::new(seed);
         let latency_max = random.duration(Duration::from_micros(200), Duration::from_millis(5));
         let wire = Wire::new(Random::new(random.next_u64()), latency_max);
         let hosts = (0..count).map(|node| (name(node), HostId(node)));
         let names = Arc::new(hosts.chain([(CLIENTS.to_owned(), HostId(count))]).collect::<BTreeMap<_, _>>());
         let cluster_id = random.uuid().to_string();
+        let node_names: Vec<String> = (0..count).map(name).collect();
+        let settings = voting.settings(&node_names) + settings;
         let mut nodes = Vec::new();
-        for node in 0..count {
-            let config = config(node, count, settings)?;
+        for (node, voters) in voting.first_voters(&node_names, &mut random).into_iter().enumerate() {
+            let config = config(node, &settings)?;
             let disk = Mounts::default();
-            let (beginning, now) = (Beginning::at(MetadataVersion::LATEST), Timestamp(0));
-            let (shared, formatted) = (Arc::new(disk.clone()), Formatted::Refuse);
-            format::format(shared, &config, &cluster_id, &beginning, formatted, now, &mut random)?;
+            format(&disk, &config, &cluster_id, voters, &mut random)?;
             let network = SimNetwork { wire: wire.clone(), host: HostId(node), names: names.clone() };
             let machine =
                 Arc::new(Machine { slowness: AtomicU32::new(1), leaving: watch::Sender::new(false) });
-            let program = program(config, disk.clone(), network, machine.clone(), random.next_u64());
+            let program = program(config.clone(), disk.clone(), network, machine.clone(), random.next_u64());
             let mut host = Host::new(name(node), program);
             host.start(random.next_u64());
-            nodes.push(SimNode { host, disk, has_power: true, may_end: false, skew_ms: 0, machine });
+            nodes.push(SimNode {
+                host,
+                config,
+                disk,
+                has_power: true,
+                may_end: false,
+                skew_ms: 0,
+                drift: (0, Duration::ZERO),
+                machine,
+            });
         }
         let clients = Host::new(CLIENTS.to_owned(), Box::new(|| Box::pin(std::future::pending())));
-        Ok(Cluster { wire, nodes, clients, names, elapsed: Duration::ZERO, random })
+        Ok(Cluster { wire, nodes, clients, names, cluster_id, elapsed: Duration::ZERO, random })
     }
 
     /// The network as clients see it.
@@ -136,7 +161,7 @@ impl Cluster {
         for node in &mut self.nodes {
             let span = tracing::info_span!("on", host = node.host.name);
             let _entered = span.enter();
-            hosts::set_skew_ms(node.skew_ms);
+            hosts::set_skew_ms(node.skew_ms(self.elapsed));
             match node.host.tick() {
                 Ok(_) => {}
                 Err(error) if node.may_end => tracing::info!("the process ended: {error:#}"),
@@ -203,9 +228,47 @@ impl Cluster {
         self.nodes[node].machine.slowness.store(times, Ordering::Relaxed);
     }
 
-    /// A node's time of day is wrong by so many milliseconds.
+    /// A node's time of day is wrong by so many milliseconds, and becomes no more wrong.
     pub fn set_skew_ms(&mut self, node: usize, skew_ms: i64) {
         self.nodes[node].skew_ms = skew_ms;
+        self.nodes[node].drift = (0, self.elapsed);
+    }
+
+    /// A node's time of day gains so many milliseconds a second from now on.
+    pub fn set_drift_ms(&mut self, node: usize, gained: i64) {
+        let node = &mut self.nodes[node];
+        node.skew_ms = node.skew_ms(self.elapsed);
+        node.drift = (gained, self.elapsed);
+    }
+
+    /// A node's timers go so many thousandths faster than those of others.
+    pub fn set_pace(&mut self, node: usize, faster: i64) {
+        self.nodes[node].host.set_pace(faster);
+    }
+
+    /// Ends a node's process, as SIGKILL does, and replaces its disks: they are formatted for a node that comes to a cluster that
+    /// there is.
+    ///
+    /// # Panics
+    /// When they cannot be formatted.
+    pub fn wipe(&mut self, node: usize) {
+        let node = &mut self.nodes[node];
+        node.host.end();
+        node.disk.wipe();
+        format(&node.disk, &node.config, &self.cluster_id, FirstVoters::Unknown, &mut self.random)
+            .expect("an empty disk is formatted");
+    }
+
+    /// The ids of the nodes' first directories.
+    ///
+    /// # Errors
+    /// When one is not formatted.
+    pub fn directory_ids(&self) -> Result<Vec<Uuid>> {
+        let read = |node: &SimNode| -> Result<Uuid> {
+            let meta = MetaProperties::read(&node.disk, Path::new(mounts::FIRST))?;
+            Ok(meta.context("a formatted disk")?.directory_id)
+        };
+        self.nodes.iter().map(read).collect()
     }
 
     /// Each node's name and its disk.
@@ -226,7 +289,7 @@ impl Cluster {
         let node = &mut self.nodes[node];
         node.machine.leaving.send_replace(false);
         node.may_end = false;
-        hosts::set_skew_ms(node.skew_ms);
+        hosts::set_skew_ms(node.skew_ms(self.elapsed));
         node.host.start(seed);
         hosts::set_skew_ms(0);
     }
@@ -239,7 +302,7 @@ impl Cluster {
     /// Lets it go on.
     pub fn thaw(&mut self, node: usize) {
         let node = &mut self.nodes[node];
-        hosts::set_skew_ms(node.skew_ms);
+        hosts::set_skew_ms(node.skew_ms(self.elapsed));
         node.host.thaw();
         hosts::set_skew_ms(0);
     }
@@ -273,15 +336,27 @@ fn name(node: usize) -> String {
     format!("node-{}", node + 1)
 }
 
-fn config(node: usize, count: usize, settings: &str) -> Result<NodeConfig> {
-    let voters: Vec<String> = (0..count).map(|node| format!("{}@{}:9093", node + 1, name(node))).collect();
+/// Formats the disks of a node.
+fn format(
+    disk: &Mounts,
+    config: &NodeConfig,
+    cluster_id: &str,
+    voters: FirstVoters,
+    random: &mut Random,
+) -> Result<()> {
+    let beginning = Beginning { voters, ..Beginning::at(MetadataVersion::LATEST) };
+    let disk = Arc::new(disk.clone());
+    format::format(disk, config, cluster_id, &beginning, Formatted::Refuse, Timestamp(0), random)?;
+    Ok(())
+}
+
+fn config(node: usize, settings: &str) -> Result<NodeConfig> {
     let text = format!(
         "process.roles=broker,controller\n\
          node.id={id}\n\
-         listeners=PLAINTEXT://0.0.0.0:{CLIENT_PORT},CONTROLLER://0.0.0.0:9093\n\
-         advertised.listeners=PLAINTEXT://{name}:{CLIENT_PORT},CONTROLLER://{name}:9093\n\
+         listeners=PLAINTEXT://0.0.0.0:{CLIENT_PORT},CONTROLLER://0.0.0.0:{CONTROLLER_PORT}\n\
+         advertised.listeners=PLAINTEXT://{name}:{CLIENT_PORT},CONTROLLER://{name}:{CONTROLLER_PORT}\n\
          controller.listener.names=CONTROLLER\n\
-         controller.quorum.voters={voters}\n\
          log.dirs={data}\n\
          default.replication.factor=3\n\
          min.insync.replicas=2\n\
@@ -290,8 +365,7 @@ fn config(node: usize, count: usize, settings: &str) -> Result<NodeConfig> {
          {settings}",
         id = node + 1,
         data = mounts::FIRST,
-        name = name(node),
-        voters = voters.join(",")
+        name = name(node)
     );
     let properties = Properties::parse("server.properties", text.as_bytes())?;
     Ok(NodeConfig::new(properties)?)
@@ -351,7 +425,7 @@ async fn is_asked_to_leave(leaving: &mut watch::Receiver<bool>) {
 }
 
 /// The time of day, as the host that is running has it.
-fn wall() -> Timestamp {
+pub fn wall() -> Timestamp {
     let elapsed = hosts::now().unwrap_or_default();
     let true_time = BEGINNING.0.saturating_add_unsigned(elapsed.as_millis() as u64);
     Timestamp(true_time.saturating_add(hosts::skew_ms()))

@@ -1,6 +1,7 @@
 //! Brokers of two log directories, of which one host's second fails again and again, among all other faults.
 
-use super::faults::{self, Fault, Planned, Severity};
+use super::faults::{Fault, Planned};
+use super::plan::{self, Hazards, Severity};
 use super::{Excused, Options, Report, mounts, run_with};
 use ottla_storage::sim_disk::FaultOn;
 use ottla_types::Random;
@@ -25,7 +26,8 @@ pub fn run(seed: u64, filter: &str) -> Report {
 
 fn plan(random: &mut Random, nodes: usize) -> Vec<Planned> {
     let millis = Duration::from_millis;
-    let mut planned = faults::plan(random, Severity::WithinPromise, nodes, BEGIN, END);
+    let hazards = Hazards { severity: Severity::WithinPromise, wipes: false, nodes };
+    let mut planned = plan::plan(random, hazards, BEGIN, END);
     // What may be lost, one host loses: the promise allows no more.
     let unsafe_one = planned.iter().find_map(|planned| match planned.fault {
         Fault::LosePower(node) | Fault::BreakDisk(node, ..) => Some(node),

@@ -2,9 +2,7 @@
 
 use super::cluster::Cluster;
 use super::wire::HostId;
-use ottla_storage::DISK_RESERVE_BYTES;
 use ottla_storage::sim_disk::FaultOn;
-use ottla_types::Random;
 use std::fmt;
 use std::time::Duration;
 
@@ -32,6 +30,16 @@ pub enum Fault {
     SlowDisk(usize, u32),
     /// The time of day is wrong by so many milliseconds.
     Skew(usize, i64),
+    /// The time of day gains so many milliseconds a second, and is right again at the end.
+    Drift(usize, i64),
+    /// The clock that timers go by goes so many thousandths faster than that of others.
+    Pace(usize, i64),
+    /// A host comes back with empty disks, formatted anew; its process is killed first, and restarted at the end.
+    Wipe(usize),
+    /// Each node hears only the one before it.
+    Ring,
+    /// Each node hears only the one behind it.
+    RingBackwards,
     /// Nobody reaches a node, and it reaches nobody.
     Isolate(usize),
     /// Two nodes do not reach each other.
@@ -63,6 +71,13 @@ impl fmt::Display for Fault {
                 write!(f, "the disk of node {} is {times} times slower", id(node))
             }
             Fault::Skew(node, ms) => write!(f, "the clock of node {} is {ms} ms off", id(node)),
+            Fault::Drift(node, ms) => write!(f, "the clock of node {} gains {ms} ms a second", id(node)),
+            Fault::Pace(node, faster) => {
+                write!(f, "the timers of node {} are {faster} thousandths faster", id(node))
+            }
+            Fault::Wipe(node) => write!(f, "node {} loses its disks", id(node)),
+            Fault::Ring => f.write_str("each node hears only the one before it"),
+            Fault::RingBackwards => f.write_str("each node hears only the one behind it"),
             Fault::Freeze(node) => write!(f, "node {} is frozen", id(node)),
             Fault::Isolate(node) => write!(f, "node {} is cut off", id(node)),
             Fault::Cut(one, other) => {
@@ -91,75 +106,6 @@ impl fmt::Display for Planned {
         write!(f, "{:>9.3?} to {:>9.3?}: {}", self.from, self.until, self.fault)
     }
 }
-
-/// How much may be lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// Nothing that is promised to be kept. Faults overlap as they come; but of all hosts only one loses power, as often as
-    /// it may be, and only that one's disk fails: two could lose what the smallest in-sync set has acknowledged, and that is
-    /// not against the promise (ACK-1). A broker whose disk has failed says itself that it may have lost something.
-    WithinPromise,
-    /// All hosts lose power at once, now and then: what was acknowledged and not synced may be lost, and no more than that.
-    PowerLossEverywhere,
-}
-
-/// A plan by a seed, in the order of beginnings.
-pub fn plan(
-    random: &mut Random,
-    severity: Severity,
-    nodes: usize,
-    from: Duration,
-    until: Duration,
-) -> Vec<Planned> {
-    let millis = Duration::from_millis;
-    let calmness = random.duration(millis(300), millis(4_000));
-    // The host that may lose what it has.
-    let unsafe_one = random.index(nodes);
-    let mut planned: Vec<Planned> = Vec::new();
-    let mut at = from;
-    loop {
-        at += random.duration(Duration::ZERO, calmness * 2);
-        let end = at + random.duration(millis(20), millis(6_000));
-        if end >= until {
-            break;
-        }
-        let node = random.index(nodes);
-        let other = (node + 1 + random.index(nodes - 1)) % nodes;
-        let fault = match random.below(18) {
-            0..=3 => Fault::Kill(node),
-            4..=5 => Fault::LosePower(unsafe_one),
-            6 => Fault::Freeze(node),
-            7 => Fault::Isolate(node),
-            8 => Fault::Cut(node, other),
-            9 => Fault::CutOneWay(node, other),
-            10 => Fault::Lossy(node),
-            11 => Fault::CutFromClients(node),
-            12..=13 => Fault::Stop(node),
-            14 => {
-                let on = [FaultOn::Write, FaultOn::Sync, FaultOn::Read][random.index(3)];
-                Fault::BreakDisk(unsafe_one, on, random.below(50))
-            }
-            // The reserve is left to the metadata log, or else the process ends as if the disk had failed.
-            15 if node == unsafe_one => Fault::FillDisk(node, random.below(2 * DISK_RESERVE_BYTES)),
-            15 => Fault::FillDisk(node, DISK_RESERVE_BYTES + random.below(64 << 10)),
-            16 => Fault::SlowDisk(node, 1 + random.below(100) as u32),
-            _ => Fault::Skew(node, random.below(2 * SKEW_MS_MAX) as i64 - SKEW_MS_MAX as i64),
-        };
-        planned.push(Planned { fault, from: at, until: end });
-    }
-    if severity == Severity::PowerLossEverywhere {
-        for _ in 0..1 + random.index(3) {
-            let begin = random.duration(from, until - millis(4_000));
-            let until = begin + random.duration(millis(20), millis(4_000));
-            planned.push(Planned { fault: Fault::LoseAllPower, from: begin, until });
-        }
-        planned.sort_by_key(|planned| planned.from);
-    }
-    planned
-}
-
-/// A clock is wrong by a month at most.
-const SKEW_MS_MAX: u64 = 30 * 24 * 3_600_000;
 
 /// Carries out a plan as time goes on.
 pub struct Faults {
@@ -220,6 +166,7 @@ impl Faults {
         for node in 0..cluster.nodes_count() {
             let keeps_down = |planned: &Planned| match planned.fault {
                 Fault::Kill(down) | Fault::LosePower(down) | Fault::Stop(down) => down == node,
+                Fault::Wipe(down) => down == node,
                 Fault::BreakDisk(down, ..) | Fault::FillDisk(down, _) => down == node,
                 Fault::LoseAllPower => true,
                 _ => false,
@@ -247,7 +194,18 @@ fn links(fault: Fault, cluster: &Cluster) -> Vec<(HostId, HostId)> {
         | Fault::BreakDirectory(..)
         | Fault::FillDisk(..)
         | Fault::SlowDisk(..)
-        | Fault::Skew(..) => Vec::new(),
+        | Fault::Skew(..)
+        | Fault::Drift(..)
+        | Fault::Pace(..)
+        | Fault::Wipe(_) => Vec::new(),
+        Fault::Ring | Fault::RingBackwards => {
+            let count = cluster.nodes_count();
+            let step = if fault == Fault::Ring { 1 } else { count - 1 };
+            let is_heard = |from: usize, to: usize| (from + step) % count == to;
+            let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+            let cut = pairs.filter(|&(from, to)| from != to && !is_heard(from, to));
+            cut.map(|(from, to)| (HostId(from), HostId(to))).collect()
+        }
         Fault::Isolate(node) | Fault::Lossy(node) => {
             let others = cluster.others(HostId(node)).into_iter();
             others.flat_map(|other| both(HostId(node), other)).collect()
@@ -272,6 +230,9 @@ fn begin(fault: Fault, cluster: &mut Cluster) {
         Fault::FillDisk(node, room) => cluster.fill_disk(node, room),
         Fault::SlowDisk(node, times) => cluster.slow_disk(node, times),
         Fault::Skew(node, ms) => cluster.set_skew_ms(node, ms),
+        Fault::Drift(node, ms) => cluster.set_drift_ms(node, ms),
+        Fault::Pace(node, faster) => cluster.set_pace(node, faster),
+        Fault::Wipe(node) => cluster.wipe(node),
         Fault::Lossy(_) => {
             for (from, to) in links(fault, cluster) {
                 cluster.wire.lose(from, to, TENTH);
@@ -288,7 +249,7 @@ fn begin(fault: Fault, cluster: &mut Cluster) {
 fn end(fault: Fault, cluster: &mut Cluster) {
     match fault {
         // Whoever does not run is started afterwards.
-        Fault::Kill(_) | Fault::LosePower(_) | Fault::LoseAllPower => {}
+        Fault::Kill(_) | Fault::LosePower(_) | Fault::LoseAllPower | Fault::Wipe(_) => {}
         Fault::Stop(node) if cluster.is_leaving(node) => cluster.kill(node),
         Fault::Stop(_) => {}
         Fault::Freeze(node) => cluster.thaw(node),
@@ -298,7 +259,8 @@ fn end(fault: Fault, cluster: &mut Cluster) {
             cluster.kill(node);
         }
         Fault::SlowDisk(node, _) => cluster.slow_disk(node, 1),
-        Fault::Skew(node, _) => cluster.set_skew_ms(node, 0),
+        Fault::Skew(node, _) | Fault::Drift(node, _) => cluster.set_skew_ms(node, 0),
+        Fault::Pace(node, _) => cluster.set_pace(node, 0),
         Fault::Lossy(_) => {
             for (from, to) in links(fault, cluster) {
                 cluster.wire.lose(from, to, 0);

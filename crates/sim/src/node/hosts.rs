@@ -57,6 +57,10 @@ pub struct Host {
     pub name: String,
     program: Program,
     process: Option<Process>,
+    /// How many thousandths faster its timers are than those of others.
+    pace: i64,
+    /// How far they have come beyond those of others, in thousandths of a tick.
+    ahead: i64,
 }
 
 struct Process {
@@ -69,7 +73,7 @@ struct Process {
 impl Host {
     /// A host whose process does not run yet.
     pub fn new(name: String, program: Program) -> Host {
-        Host { name, program, process: None }
+        Host { name, program, process: None, pace: 0, ahead: 0 }
     }
 
     /// Starts the process. The seed decides what its runtime leaves to chance.
@@ -88,6 +92,11 @@ impl Host {
         runtime.block_on(async { tokio::time::sleep(TICK).await });
         let main = runtime.spawn((self.program)());
         self.process = Some(Process { runtime, main, frozen_for: None });
+    }
+
+    /// Lets timers go so many thousandths faster than those of others.
+    pub fn set_pace(&mut self, faster: i64) {
+        self.pace = faster;
     }
 
     /// Ends the process: everything it has is dropped.
@@ -116,17 +125,32 @@ impl Host {
         }
     }
 
-    /// Lets the process run for a [`TICK`]. Returns whether its program has ended in order.
+    /// How many ticks its own clock goes on during one of everybody's.
+    fn own_ticks(&mut self) -> u32 {
+        self.ahead += self.pace;
+        let ticks = match self.ahead {
+            1000.. => 2,
+            ..=-1000 => 0,
+            _ => 1,
+        };
+        self.ahead -= 1000 * (i64::from(ticks) - 1);
+        ticks
+    }
+
+    /// Lets the process run for a [`TICK`], as its own clock has it. Returns whether its program has ended in order.
     ///
     /// # Errors
     /// What the program ends with.
     pub fn tick(&mut self) -> Result<bool> {
+        let passes = TICK * self.own_ticks();
         let Some(process) = &mut self.process else { return Ok(false) };
         if let Some(frozen) = &mut process.frozen_for {
-            *frozen += TICK;
+            *frozen += passes;
             return Ok(false);
         }
-        process.runtime.block_on(async { tokio::time::sleep(TICK).await });
+        if !passes.is_zero() {
+            process.runtime.block_on(async { tokio::time::sleep(passes).await });
+        }
         if !process.main.is_finished() {
             return Ok(false);
         }
@@ -135,5 +159,22 @@ impl Host {
         // A program that panicked is found by its panic.
         ended.unwrap_or_else(|error| Err(error.into()))?;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many milliseconds a host's own clock goes on in ten seconds.
+    fn passes(pace: i64) -> u32 {
+        let mut host = Host::new("node".to_owned(), Box::new(|| Box::pin(std::future::pending())));
+        host.set_pace(pace);
+        (0..10_000).map(|_| host.own_ticks()).sum()
+    }
+
+    #[test]
+    fn timers_are_as_fast_as_they_are_set() {
+        assert_eq!([passes(0), passes(10), passes(-10)], [10_000, 10_100, 9_900]);
     }
 }

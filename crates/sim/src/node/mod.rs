@@ -4,11 +4,12 @@
 //! by a plan ([`faults`]), then all is calm. Within a bound every in-sync set must be full again and every partition
 //! take records; then everything is read and judged by what clients were told.
 //!
-//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`workload`], [`group`], [`topics`], [`moves`], [`logs`],
-//! [`story`], [`blackout`], [`directories`].
+//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`plan`], [`workload`], [`group`], [`topics`], [`moves`],
+//! [`deletions`], [`quorum`], [`logs`], [`story`], [`blackout`], [`directories`].
 
 pub mod blackout;
 pub mod cluster;
+pub mod deletions;
 pub mod directories;
 pub mod faults;
 pub mod group;
@@ -17,16 +18,20 @@ pub mod logs;
 pub mod mounts;
 pub mod moves;
 pub mod network;
+pub mod plan;
+pub mod quorum;
 pub mod story;
 pub mod topics;
 pub mod wire;
 pub mod workload;
 
 use cluster::Cluster;
-use faults::{Fault, Faults, Planned, Severity};
+use faults::{Fault, Faults, Planned};
 use ottla_types::{Offset, Random, TopicPartition};
 use ottla_verify::{Commits, History, Verdict, judge};
 use parking_lot::Mutex;
+use plan::{Hazards, Severity};
+use quorum::Voting;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +47,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 
 /// How long a run may take altogether.
 const RUN_MAX: Duration = Duration::from_secs(180);
+
+/// How many nodes there are.
+const NODES: usize = 3;
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -80,6 +88,8 @@ pub struct Report {
     pub told: usize,
     /// How many batches were compared on all replicas.
     pub compared: usize,
+    /// How many changes of the voters an administrator made.
+    pub voter_changes: usize,
     /// How long it took, in simulated time.
     pub lasted: Duration,
     /// The log lines that were kept.
@@ -143,11 +153,17 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
         acknowledged: 0,
         told: 0,
         compared: 0,
+        voter_changes: 0,
         lasted: Duration::ZERO,
         story: String::new(),
     };
-    let mut cluster = match Cluster::start(3, random.next_u64(), settings) {
-        Ok(cluster) => cluster,
+    let voting = Voting::of(options.seed);
+    let deletes = deletions::are_wanted(options.seed);
+    let settings = settings.to_owned() + if deletes { deletions::SETTINGS } else { "" };
+    let begun = Cluster::start(NODES, random.next_u64(), &settings, voting);
+    let begun = begun.and_then(|cluster| Ok((cluster.directory_ids()?, cluster)));
+    let (directory_ids, mut cluster) = match begun {
+        Ok(begun) => begun,
         Err(error) => {
             report.failures.push(format!("not started: {error:#}"));
             return report;
@@ -155,7 +171,7 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
     };
     let history = Arc::new(Mutex::new(History::new(options.seed)));
     let commits = Arc::new(Mutex::new(Commits::default()));
-    let found = Arc::new(Mutex::new(Found::new()));
+    let found = Arc::new(Mutex::new(Found::default()));
     let calm = watch::Sender::new(false);
     let running = Arc::new(watch::Sender::new(false));
     let workload = Workload {
@@ -163,6 +179,9 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
         commits: commits.clone(),
         network: cluster.clients_network(),
         nodes: cluster.node_names(),
+        directory_ids,
+        voting,
+        deletes,
         seed: random.next_u64(),
         calm: calm.subscribe(),
         running: running.clone(),
@@ -176,10 +195,12 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
         match &mut faults {
             None if *running.borrow() => {
                 let begin = elapsed + Duration::from_millis(500);
+                // Whoever has lost its disks has lost what was synced too.
+                let wipes = voting.wipes && options.severity == Severity::WithinPromise;
+                let hazards = Hazards { severity: options.severity, wipes, nodes: NODES };
                 let plan = options.plan.clone();
-                report.plan = plan.unwrap_or_else(|| {
-                    faults::plan(&mut random, options.severity, 3, begin, begin + FAULTS_LAST)
-                });
+                report.plan = plan
+                    .unwrap_or_else(|| plan::plan(&mut random, hazards, begin, begin + FAULTS_LAST));
                 faults = Some(Faults::new(report.plan.clone()));
             }
             None if elapsed > START_MAX => {
@@ -214,16 +235,24 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
     report.acknowledged = history.acknowledged();
     let (commits, found) = (commits.lock(), found.lock());
     report.told = commits.told_count();
-    report.verdict = judge(&history, &found);
+    report.verdict = judge(&history, &found.records);
+    report.voter_changes = found.voter_changes;
     // What was seen meanwhile counts though the run did not come to its end.
     report.failures.extend(commits.violations().iter().map(ToString::to_string));
     if !report.failures.is_empty() {
         return report;
     }
     report.failures.extend(report.verdict.violations.iter().map(ToString::to_string));
-    for (&partition, records) in found.iter() {
+    let mut compared = Vec::new();
+    for (&partition, records) in &found.records {
         let seen = records.last().map_or(Offset::ZERO, |(last, _)| *last + 1);
-        match logs::compare(cluster.disks(), &TopicPartition::new(TOPIC, partition), seen) {
+        let may_begin_at = history.may_begin_at(partition);
+        let at = TopicPartition::new(TOPIC, partition);
+        compared.push(logs::compare(cluster.disks(), &at, may_begin_at, seen));
+    }
+    compared.push(logs::compare_metadata(cluster.disks(), found.metadata));
+    for compared in compared {
+        match compared {
             Ok(compared) => report.compared += compared,
             Err(error) => report.failures.push(format!("{error:#}")),
         }

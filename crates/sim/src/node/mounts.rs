@@ -47,6 +47,12 @@ impl Mounts {
         self.first.fill_up_to(room);
     }
 
+    /// Both are replaced by new ones.
+    pub fn wipe(&self) {
+        self.first.wipe();
+        self.second.wipe();
+    }
+
     /// Both work again.
     pub fn heal(&self) {
         self.first.heal();

@@ -1,14 +1,16 @@
 //! Clients: producers, a consumer, and who looks at the end whether everything is there.
 
-use super::cluster::CLIENT_PORT;
+use super::cluster::{self, CLIENT_PORT};
+use super::deletions;
 use super::group;
 use super::moves;
 use super::network::SimNetwork;
+use super::quorum::{self, Voting};
 use super::topics::{self, Topics};
 use anyhow::{Context as _, Result, bail, ensure};
 use ottla_client::admin::topics::{NewTopic, PartitionDescription, TopicDescription};
 use ottla_client::client::Topics as Asked;
-use ottla_client::consumer::offsets::{LATEST, list_offsets};
+use ottla_client::consumer::offsets::{EARLIEST, LATEST, list_offsets};
 use ottla_client::consumer::{ConsumerConfig, Isolation, StartAt};
 use ottla_client::producer::{Acks, Delivery, ProducerConfig, ProducerRecord, SendError};
 use ottla_client::{Admin, Client, ClientConfig, ClientError, Consumer, HostPort, Producer};
@@ -17,7 +19,7 @@ use ottla_net::{Task, task};
 use ottla_protocol::Records;
 use ottla_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_records::BatchBuilder;
-use ottla_types::{Offset, Random, Timestamp, TopicPartition};
+use ottla_types::{Offset, Random, Timestamp, TopicPartition, Uuid};
 use ottla_verify::judge::Partition;
 use ottla_verify::{Commits, Guarantee, History, Outcome, Spoilt, Stamp};
 use parking_lot::Mutex;
@@ -57,6 +59,12 @@ pub struct Workload {
     pub network: SimNetwork,
     /// The cluster's nodes.
     pub nodes: Vec<String>,
+    /// The ids of their first directories in the beginning.
+    pub directory_ids: Vec<Uuid>,
+    /// Who of them votes.
+    pub voting: Voting,
+    /// Whether an administrator deletes records.
+    pub deletes: bool,
     /// Their choices.
     pub seed: u64,
     /// Turns true when the faults are over.
@@ -66,7 +74,15 @@ pub struct Workload {
 }
 
 /// What was there at the end.
-pub type Found = BTreeMap<i32, Partition>;
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The records of each partition.
+    pub records: BTreeMap<i32, Partition>,
+    /// Up to where every voter has the metadata log, committed.
+    pub metadata: Offset,
+    /// How many changes of the voters were carried out for certain.
+    pub voter_changes: usize,
+}
 
 impl Workload {
     pub(super) fn client(&self, name: &str, seed: u64) -> Client {
@@ -89,6 +105,7 @@ impl Workload {
             name: TOPIC.to_owned(),
             partitions: Some(PARTITIONS),
             replication_factor: Some(3),
+            configs: if self.deletes { deletions::topic_settings() } else { Vec::new() },
             ..NewTopic::default()
         };
         while let Err(error) = admin.create_topic(&topic).await {
@@ -96,6 +113,8 @@ impl Workload {
             tracing::debug!(%error, "no topic yet");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        // While one node votes alone, none may be hit.
+        quorum::make_all_voters(&self, &admin, Instant::now() + RECOVERY_MAX).await?;
         let mut clients = Vec::new();
         for guarantee in [Guarantee::FULL, Guarantee::FULL, Guarantee::AT_LEAST_ONCE, Guarantee::NONE] {
             let (workload, seed) = (self.clone(), random.next_u64());
@@ -108,6 +127,8 @@ impl Workload {
         let topics = task::spawn("administrator", self.clone().administrate(random.next_u64()));
         let reading = task::spawn("consumer", self.clone().read(random.next_u64()));
         let moving = moves::are_wanted(self.seed).then(|| task::spawn("mover", moves::run(self.clone())));
+        let deleting = self.deletes.then(|| task::spawn("deleter", deletions::run(self.clone())));
+        let voting = self.voting.changes.then(|| task::spawn("quorum", quorum::run(self.clone())));
         self.running.send_replace(true);
         self.calm.wait_for(|calm| *calm).await?;
         let recovery = Instant::now() + RECOVERY_MAX;
@@ -118,9 +139,17 @@ impl Workload {
         if let Some(moving) = moving {
             moving.join().await.context("whoever moves replicas panicked")?;
         }
+        if let Some(deleting) = deleting {
+            deleting.join().await.context("whoever deletes records panicked")?;
+        }
+        if let Some(voting) = voting {
+            found.lock().voter_changes = voting.join().await.context("whoever changes the voters panicked")?;
+        }
         drop(reading);
+        quorum::make_all_voters(&self, &admin, recovery).await?;
         self.wait_until_whole(&admin, recovery, &topics).await?;
-        *found.lock() = self.read_all(random.next_u64()).await?;
+        found.lock().metadata = quorum::wait_until_level(&admin, recovery).await?;
+        found.lock().records = self.read_all(random.next_u64()).await?;
         Ok(())
     }
 
@@ -178,7 +207,7 @@ impl Workload {
         let stamp = self.history.lock().send(number, partition);
         let record = ProducerRecord {
             partition: Some(partition),
-            timestamp: Some(i64::try_from(stamp.number).unwrap_or(i64::MAX)),
+            timestamp: Some(cluster::wall().0),
             ..ProducerRecord::of(TOPIC, stamp.value(random.index(200)))
         };
         match producer.send(record).await {
@@ -253,17 +282,18 @@ impl Workload {
     }
 
     /// Reads every partition from its beginning to the end that it has now.
-    async fn read_all(&self, seed: u64) -> Result<Found> {
+    async fn read_all(&self, seed: u64) -> Result<BTreeMap<i32, Partition>> {
         let client = self.client("reader", seed);
-        let asked = partitions().map(|at| (at, LATEST)).collect();
-        let ends = list_offsets(&client, &asked, Isolation::ReadUncommitted).await?;
-        let mut found: Found = (0..PARTITIONS).map(|partition| (partition, Partition::new())).collect();
+        let bound = |bound| partitions().map(|at| (at, bound)).collect();
+        let ends = list_offsets(&client, &bound(LATEST), Isolation::ReadUncommitted).await?;
+        let begins = list_offsets(&client, &bound(EARLIEST), Isolation::ReadUncommitted).await?;
+        let mut found: BTreeMap<i32, Partition> = (0..PARTITIONS).map(|partition| (partition, Partition::new())).collect();
         let mut consumer = Consumer::new(client, ConsumerConfig::default());
         consumer.assign(partitions().map(|at| (at, StartAt::Earliest)));
         let deadline = Instant::now() + RECOVERY_MAX;
-        let is_read = |found: &Found| {
+        let is_read = |found: &BTreeMap<i32, Partition>| {
             ends.iter().all(|(at, end)| {
-                let last = found[&at.partition].last().map_or(Offset(0), |(offset, _)| Offset(offset.0 + 1));
+                let last = found[&at.partition].last().map_or(begins[at].offset, |(offset, _)| *offset + 1);
                 last >= end.offset
             })
         };
