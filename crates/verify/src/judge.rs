@@ -385,7 +385,8 @@ mod tests {
             at_the_end(&history, &[(1, b)]).violations,
             [Violation::Lost { stamp: c, offset }, Violation::Vanished { stamp: c, offset }]
         );
-        let (other, offset) = (history.send(0, 0), Offset(1));
+        let unordered = history.add_producer(Guarantee::NONE);
+        let (other, offset) = (history.send(unordered, 0), Offset(1));
         assert_eq!(
             at_the_end(&history, &[(1, other), (2, c)]).violations,
             [Violation::Vanished { stamp: b, offset }],
