@@ -2,6 +2,7 @@
 
 use super::coordinators::{CommittedOffset, GroupsOverview};
 use super::loading::Loading;
+use crate::bug::{Bug, is_made};
 use crate::replicas::{Replica, ReplicaManager};
 use ottla_coordinator::{
     ClosedBy, ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, ReplyToken, records,
@@ -13,7 +14,7 @@ use ottla_records::{BatchBuilder, Origin, validate};
 use ottla_replication::{Effects, Outcome};
 use ottla_types::{LeaderEpoch, Monotonic, Now};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -43,7 +44,8 @@ struct Pending {
 
 struct State {
     machine: Option<GroupCoordinator>,
-    tokens: HashMap<ReplyToken, oneshot::Sender<GroupReply>>,
+    /// In order: when the term ends, who waits hears of it in the order of asking.
+    tokens: BTreeMap<ReplyToken, oneshot::Sender<GroupReply>>,
     next_token: u64,
     /// How many decisions are in the queue to the task.
     pending: usize,
@@ -77,7 +79,7 @@ impl Shard {
             replicas,
             replica,
             epoch,
-            state: Mutex::new(State { machine: None, tokens: HashMap::new(), next_token: 0, pending: 0 }),
+            state: Mutex::new(State { machine: None, tokens: BTreeMap::new(), next_token: 0, pending: 0 }),
             queue,
             commit_timeout,
             deadline_moved: Notify::new(),
@@ -340,6 +342,7 @@ impl Shard {
 /// Waits until the records of the first decision in line are committed; false when they will not be.
 async fn committed(head: Option<&mut Pending>) -> bool {
     match head.and_then(|pending| pending.outcome.as_mut()) {
+        Some(_) if is_made(Bug::CommitAnsweredBeforeReplicated) => true,
         // Its records are in the log of every in-sync replica; that they are fewer now does not undo it.
         Some(outcome) => matches!(outcome.await, Ok(Outcome::Committed | Outcome::NotEnoughReplicas)),
         None => true,
