@@ -42,6 +42,8 @@ pub(crate) fn test(install: Install) -> Result<()> {
     // The first command of the README.
     cargo(&["run", "--release", "--quiet", "--", "--version"])?;
     cargo(&["test", "--release", "--workspace"])?;
+    // Apart, for these servers make mistakes: nothing that is shipped may be built with them.
+    cargo(&["test", "--release", "-p", "ottla-sim", "--features", "bugs", "--test", "bugs"])?;
     simulate_new_seeds()?;
     oracle::compare(Some(oracle::ROUNDS_IN_CI), None)?;
     fuzz::fuzz(fuzz::SECONDS, None)?;

@@ -8,6 +8,7 @@
 //! [`fetching`], [`groups`], [`request`], [`handlers`], [`metrics`].
 
 pub mod broker;
+pub mod bug;
 pub mod config;
 pub mod directory;
 pub mod fetching;

@@ -17,14 +17,18 @@ const fn runs(count: u64) -> u64 {
 #[test]
 fn nothing_is_lost_and_all_goes_on_once_faults_end() {
     node::notice_panics();
-    let mut told = 0;
+    let (mut told, mut deleted, mut voter_changes) = (0, 0, 0);
     for seed in 100..100 + runs(60) {
         let report = run(seed, Severity::WithinPromise);
         assert!(report.verdict.kept > 100, "seed {seed}: something is acknowledged");
         assert!(report.compared > 100, "seed {seed}: logs are compared");
         told += report.told;
+        deleted += report.verdict.deleted;
+        voter_changes += report.voter_changes;
     }
     assert!(told as u64 > 2 * runs(60), "{told}: groups commit, and come back");
+    assert!(deleted as u64 > 10 * runs(60), "{deleted}: administrators delete records");
+    assert!(voter_changes as u64 > runs(60), "{voter_changes}: voters come and go");
 }
 
 #[test]

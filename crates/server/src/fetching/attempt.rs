@@ -4,6 +4,7 @@ use super::interest::{Asked, Interest, Key, Told};
 use super::ready::Slot;
 use super::selector;
 use crate::broker::Broker;
+use crate::bug::{Bug, is_made};
 use crate::config::ReplicaSelector;
 use crate::handlers::records::errors;
 use crate::handlers::records::leader_hint::{LeaderEndpoint, LeaderHint};
@@ -287,10 +288,12 @@ impl Look<'_> {
             }
             Fetcher::Follower(node, epoch) => {
                 let mut effects = Effects::default();
+                let is_unchecked = is_made(Bug::DivergenceUnchecked);
+                let last_fetched = LeaderEpoch(asked.partition.last_fetched_epoch);
                 let position = FetchPosition {
                     leader_epoch: asked_epoch,
                     fetch_offset: offset,
-                    last_fetched_epoch: LeaderEpoch(asked.partition.last_fetched_epoch),
+                    last_fetched_epoch: if is_unchecked { LeaderEpoch::NONE } else { last_fetched },
                     log_start_offset: Offset(asked.partition.log_start_offset),
                     high_watermark: Offset(asked.partition.high_watermark),
                 };

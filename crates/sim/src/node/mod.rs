@@ -199,8 +199,8 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
                 let wipes = voting.wipes && options.severity == Severity::WithinPromise;
                 let hazards = Hazards { severity: options.severity, wipes, nodes: NODES };
                 let plan = options.plan.clone();
-                report.plan = plan
-                    .unwrap_or_else(|| plan::plan(&mut random, hazards, begin, begin + FAULTS_LAST));
+                report.plan =
+                    plan.unwrap_or_else(|| plan::plan(&mut random, hazards, begin, begin + FAULTS_LAST));
                 faults = Some(Faults::new(report.plan.clone()));
             }
             None if elapsed > START_MAX => {

@@ -82,7 +82,8 @@ impl Voting {
         let mut text = String::new();
         match self.beginning {
             Beginning::Configured => {
-                let voters = names.iter().enumerate().map(|(node, name)| format!("{}@{}", node + 1, at(name)));
+                let voters =
+                    names.iter().enumerate().map(|(node, name)| format!("{}@{}", node + 1, at(name)));
                 let voters: Vec<String> = voters.collect();
                 let _ = writeln!(text, "controller.quorum.voters={}", voters.join(","));
             }
@@ -95,7 +96,9 @@ impl Voting {
             text.push_str("controller.quorum.auto.join.enable=true\n");
         }
         if self.snapshots {
-            text.push_str("metadata.log.max.record.bytes.between.snapshots=2000\nmetadata.max.retention.bytes=1\n");
+            text.push_str(
+                "metadata.log.max.record.bytes.between.snapshots=2000\nmetadata.max.retention.bytes=1\n",
+            );
         }
         text
     }

@@ -143,7 +143,8 @@ impl Workload {
             deleting.join().await.context("whoever deletes records panicked")?;
         }
         if let Some(voting) = voting {
-            found.lock().voter_changes = voting.join().await.context("whoever changes the voters panicked")?;
+            found.lock().voter_changes =
+                voting.join().await.context("whoever changes the voters panicked")?;
         }
         drop(reading);
         quorum::make_all_voters(&self, &admin, recovery).await?;
@@ -287,7 +288,8 @@ impl Workload {
         let bound = |bound| partitions().map(|at| (at, bound)).collect();
         let ends = list_offsets(&client, &bound(LATEST), Isolation::ReadUncommitted).await?;
         let begins = list_offsets(&client, &bound(EARLIEST), Isolation::ReadUncommitted).await?;
-        let mut found: BTreeMap<i32, Partition> = (0..PARTITIONS).map(|partition| (partition, Partition::new())).collect();
+        let mut found: BTreeMap<i32, Partition> =
+            (0..PARTITIONS).map(|partition| (partition, Partition::new())).collect();
         let mut consumer = Consumer::new(client, ConsumerConfig::default());
         consumer.assign(partitions().map(|at| (at, StartAt::Earliest)));
         let deadline = Instant::now() + RECOVERY_MAX;

@@ -171,9 +171,8 @@ impl Log {
             if epoch > fetched_epoch {
                 break;
             }
-            let is_cut_by_start = accepted == 0
-                && log_end == self.log_start
-                && batch.header().next_offset() > log_end;
+            let is_cut_by_start =
+                accepted == 0 && log_end == self.log_start && batch.header().next_offset() > log_end;
             if base_offset < log_end && !is_cut_by_start {
                 return Err(AppendError::OffsetsOutOfOrder { base_offset, log_end });
             }

@@ -2,6 +2,7 @@
 
 use super::checkpoints::is_metadata;
 use super::{Replica, ReplicaManager};
+use crate::bug::{Bug, is_made};
 use crate::replicas::directories::Directory;
 use crate::replicas::offset_checkpoints::Checkpoint;
 use ottla_metadata::{MetadataImage, PartitionRegistration, TopicImage};
@@ -43,7 +44,7 @@ impl ReplicaManager {
         let disk = directory.files.disk();
         let (config, settings) = self.topic_settings(image, &topic.name);
         let recovery = Recovery {
-            clean: directory.clean,
+            clean: directory.clean || is_made(Bug::EveryEndTakenForOrderly),
             recovery_point: checkpoint.recovery_point,
             log_start: checkpoint.log_start,
         };
