@@ -5,6 +5,7 @@ use ottla_sim::node::plan::Severity;
 use ottla_sim::node::{self, Options};
 
 /// Looks for the first seed whose run fails as `ids` say.
+#[expect(clippy::print_stdout, reason = "after how many seeds is what one wants to know")]
 fn notices(bug: Bug, seeds_max: u64, ids: &[&str]) {
     node::notice_panics();
     bug::make(Some(bug));

@@ -15,13 +15,30 @@ pub const FIRST: &str = "/data";
 pub const SECOND: &str = "/more";
 
 /// Two disks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Mounts {
     first: SimDisk,
     second: SimDisk,
 }
 
+impl Default for Mounts {
+    /// Two empty ones.
+    fn default() -> Mounts {
+        let mounts = Mounts { first: SimDisk::new(), second: SimDisk::new() };
+        mounts.make_mount_points();
+        mounts
+    }
+}
+
 impl Mounts {
+    /// Where a disk is mounted is a directory that no loss of power takes.
+    fn make_mount_points(&self) {
+        for (disk, path) in [(&self.first, FIRST), (&self.second, SECOND)] {
+            let made = disk.create_dir_all(Path::new(path)).and_then(|()| disk.sync_dir(Path::new("/")));
+            made.expect("a new disk works");
+        }
+    }
+
     fn at(&self, path: &Path) -> &SimDisk {
         if path.starts_with(SECOND) { &self.second } else { &self.first }
     }
@@ -51,6 +68,7 @@ impl Mounts {
     pub fn wipe(&self) {
         self.first.wipe();
         self.second.wipe();
+        self.make_mount_points();
     }
 
     /// Both work again.

@@ -156,7 +156,7 @@ async fn remove(workload: &Workload, admin: &Admin, voter: NodeId) -> Result<boo
     let (true, Some(&voter_directory_id)) = (voters.len() == workload.nodes.len(), voters.get(&voter)) else {
         return Ok(false);
     };
-    let request = RemoveRaftVoterRequest { voter_id: voter.0, voter_directory_id, ..Default::default() };
+    let request = RemoveRaftVoterRequest { cluster_id: None, voter_id: voter.0, voter_directory_id };
     admin.remove_raft_voter(&request).await?;
     Ok(true)
 }
