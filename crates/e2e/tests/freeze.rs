@@ -21,17 +21,21 @@ const FAULTS: usize = 1;
 fn clients_are_served_by_others_before_a_frozen_leader_wakes() {
     println!("{}", table::header());
     std::thread::scope(|scope| {
-        for client in [Client::NewRdkafka, Client::Java] {
-            scope.spawn(move || watch(client));
+        for (client, kind) in [
+            (Client::NewRdkafka, Kind::Freeze),
+            (Client::Java, Kind::Freeze),
+            (Client::NewRdkafka, Kind::FreezeController),
+        ] {
+            scope.spawn(move || watch(client, kind));
         }
     });
 }
 
-fn watch(client: Client) {
-    let plan = Plan { client, kinds: vec![Kind::Freeze], faults: FAULTS, settle: Duration::ZERO };
+fn watch(client: Client, kind: Kind) {
+    let plan = Plan { client, kinds: vec![kind], faults: FAULTS, settle: Duration::ZERO };
     let directory = tempfile::tempdir().expect("a directory for the cluster");
 
-    let report = silent::carry_out(&plan, Kind::Freeze, directory.path(), |story| println!("{story}"));
+    let report = silent::carry_out(&plan, kind, directory.path(), |story| println!("{story}"));
 
     for row in &report.rows {
         println!("{row}");

@@ -34,6 +34,7 @@ impl<L: ReplicatedLog> Quorum<L> {
             self.reply_fetch(id, self.fetch_response(error), effects);
             return Ok(());
         }
+        self.is_heard(request.replica.id);
         let standing = self.standing(request.fetch_offset, request.last_fetched_epoch);
         let end = matches!(standing, Standing::Agrees).then_some(request.fetch_offset);
         self.note_fetch(&request, end, now, effects)?;

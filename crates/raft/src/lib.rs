@@ -65,5 +65,6 @@ pub use message::{
 pub use quorum::Quorum;
 pub use quorum_state::{QuorumState, QuorumStateError};
 pub use role::RoleName;
+pub use silence::SilentLeader;
 pub use upgrade::NotUpgraded;
 pub use voters::{DuplicateVoter, Endpoint, KRaftVersions, Listener, ReplicaKey, Voter, VoterSet};

@@ -12,6 +12,7 @@ use crate::message::{LeaderAndEpoch, Request, Response};
 use crate::quorum_state::QuorumState;
 use crate::role::unattached::Unattached;
 use crate::role::{Role, RoleName};
+use crate::silence::SilentLeader;
 use crate::voters::{Endpoint, ReplicaKey, VoterSet};
 use ottla_types::{LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, Random};
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub struct Quorum<L> {
     pub(crate) gone: Option<NodeId>,
     /// How often this epoch's leader was silent for too long, since it last answered.
     pub(crate) silences: u32,
+    /// The leader that was given up for its silence, until it is heard again or another one has answered.
+    pub(crate) silent_leader: Option<SilentLeader>,
     /// This node lets another campaign first until then.
     pub(crate) hold_off_until: Monotonic,
     /// How many candidacies this node lost since it last heard of a leader.
@@ -84,6 +87,7 @@ impl<L: ReplicatedLog> Quorum<L> {
             log,
             gone: None,
             silences: 0,
+            silent_leader: None,
             hold_off_until: Monotonic(0),
             elections_lost: 0,
             shutting_down: false,
@@ -412,6 +416,17 @@ impl<L: ReplicatedLog> Quorum<L> {
     /// The epoch, and its leader as [`Quorum::leader`] says.
     pub fn leader_and_epoch(&self) -> LeaderAndEpoch {
         LeaderAndEpoch { leader: self.leader(), epoch: self.state.epoch }
+    }
+
+    /// The leader that this node gave up for its silence, if nothing was heard of it or of another leader since: whoever leads
+    /// next knows from it whom to look after.
+    pub fn silent_leader(&self) -> Option<SilentLeader> {
+        self.silent_leader
+    }
+
+    /// A message of a peer has come.
+    pub(crate) fn is_heard(&mut self, peer: NodeId) {
+        self.silent_leader.take_if(|silent| silent.id == peer);
     }
 
     /// The epoch that this node is in.

@@ -90,6 +90,8 @@ impl<L: ReplicatedLog> Quorum<L> {
         follower.closes = 0;
         self.elections_lost = 0;
         self.silences = 0;
+        // Whoever was silent before is the affair of the one that leads now.
+        self.silent_leader = None;
         if let Some(diverging) = response.diverging {
             self.truncate_to_agree(diverging, now)?;
         } else if let Some(id) = response.snapshot {
@@ -236,7 +238,7 @@ impl<L: ReplicatedLog> Quorum<L> {
 mod tests {
     use super::*;
     use crate::error::QuorumError;
-    use crate::message::{BeginQuorumEpochRequest, LeaderAndEpoch, Response};
+    use crate::message::{BeginQuorumEpochRequest, LeaderAndEpoch, Response, VoteRequest};
     use crate::testing::MemoryLog;
     use crate::testing::fixture::{self, Fixture, key};
     use bytes::Bytes;
@@ -430,6 +432,61 @@ mod tests {
         let rest = node.quorum.deadline().expect("a deadline") - node.now().monotonic;
         node.pass(rest);
         assert_eq!(node.quorum.leader(), None, "the leader had its moment");
+    }
+
+    /// Follows node 2 until that is silent for too long.
+    fn forsaken() -> Fixture {
+        let mut node = follower(MemoryLog::default());
+        answer(&mut node, response());
+        for _ in 0..20 {
+            if node.quorum.leader().is_none() {
+                break;
+            }
+            let rest = node.quorum.deadline().expect("a deadline") - node.now().monotonic;
+            node.pass(rest);
+        }
+        assert_eq!(node.quorum.leader(), None);
+        node
+    }
+
+    #[test]
+    fn a_leader_given_up_for_its_silence_is_remembered_until_it_or_another_one_is_heard() {
+        let mut node = follower(MemoryLog::default());
+        answer(&mut node, response());
+        node.refused(2);
+        assert_eq!(node.quorum.silent_leader(), None, "it is gone, which is no silence");
+
+        let node = forsaken();
+        let silent = node.quorum.silent_leader().expect("it was silent");
+        assert_eq!(silent.id, NodeId(2));
+        assert!(node.now().monotonic - silent.since >= silent.allowed, "{silent:?}");
+
+        let hears = |of: i32| {
+            let mut node = forsaken();
+            node.request(Request::Vote(VoteRequest {
+                voter: key(1),
+                candidate: key(of),
+                epoch: LeaderEpoch(4),
+                last: OffsetAndEpoch { epoch: E3, offset: Offset(0) },
+                pre_vote: false,
+            }));
+            node.quorum.silent_leader()
+        };
+        assert_eq!(hears(2), None, "it asks for votes: it lives");
+        assert_eq!(hears(3), Some(silent), "another candidate says nothing about it");
+
+        let mut node = forsaken();
+        let epoch = LeaderEpoch(4);
+        node.request(Request::BeginQuorumEpoch(BeginQuorumEpochRequest {
+            voter: key(1),
+            leader: NodeId(3),
+            epoch,
+            leader_endpoint: None,
+        }));
+        assert_eq!(node.quorum.silent_leader(), Some(silent), "the next one may never answer");
+        let leader = LeaderAndEpoch { leader: Some(NodeId(3)), epoch };
+        answer(&mut node, FetchResponse { leader, ..response() });
+        assert_eq!(node.quorum.silent_leader(), None);
     }
 
     #[test]

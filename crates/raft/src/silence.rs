@@ -4,13 +4,24 @@
 //! four times the longest gap of the last minutes, within bounds. Until a few gaps are known it is the upper
 //! bound, or less where the same leader was silent before. Gaps during which this node waited for its own disk are not measured, see `replicate`.
 
-use ottla_types::Monotonic;
+use ottla_types::{Monotonic, NodeId};
 use std::time::Duration;
 
 const BUCKET: Duration = Duration::from_secs(60);
 const BUCKETS: usize = 5;
 const GAPS_MIN: u32 = 3;
 const FACTOR: u32 = 4;
+
+/// A leader that was given up because it had said nothing for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SilentLeader {
+    /// Who it was.
+    pub id: NodeId,
+    /// Since when it owes an answer.
+    pub since: Monotonic,
+    /// How long it might have owed it.
+    pub allowed: Duration,
+}
 
 /// The gaps between one leader's answers, remembered for [`BUCKETS`] minutes.
 #[derive(Clone, Debug)]

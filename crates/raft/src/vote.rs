@@ -27,6 +27,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         if error != ErrorCode::None {
             return Ok(self.vote_response(error, false));
         }
+        self.is_heard(request.candidate.id);
         if request.epoch > self.state.epoch {
             self.enter_epoch(request.epoch, None, effects);
             let pause = self.campaign_pause();

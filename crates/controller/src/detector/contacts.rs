@@ -12,6 +12,10 @@ pub(super) const SILENCE_MIN: Duration = Duration::from_secs(1);
 const CONTACTS_MIN: u32 = 3;
 /// How long a gap is remembered, at least.
 const WINDOW: Duration = Duration::from_secs(5 * 60);
+/// So many standstills within the window change nothing; each further one doubles the silence that is allowed.
+const STANDSTILLS_FREE: u32 = 1;
+/// More doublings than lead from the shortest silence to any session.
+const DOUBLINGS_MAX: u32 = 16;
 /// Gaps are remembered as the longest of each slice of the window, and forgotten with the slice.
 const SLICE: Duration = Duration::from_secs(30);
 
@@ -28,7 +32,8 @@ pub struct Contacts {
 #[derive(Debug)]
 struct Slice {
     start: Monotonic,
-    longest: Duration,
+    longest: Option<Duration>,
+    standstills: u32,
 }
 
 impl Contacts {
@@ -48,14 +53,33 @@ impl Contacts {
         self.heard_at = self.heard_at.max(now);
     }
 
+    /// A sign of life of one that was found silent: its process stood still, or nothing reached it. That says nothing of
+    /// its pace, so it is no gap. But one that stands still again and again is slow rather than broken: to fence it each
+    /// time would help nobody.
+    pub(super) fn record_standstill(&mut self, now: Monotonic) {
+        let slice = self.slice(now);
+        slice.standstills = slice.standstills.saturating_add(1);
+        if self.count == 0 {
+            self.first = now;
+        }
+        self.count = self.count.saturating_add(1);
+        self.heard_at = self.heard_at.max(now);
+    }
+
     fn record_gap(&mut self, gap: Duration, now: Monotonic) {
+        let slice = self.slice(now);
+        slice.longest = slice.longest.max(Some(gap));
+    }
+
+    /// The present slice.
+    fn slice(&mut self, now: Monotonic) -> &mut Slice {
         while self.slices.front().is_some_and(|slice| slice.start + SLICE + WINDOW <= now) {
             self.slices.pop_front();
         }
-        match self.slices.back_mut() {
-            Some(slice) if now < slice.start + SLICE => slice.longest = slice.longest.max(gap),
-            _ => self.slices.push_back(Slice { start: now, longest: gap }),
+        if self.slices.back().is_none_or(|slice| slice.start + SLICE <= now) {
+            self.slices.push_back(Slice { start: now, longest: None, standstills: 0 });
         }
+        self.slices.back_mut().expect("there is one now")
     }
 
     /// Takes a stall of this node, which has ended `now`, out of the present silence.
@@ -76,7 +100,13 @@ impl Contacts {
     }
 
     pub(super) fn longest_gap(&self) -> Option<Duration> {
-        self.slices.iter().map(|slice| slice.longest).max()
+        self.slices.iter().filter_map(|slice| slice.longest).max()
+    }
+
+    /// How many times longer it may be silent, for having stood still.
+    fn patience(&self) -> u32 {
+        let standstills: u32 = self.slices.iter().map(|slice| slice.standstills).sum();
+        1 << standstills.saturating_sub(STANDSTILLS_FREE).min(DOUBLINGS_MAX)
     }
 
     /// How long it may be silent, at most `session_timeout`. `is_ottla` is whether it is known to speak regularly.
@@ -90,7 +120,7 @@ impl Contacts {
         if !is_ottla && (watched < session_timeout / 2 || longest >= SILENCE_MIN) {
             return session_timeout;
         }
-        (longest * GAPS).max(SILENCE_MIN).min(session_timeout)
+        (longest * GAPS).max(SILENCE_MIN).saturating_mul(self.patience()).min(session_timeout)
     }
 }
 
@@ -145,6 +175,28 @@ mod tests {
 
         assert_eq!(allowed_at(2200 + 300_000), Duration::from_secs(8));
         assert_eq!(allowed_at(2200 + 330_400), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn who_stands_still_again_and_again_is_given_more_and_more_time() {
+        let mut contacts = heard([0, 200, 400]);
+        let mut now = 400;
+        for (standstills, allowed) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 9), (60, 9)] {
+            let before = contacts.slices.iter().map(|slice| slice.standstills).sum::<u32>();
+            for _ in before..standstills {
+                now += 3000;
+                contacts.record_standstill(at(now));
+                now += 200;
+                contacts.record(at(now));
+            }
+
+            assert_eq!(contacts.longest_gap(), Some(Duration::from_millis(200)), "no gap of its own");
+            let seen = contacts.silence_allowed(SESSION, true);
+            assert_eq!(seen, Duration::from_secs(allowed), "{standstills} standstills");
+        }
+
+        (now..now + 331_000).step_by(200).for_each(|millis| contacts.record(at(millis)));
+        assert_eq!(contacts.silence_allowed(SESSION, true), Duration::from_secs(1), "they are forgotten");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::watched::{OtherIncarnation, Watched};
 use super::{
     Absence, Cause, ClosedBy, ConnectionRef, DetectorEffect, EndpointKind, Observation, ProbeId,
-    ProbeOutcome, Registration,
+    ProbeOutcome, Registration, SilentController,
 };
 use crate::brokers::Predecessor;
 use ottla_types::{BrokerEpoch, Monotonic, NodeId};
@@ -106,7 +106,7 @@ impl Detector {
             watched.other = (!closed).then_some(OtherIncarnation { epoch, connection });
         } else if closed {
             // It spoke before its connection closed: no silence, but no sign that it is still here.
-            watched.contacts.record(now);
+            watched.record_contact(now);
         } else {
             watched.is_heard(connection, now);
             if watched.connections.contains(&connection) {
@@ -178,8 +178,7 @@ impl Detector {
                 endpoint.proven |= node_id.is_some();
                 endpoint.attempts = 0;
                 if node_id.is_some() && endpoint.at.kind == EndpointKind::Broker {
-                    let asked = (dial.started + dial.stalled).min(now);
-                    watched.answered_at = watched.answered_at.max(Some(asked));
+                    watched.has_answered((dial.started + dial.stalled).min(now));
                 }
                 if counts {
                     watched.is_alive();
@@ -211,19 +210,24 @@ impl Detector {
         }
     }
 
-    /// This node became the active controller. Every unfenced broker is dialled at once. Its silence counts
-    /// from when this node last heard from that process in any role, or from now; but it has half a session
-    /// to find the new controller.
+    /// This node became the active controller. Every unfenced broker is dialled at once. Its silence counts from now, and it
+    /// has at least half a session to find the new controller; but for the one that led the quorum until that gave it
+    /// up, if it is `silent` still: nobody knows better than the quorum how long it has said nothing.
     pub fn activate(
         &mut self,
         now: Monotonic,
-        last_heard: impl Fn(NodeId) -> Option<Monotonic>,
+        silent: Option<SilentController>,
         effects: &mut Vec<DetectorEffect>,
     ) {
         self.active = true;
         let ids: Vec<NodeId> = self.brokers.keys().copied().collect();
         for id in ids {
-            self.meet(id, last_heard(id).unwrap_or(now).min(now), now);
+            self.meet(id, now);
+        }
+        if let Some(silent) = silent
+            && let Some(watched) = self.brokers.get_mut(&silent.node).filter(|watched| !watched.fenced)
+        {
+            watched.is_suspected(silent, now);
         }
         self.dial_due(now, effects);
     }
@@ -235,6 +239,8 @@ impl Detector {
             watched.absent = None;
             watched.condemned_at = None;
             watched.departed = false;
+            watched.suspected = None;
+            watched.stands_still = false;
             for endpoint in watched.endpoints.iter_mut().filter(|endpoint| endpoint.proven) {
                 endpoint.next_dial = None;
             }
@@ -335,13 +341,15 @@ impl Detector {
     }
 
     /// This node is active and has yet to hear of that broker.
-    fn meet(&mut self, id: NodeId, heard_at: Monotonic, now: Monotonic) {
+    fn meet(&mut self, id: NodeId, now: Monotonic) {
         let session_timeout = self.session_timeout;
         let watched = self.brokers.get_mut(&id).expect("it is watched");
-        watched.contacts = super::contacts::Contacts::since(heard_at);
+        watched.contacts = super::contacts::Contacts::since(now);
         watched.silent_not_before = now + session_timeout / 2;
         watched.answered_at = None;
         watched.condemned_at = None;
+        watched.suspected = None;
+        watched.stands_still = false;
         watched.departed = false;
         watched.absent = None;
         // Brokers leave a controller that is not the active one: closes of that time mean nothing.
@@ -497,7 +505,9 @@ impl Detector {
         let (epoch, evidence) = (watched.epoch, watched.evidence(now));
         let watched = self.brokers.get_mut(&id).expect("it was looked at just before");
         watched.is_condemned(now);
-        watched.departed |= !matches!(cause, Cause::Silent { .. });
+        let is_silent = matches!(cause, Cause::Silent { .. });
+        watched.departed |= !is_silent;
+        watched.stands_still |= is_silent;
         effects.push(DetectorEffect::Fence { broker: id, epoch, cause, evidence });
     }
 }

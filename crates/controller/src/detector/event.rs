@@ -1,8 +1,9 @@
 //! What the detector is told.
 
 use ottla_metadata::cluster::BrokerRegistration;
-use ottla_types::{BrokerEpoch, NodeId};
+use ottla_types::{BrokerEpoch, Monotonic, NodeId};
 use std::fmt;
+use std::time::Duration;
 
 /// Names a connection that this node has with a broker's process. Chosen by the driver, never used again
 /// for another one, opaque here.
@@ -62,6 +63,17 @@ pub struct Registration {
     /// It is known to heartbeat as Ottla does: every 200 ms, and at once to a new controller. When that is
     /// not known its contacts are watched for longer before less than a session of silence counts.
     pub is_ottla: bool,
+}
+
+/// Whoever led the quorum before this node, and was given up because it said nothing for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SilentController {
+    /// Whose process it is; its broker's too, if it has that role.
+    pub node: NodeId,
+    /// When the quorum last heard it, by this node's clock.
+    pub heard_at: Monotonic,
+    /// The silence that the quorum allowed it, by what it heard of it before.
+    pub allowed: Duration,
 }
 
 /// How many endpoints of a broker are dialled.

@@ -38,4 +38,5 @@ pub use detector::Detector;
 pub use effect::{DetectorEffect, ProbeId};
 pub use event::{
     ClosedBy, ConnectionRef, ENDPOINTS_MAX, EndpointKind, ProbeEndpoint, ProbeOutcome, Registration,
+    SilentController,
 };

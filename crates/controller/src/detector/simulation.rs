@@ -6,7 +6,8 @@
 //! - *gone* is never wrong: that process is dead;
 //! - *left* is said of the dead and the frozen only, unless the network loses what they say;
 //! - *silent* is said exactly when the rule, computed anew from all contacts and answers, is broken: neither
-//!   before nor a millisecond later; and never of who runs and is reached by dials, before a session is over;
+//!   before nor a millisecond later; and never of who runs and is reached by dials, before a session is over, whatever
+//!   the quorum says of it;
 //! - who is killed in a calm network, its endpoint proven, is condemned within 20 ms of its close, or of the
 //!   activation of a new controller;
 //! - one incarnation is not condemned twice within a second unless it was unfenced between;
@@ -21,6 +22,9 @@ use std::time::Duration;
 
 const SESSION: Duration = Duration::from_secs(9);
 const RUN: Duration = Duration::from_secs(40);
+/// How long a process stands still, or is cut off.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_secs(12);
 const COMMIT: Duration = Duration::from_millis(2);
 const KILLED_TO_CONDEMNED_MAX: Duration = Duration::from_millis(20);
 
@@ -76,6 +80,12 @@ struct Truth {
     first: Duration,
     last: Duration,
     longest_gap: Duration,
+    /// It was found silent, and has said nothing since.
+    stands_still: bool,
+    /// How often it was heard after that.
+    standstills: u32,
+    /// When its silence is over by what the quorum says, while that counts.
+    suspected: Option<Duration>,
     /// When the latest dial began that it answered.
     answered: Option<Duration>,
     /// To which of the controllers it answered.
@@ -122,6 +132,10 @@ struct Tally {
     kills: u32,
     freezes: u32,
     moves: u32,
+    /// Silent verdicts on those that the quorum had given up.
+    suspected: u32,
+    /// How many were given up though they ran.
+    falsely_suspected: u32,
 }
 
 struct World {
@@ -184,7 +198,7 @@ impl World {
             world.start(id);
         }
         let mut effects = Vec::new();
-        world.controllers[0].activate(world.now, |_| None, &mut effects);
+        world.controllers[0].activate(world.now, None, &mut effects);
         let mut plan = |wanted: bool, count: u64, event: Event| {
             for _ in 0..if wanted { world.random.below(count) + 1 } else { 0 } {
                 let after = world.random.duration(Duration::from_secs(3), RUN);
@@ -266,6 +280,9 @@ impl World {
                     broker.truth.proven[dial.controller] = true;
                     if is_active {
                         broker.truth.answered = broker.truth.answered.max(Some(dial.began));
+                        if broker.truth.suspected.take().is_some() {
+                            broker.truth.last = dial.began;
+                        }
                     }
                 }
                 self.with(dial.controller, |detector, now, effects| {
@@ -417,9 +434,11 @@ impl World {
             let truth = &mut broker.truth;
             if truth.contacts == 0 {
                 truth.first = awake;
-            } else {
+            } else if !truth.stands_still {
                 truth.longest_gap = truth.longest_gap.max(awake.saturating_sub(truth.last));
             }
+            truth.standstills += u32::from(std::mem::take(&mut truth.stands_still));
+            truth.suspected = None;
             truth.contacts += 1;
             truth.last = awake;
             if broker.process != Process::Dead {
@@ -488,22 +507,27 @@ impl World {
 
     fn fault(&mut self) {
         let id = 1 + self.random.index(self.brokers.len()) as i32;
-        let pause = self.random.duration(Duration::from_millis(1), Duration::from_secs(12));
         let broker = self.brokers.get_mut(&id).unwrap();
-        let generation = broker.generation;
         if self.weather.partitions && self.random.chance(300) {
-            broker.parted_until = self.now + pause;
+            broker.parted_until = self.now + self.random.duration(PAUSE_MIN, PAUSE_MAX);
         } else if self.weather.process_faults && broker.process == Process::Running {
             if self.random.chance(300) {
-                self.tally.freezes += 1;
-                broker.process = Process::Frozen;
-                self.after(pause, Event::Thaw { id, generation });
+                self.freeze(id);
             } else {
                 self.kill(id);
             }
         } else if self.weather.process_faults && broker.process == Process::Dead {
             self.start(id);
         }
+    }
+
+    fn freeze(&mut self, id: i32) {
+        self.tally.freezes += 1;
+        let pause = self.random.duration(PAUSE_MIN, PAUSE_MAX);
+        let broker = self.brokers.get_mut(&id).unwrap();
+        broker.process = Process::Frozen;
+        let generation = broker.generation;
+        self.after(pause, Event::Thaw { id, generation });
     }
 
     fn kill(&mut self, id: i32) {
@@ -526,8 +550,14 @@ impl World {
         self.tally.moves += 1;
         let (now, stalled) = (self.now, self.stalled);
         let victim = 1 + self.random.index(self.brokers.len()) as i32;
+        let is_given_up = self.random.chance(500);
         if self.weather.process_faults && self.brokers[&victim].process == Process::Running {
-            self.kill(victim);
+            match is_given_up {
+                // Its controller stood still with it, or alone.
+                true if self.random.chance(600) => self.freeze(victim),
+                true => self.tally.falsely_suspected += 1,
+                false => self.kill(victim),
+            }
         }
         self.controllers[self.active].deactivate();
         let former = self.active;
@@ -565,7 +595,24 @@ impl World {
         }
         // What was on its way to the old controller is lost with it.
         self.queue.retain(|_, event| !matches!(event, Event::Contact { .. } | Event::Closed { .. }));
-        self.with(active, |detector, now, effects| detector.activate(now, |_| None, effects));
+        let silent = is_given_up.then(|| self.give_up(victim));
+        self.with(active, |detector, now, effects| detector.activate(now, silent, effects));
+    }
+
+    /// The quorum has heard nothing of a process for too long.
+    fn give_up(&mut self, id: i32) -> SilentController {
+        let millis = Duration::from_millis;
+        let silent_for = self.random.duration(millis(700), millis(2500));
+        let allowed = silent_for.min(self.random.duration(millis(700), millis(2000)));
+        let awake = self.awake();
+        let broker = self.brokers.get_mut(&id).unwrap();
+        if !broker.fenced {
+            broker.truth.last = awake - silent_for;
+            let over_at = broker.truth.last + allowed.max(Duration::from_secs(1));
+            broker.truth.suspected = Some(over_at.max(awake + millis(250)));
+        }
+        let heard_at = Monotonic(self.now.0 - silent_for.as_micros() as u64);
+        SilentController { node: NodeId(id), heard_at, allowed }
     }
 
     fn is_calm(&self) -> bool {
@@ -629,6 +676,8 @@ impl World {
                 let is_running = broker.process == Process::Running;
                 self.tally.false_silent += u32::from(is_running);
                 let over_at = silence_over_at(broker);
+                broker.truth.stands_still = true;
+                self.tally.suspected += u32::from(broker.truth.suspected.is_some());
                 assert!(awake >= over_at, "at {awake:?} before {over_at:?}: {story}");
                 let silence = awake.saturating_sub(broker.truth.last);
                 assert!(!is_running || faulty || silence >= SESSION, "it answers: {story}");
@@ -648,7 +697,8 @@ impl World {
                 self.seed,
                 self.now,
             );
-            let watched = !broker.fenced && truth.contacts > 0 && truth.condemned_at.is_none();
+            let is_known = truth.contacts > 0 || truth.suspected.is_some();
+            let watched = !broker.fenced && is_known && truth.condemned_at.is_none();
             assert!(
                 !watched || self.awake() <= silence_over_at(broker) + Duration::from_millis(1),
                 "seed {} at {:?}: {id} is silent and not condemned: {truth:?}",
@@ -667,12 +717,16 @@ fn allowed(broker: &Broker) -> Duration {
     if truth.contacts < 3 || (slow && (short || truth.longest_gap >= Duration::from_secs(1))) {
         return SESSION;
     }
-    (truth.longest_gap * 4).clamp(Duration::from_secs(1), SESSION)
+    let patience = 1 << truth.standstills.saturating_sub(1).min(10);
+    ((truth.longest_gap * 4).max(Duration::from_secs(1)) * patience).min(SESSION)
 }
 
 /// When its silence is over the allowed, by the active controller's waking time.
 fn silence_over_at(broker: &Broker) -> Duration {
     let truth = &broker.truth;
+    if let Some(over_at) = truth.suspected {
+        return over_at;
+    }
     let answered = truth.answered.map(|at| (at + allowed(broker)).min(truth.last + SESSION));
     (truth.last + allowed(broker)).max(answered.unwrap_or_default())
 }
@@ -688,6 +742,8 @@ fn run_seeds(seeds: u64, weather: Weather) -> Tally {
         sum.kills += tally.kills;
         sum.freezes += tally.freezes;
         sum.moves += tally.moves;
+        sum.suspected += tally.suspected;
+        sum.falsely_suspected += tally.falsely_suspected;
     }
     println!("{weather:?}: {sum:?}");
     sum
@@ -717,6 +773,7 @@ fn stalls_and_moves_of_the_controller_change_nothing_of_that() {
 
     assert!(tally.gone > 500 && tally.silent > 50, "{tally:?}");
     assert_eq!(tally.false_silent, 0);
+    assert!(tally.suspected > 100 && tally.falsely_suspected > 100, "{tally:?}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Bench {
     fn new(brokers: i32) -> Bench {
         let mut bench = Bench::standby(brokers);
         let now = bench.now;
-        bench.detector.activate(now, |_| None, &mut bench.effects);
+        bench.detector.activate(now, None, &mut bench.effects);
         for (probe, id) in bench.probes() {
             bench.outcome(probe, ALIVE(id));
         }
@@ -266,7 +266,7 @@ fn a_refusal_dialled_before_the_close_does_not_count() {
         bench.outcome(probe, ALIVE(id));
     }
     let now = bench.now;
-    bench.detector.activate(now, |_| None, &mut bench.effects);
+    bench.detector.activate(now, None, &mut bench.effects);
     let before = bench.probes()[0].0;
     (1..=3).for_each(|id| bench.contact(id));
     bench.wait(1);
@@ -567,7 +567,7 @@ fn a_new_controller_dials_everybody_at_once() {
         assert_eq!(bench.rule(), "none", "{name}: a standby judges nobody");
 
         let now = bench.now;
-        bench.detector.activate(now, |_| None, &mut bench.effects);
+        bench.detector.activate(now, None, &mut bench.effects);
         let dialled = bench.wait_answering(0, |id| outcome.filter(|_| id == 1));
         assert_eq!(dialled.iter().map(|(_, id)| *id).collect::<Vec<_>>(), [1, 2, 3], "{name}");
         bench.contact(2);
@@ -579,22 +579,90 @@ fn a_new_controller_dials_everybody_at_once() {
 }
 
 #[test]
-fn a_new_controller_counts_silence_from_when_it_last_heard() {
-    // Heard so long before the controller moved; fenced so long after.
-    let cases =
-        [(None, 9000), (Some(0), 9000), (Some(3000), 6000), (Some(8000), 4500), (Some(600_000), 4500)];
-    for (heard_ms, fenced_ms) in cases {
-        let mut bench = Bench::standby(1);
-        bench.probes();
+fn a_new_controller_gives_everybody_a_session_to_be_heard() {
+    let mut bench = Bench::standby(1);
+    bench.probes();
+    let now = bench.now;
+
+    bench.detector.activate(now, None, &mut bench.effects);
+    bench.wait(8999);
+    assert_eq!(bench.rule(), "none");
+    bench.wait(1);
+
+    assert_eq!(bench.rule(), "silent");
+}
+
+/// Its predecessor said nothing to the quorum for so long, of so much that it might have.
+#[test]
+fn a_new_controller_believes_the_quorum_that_its_predecessor_is_silent() {
+    let silent = Some(ProbeOutcome::TimedOut);
+    let cases = [
+        ("a second at least, and asked", 700, 700, silent, "silent", 300),
+        ("a quarter of a second to answer", 950, 700, silent, "silent", 250),
+        ("irregular before", 1600, 1500, silent, "silent", 250),
+        ("a long time ago", 60_000, 700, silent, "silent", 250),
+        ("more than it was allowed, not yet", 1200, 2000, silent, "silent", 800),
+        ("it answers: the quorum's thread alone stood still", 700, 700, Some(ALIVE(1)), "none", 5000),
+        ("its address refuses", 700, 700, Some(ProbeOutcome::Refused), "gone", 5),
+    ];
+    for (name, silent_ms, allowed_ms, outcome, rule, after_ms) in cases {
+        let mut bench = Bench::standby(3);
+        for (probe, id) in bench.probes() {
+            bench.outcome(probe, ALIVE(id));
+        }
+        bench.wait(120_000);
         let now = bench.now;
-        let heard = heard_ms.map(|millis: u64| Monotonic(now.0 - millis * 1000));
+        let silent = SilentController {
+            node: NodeId(1),
+            heard_at: Monotonic(now.0 - silent_ms * 1000),
+            allowed: Duration::from_millis(allowed_ms),
+        };
 
-        bench.detector.activate(now, |_| heard, &mut bench.effects);
-        bench.wait(fenced_ms - 1);
-        assert_eq!(bench.rule(), "none", "{heard_ms:?}");
-        bench.wait(1);
+        bench.detector.activate(now, Some(silent), &mut bench.effects);
+        bench.contact(2);
+        bench.contact(3);
+        bench.wait_answering(after_ms - 1, |id| outcome.filter(|_| id == 1));
+        assert_eq!(bench.rule(), "none", "{name}");
+        bench.wait_answering(1, |id| outcome.filter(|_| id == 1));
 
-        assert_eq!(bench.rule(), "silent", "{heard_ms:?}");
+        assert_eq!(bench.rule(), rule, "{name}");
+        assert!(bench.fenced.iter().all(|(id, _)| *id == 1), "{name}: {:?}", bench.fenced);
+    }
+}
+
+#[test]
+fn a_predecessor_that_heartbeats_is_not_silent() {
+    let mut bench = Bench::standby(3);
+    bench.probes();
+    let now = bench.now;
+    let heard_at = Monotonic(now.0 - 700_000);
+    let silent = SilentController { node: NodeId(1), heard_at, allowed: Duration::from_millis(700) };
+
+    bench.detector.activate(now, Some(silent), &mut bench.effects);
+    bench.wait(240);
+    bench.contact(1);
+    bench.wait(5000);
+
+    assert_eq!(bench.rule(), "none", "it has a session as everybody has who was heard once");
+}
+
+#[test]
+fn a_broker_that_stood_still_is_found_as_soon_the_second_time_and_later_then() {
+    let mut bench = Bench::new(3);
+    for (standstill, allowed_ms) in [(1, 1000), (2, 1000), (3, 2000), (4, 4000), (5, 8000)] {
+        for _ in 0..allowed_ms / 200 {
+            assert_eq!(bench.rule(), "none", "standstill {standstill}");
+            bench.heartbeats(2..=3, 1, 200);
+        }
+        assert_eq!(bench.rule(), "silent", "standstill {standstill} after {allowed_ms} ms");
+        bench.set(1, |registration| registration.fenced = true);
+        bench.heartbeats(2..=3, 10, 200);
+
+        bench.contact(1);
+        bench.set(1, |registration| registration.fenced = false);
+        bench.fenced.clear();
+        bench.heartbeats(1..=3, 10, 200);
+        assert_eq!(bench.rule(), "none");
     }
 }
 

@@ -1,9 +1,10 @@
 //! One broker's registered incarnation, as this node sees it.
 
-use super::contacts::Contacts;
+use super::contacts::{Contacts, SILENCE_MIN};
 use super::event::ENDPOINTS_MAX;
 use super::{
     Absence, ClosedBy, ConnectionRef, EndpointKind, Evidence, Observation, ProbeEndpoint, Registration,
+    SilentController,
 };
 use ottla_types::{BrokerEpoch, Monotonic};
 use std::collections::{BTreeSet, VecDeque};
@@ -55,6 +56,11 @@ pub(super) struct Watched {
     pub(super) absent: Option<Absent>,
     /// When it was asked to be fenced, until it is, or is heard.
     pub(super) condemned_at: Option<Monotonic>,
+    /// It led the quorum until that gave it up for its silence: how long it may be silent, counted from when the quorum
+    /// last heard it, until it is heard or answers.
+    pub(super) suspected: Option<Duration>,
+    /// It was found silent, and not heard since.
+    pub(super) stands_still: bool,
     /// It was found gone or left, and not heard since.
     pub(super) departed: bool,
     /// Another incarnation that spoke: it may be registered already, in an image not seen here yet.
@@ -107,6 +113,8 @@ impl Watched {
             asked_at: None,
             absent: None,
             condemned_at: None,
+            suspected: None,
+            stands_still: false,
             departed: false,
             other: None,
             observations: VecDeque::new(),
@@ -143,7 +151,7 @@ impl Watched {
 
     /// It spoke, by a connection that is open: it is here.
     pub(super) fn is_heard(&mut self, connection: ConnectionRef, now: Monotonic) {
-        self.contacts.record(now);
+        self.record_contact(now);
         self.silent_not_before = now;
         if self.connections.len() < CONNECTIONS_MAX {
             self.connections.insert(connection);
@@ -157,6 +165,36 @@ impl Watched {
             if endpoint.proven {
                 endpoint.next_dial = None;
             }
+        }
+    }
+
+    /// It led the quorum, which gave it up for its silence: it is asked at once.
+    pub(super) fn is_suspected(&mut self, silent: SilentController, now: Monotonic) {
+        self.contacts = Contacts::since(silent.heard_at.min(now));
+        self.suspected = Some(silent.allowed.max(SILENCE_MIN));
+        self.ask_whether_silent(now);
+    }
+
+    /// It spoke, now or a moment ago.
+    pub(super) fn record_contact(&mut self, now: Monotonic) {
+        if std::mem::take(&mut self.stands_still) {
+            self.contacts.record_standstill(now);
+        } else if self.suspected.take().is_some() {
+            // What the quorum heard of it before was of another kind: no gap lies between.
+            self.contacts = Contacts::since(now);
+            self.contacts.record(now);
+        } else {
+            self.contacts.record(now);
+        }
+        self.suspected = None;
+    }
+
+    /// A listener of its has answered by its name a dial that began `asked`.
+    pub(super) fn has_answered(&mut self, asked: Monotonic) {
+        self.answered_at = self.answered_at.max(Some(asked));
+        if self.suspected.take().is_some() {
+            // It lives: what it was suspected for is over, and it has the time that everybody has.
+            self.contacts = Contacts::since(asked);
         }
     }
 
@@ -231,6 +269,9 @@ impl Watched {
     /// When its silence is over the allowed: since it spoke, or since it answered a dial, but no answer excuses it
     /// for longer than a session.
     pub(super) fn silence_over_at(&self, session_timeout: Duration) -> Monotonic {
+        if let Some(allowed) = self.suspected {
+            return self.contacts.heard_at() + allowed.min(session_timeout);
+        }
         let allowed = self.contacts.silence_allowed(session_timeout, self.is_ottla);
         let heard_at = self.contacts.heard_at();
         let answered = self.answered_at.map(|at| (at + allowed).min(heard_at + session_timeout));

@@ -18,6 +18,8 @@ pub enum Kind {
     Stop,
     /// SIGSTOP of a leader that is not the active controller, and SIGCONT after 2 to 30 s.
     Freeze,
+    /// The same to a leader that is the active controller.
+    FreezeController,
     /// A leader that is not the active controller is cut off from everybody, in network namespaces: takes root.
     Cut,
     /// Every node in turn is stopped in order and started again.
@@ -37,6 +39,7 @@ impl fmt::Display for Kind {
             Kind::Coordinator => "coordinator",
             Kind::Stop => "planned stop",
             Kind::Freeze => "leader frozen",
+            Kind::FreezeController => "leader + controller frozen",
             Kind::Cut => "leader cut off",
             Kind::Rolling => "rolling restart",
         })
@@ -59,7 +62,7 @@ pub fn choose(cluster: &Cluster, topic: &str, group: &str, kind: Kind) -> Option
     let leaders = topology::leaders(cluster, topic);
     let controller = topology::controller(cluster);
     let node = match kind {
-        Kind::Controller => controller,
+        Kind::Controller | Kind::FreezeController => controller,
         Kind::Coordinator => topology::coordinator(cluster, group),
         Kind::Leader | Kind::Stop | Kind::Freeze | Kind::Cut | Kind::Rolling => {
             busiest(&leaders, controller)?

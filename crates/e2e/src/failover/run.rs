@@ -143,7 +143,9 @@ struct Samples {
 impl Samples {
     fn rows(self, client: Client, kind: Kind) -> Vec<Row> {
         let named = match kind {
-            Kind::Freeze | Kind::Cut | Kind::Rolling => unreachable!("these have runs of their own"),
+            Kind::Freeze | Kind::FreezeController | Kind::Cut | Kind::Rolling => {
+                unreachable!("these have runs of their own")
+            }
             Kind::Leader | Kind::Controller => {
                 vec![(format!("{kind} killed"), self.led), (format!("  {FOLLOWED}"), self.followed)]
             }

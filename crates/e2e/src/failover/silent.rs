@@ -75,7 +75,7 @@ impl Silence for &Network {
     }
 }
 
-/// Carries out one kind of a plan, [`Kind::Freeze`] or [`Kind::Cut`], on a cluster of three in an empty directory. `say` is
+/// Carries out one kind of a plan, [`Kind::Freeze`], [`Kind::FreezeController`] or [`Kind::Cut`], on a cluster of three in an empty directory. `say` is
 /// told of each fault.
 ///
 /// # Panics
@@ -120,7 +120,7 @@ fn watch(
     for number in 1..=plan.faults {
         let Victim { node, led, .. } =
             eventually("there is a node to hit that leads something", PATIENCE, || {
-                fault::choose(&cluster, TOPIC, "", Kind::Leader)
+                fault::choose(&cluster, TOPIC, "", kind)
             });
         // Which node a client asks first is its own affair; one that asks a silent one waits for its own time-out first.
         let is_choosy = number % 2 == 1;
@@ -154,7 +154,7 @@ fn watch(
         samples.before.extend(seen_before);
         producers.push(after.finish());
         topology::wait_until_in_sync(&cluster);
-        // For five minutes it is known as one that pauses, and given up to a session. Its next incarnation is not.
+        // Whoever stands still again and again is given more and more time. Its next incarnation is not.
         cluster.node(node).stop();
         cluster.node(node).start();
         topology::wait_until_in_sync(&cluster);

@@ -67,6 +67,7 @@ impl<L: ReplicatedLog> Quorum<L> {
             return Ok(());
         }
         let Some(voter) = self.close_vote_call(call) else { return Ok(()) };
+        self.is_heard(voter);
         let unsupported = response.error == ErrorCode::UnsupportedVersion;
         if unsupported && matches!(self.role, Role::Prospective(_)) {
             // A voter from before KIP-996: it can be asked in earnest only.

@@ -5,7 +5,7 @@ use crate::error::QuorumError;
 use crate::log::ReplicatedLog;
 use crate::quorum::Quorum;
 use crate::role::Role;
-use crate::silence::Silence;
+use crate::silence::{Silence, SilentLeader};
 use ottla_types::{Monotonic, NodeId, Now};
 use std::time::Duration;
 
@@ -73,6 +73,10 @@ impl Follower {
         self.waiting_since.map(|since| since + self.silence.limit())
     }
 
+    fn as_silent(&self) -> Option<SilentLeader> {
+        Some(SilentLeader { id: self.leader, since: self.waiting_since?, allowed: self.silence.limit() })
+    }
+
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
         let fetch = match self.fetching {
             Fetching::InFlight { resend_at, .. } => Some(resend_at),
@@ -91,6 +95,7 @@ impl<L: ReplicatedLog> Quorum<L> {
             let late = now.monotonic - silent_at;
             if late <= STALL {
                 self.silences = self.silences.saturating_add(1);
+                self.silent_leader = follower.as_silent();
                 self.lose_leader(now, effects);
                 return Ok(());
             }

@@ -333,6 +333,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         if request.epoch == self.state.epoch && self.state.leader.is_some_and(|known| known != leader) {
             return Ok(self.epoch_response(ErrorCode::InvalidRequest));
         }
+        self.is_heard(leader);
         let is_later = request.epoch > self.state.epoch;
         if is_later {
             self.enter_epoch(request.epoch, Some(leader), effects);

@@ -90,8 +90,14 @@ impl ControllerChannel {
             if left.is_zero() {
                 return Err(ControllerUnreachable { last });
             }
-            leadership.mark_unchanged();
-            match self.call_once(request, left).await {
+            let asked = leadership.borrow_and_update().leader.as_ref().map(|(id, _)| *id);
+            let answer = tokio::select! {
+                biased;
+                answer = self.call_once(request, left) => answer,
+                // Whoever led before may be frozen, and say nothing for as long as it is.
+                () = another_leads(leadership.clone(), asked) => continue,
+            };
+            match answer {
                 Ok(Some(response)) if response.is_not_controller() => {}
                 Ok(Some(response)) => return Ok(response),
                 Ok(None) => {}
@@ -132,6 +138,15 @@ impl ControllerChannel {
     ) -> Result<Option<R::Response>, CallError> {
         let Some((_, connection)) = self.connection(timeout).await? else { return Ok(None) };
         connection.call(request, timeout).await.map(Some)
+    }
+}
+
+/// Waits until the active controller is known, and is not `asked`.
+async fn another_leads(mut leadership: watch::Receiver<Leadership>, asked: Option<NodeId>) {
+    let is_another = |known: &Leadership| known.leader.as_ref().is_some_and(|(id, _)| Some(*id) != asked);
+    if leadership.wait_for(is_another).await.is_err() {
+        // The quorum has stopped: whoever asks hears that from its own answer, or from its time-out.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -116,6 +116,7 @@ pub fn start(start: Start) -> (QuorumHandle, Task<Result<(), QuorumFailed>>) {
         leader: None,
         epoch: start.quorum.leader_and_epoch().epoch,
         kraft_version: start.quorum.kraft_version(),
+        silent: None,
     });
     let handle = QuorumHandle::new(sender.clone(), leadership.subscribe());
     let (peer_events, from_peers) = mpsc::channel(EVENTS_MAX);
@@ -429,7 +430,8 @@ impl Actor {
                 let leader = leader.and_then(|id| Some((id, self.quorum.endpoint_of(id)?)));
                 tracing::info!(leader = leader.as_ref().map(|(id, _)| id.0), %epoch, "quorum leader");
                 let kraft_version = self.quorum.kraft_version();
-                self.leadership.send_replace(Leadership { leader, epoch, kraft_version });
+                let silent = self.quorum.silent_leader();
+                self.leadership.send_replace(Leadership { leader, epoch, kraft_version, silent });
             }
             Effect::BecameLeader { epoch, start } => {
                 self.term = Some(Term {

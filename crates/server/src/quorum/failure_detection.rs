@@ -5,7 +5,7 @@ use super::{Journal, Leadership, QuorumHandle};
 use ottla_controller::brokers::Predecessor;
 use ottla_controller::detector::{
     ClosedBy, ConnectionRef, Detector, DetectorEffect, EndpointKind, ProbeEndpoint, ProbeId, ProbeOutcome,
-    Registration,
+    Registration, SilentController,
 };
 use ottla_metadata::MetadataImage;
 use ottla_net::outgoing::SOFTWARE_NAME;
@@ -283,10 +283,15 @@ impl Driver {
 
     fn set_active(&mut self, active: bool) {
         let registrations = self.registrations();
+        let silent = self.quorum.leadership().borrow().silent.map(|silent| SilentController {
+            node: silent.id,
+            heard_at: silent.since,
+            allowed: silent.allowed,
+        });
         self.handle(|detector, now, effects| {
             detector.handle_registrations(&registrations, now, effects);
             if active {
-                detector.activate(now, |_| None, effects);
+                detector.activate(now, silent, effects);
             } else {
                 detector.deactivate();
             }

@@ -5,7 +5,7 @@ use ottla_controller::Controller;
 use ottla_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_raft::{
-    Endpoint, FetchSnapshotRequest, FetchSnapshotResponse, QuorumDescription, Request, Response,
+    Endpoint, FetchSnapshotRequest, FetchSnapshotResponse, QuorumDescription, Request, Response, SilentLeader,
 };
 use ottla_types::{Decision, LeaderEpoch, NodeId, Now, Offset};
 use std::fmt;
@@ -20,6 +20,8 @@ pub struct Leadership {
     pub epoch: LeaderEpoch,
     /// The quorum's kraft.version: 1 when its log names the voters.
     pub kraft_version: i16,
+    /// The leader before, if it was given up for its silence and nothing was heard of it since.
+    pub silent: Option<SilentLeader>,
 }
 
 /// This node is not the active controller, or ceased to be before the decision was committed.
