@@ -18,6 +18,10 @@ fn get(node: &Node, path: &str) -> (u16, String) {
 
 /// The value of a metric, whose labels are part of its name.
 fn value(node: &Node, name: &str) -> Option<i64> {
+    number(node, name).map(|value| value as i64)
+}
+
+fn number(node: &Node, name: &str) -> Option<f64> {
     let (status, page) = get(node, "/metrics");
     assert_eq!(status, 200, "{page}");
     assert!(page.ends_with("# EOF\n"), "{page}");
@@ -55,8 +59,31 @@ fn nodes_tell_what_passes_through_and_what_is_amiss() {
             .then_some(())
     });
     assert_eq!(sum(&cluster, "kafka_server_replicamanager_underreplicatedpartitions"), 0);
+    for api in ["Produce", "Fetch", "OffsetCommit"] {
+        let times = |part: &str| {
+            sum(&cluster, &format!("kafka_network_requestmetrics_{part}timems_count{{request=\"{api}\"}}"))
+        };
+        eventually("requests are timed", PATIENCE, || (times("total") > 0).then_some(()));
+        for part in ["requestqueue", "local", "remote", "responsesend"] {
+            // Others go on meanwhile.
+            let before = times("total");
+            assert!(times(part) >= before, "{api} {part}");
+        }
+    }
+    let led = value(cluster.node(3), "kafka_server_replicamanager_leadercount").expect("it is a broker");
+    let taken_over = |cluster: &mut Cluster, what: &str| -> f64 {
+        let name = format!("ottla_failoversilencems_{what}");
+        [1, 2].map(|node| number(cluster.node(node), &name).expect("it is told")).iter().sum()
+    };
+    let (count, sum_ms) = (taken_over(&mut cluster, "count"), taken_over(&mut cluster, "sum"));
 
     cluster.node(3).kill();
+    eventually("whoever takes over says how long nobody led", PATIENCE, || {
+        (taken_over(&mut cluster, "count") - count >= led as f64).then_some(())
+    });
+    let taken = taken_over(&mut cluster, "count") - count;
+    let silence_ms = (taken_over(&mut cluster, "sum") - sum_ms) / taken;
+    assert!(led > 0 && silence_ms > 0.0 && silence_ms < 2_000.0, "{silence_ms} ms, {led} partitions");
 
     let live = &cluster.nodes()[..2];
     eventually("the others miss it", PATIENCE, || {

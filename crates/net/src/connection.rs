@@ -88,11 +88,29 @@ pub enum Started {
     Close(String),
 }
 
+/// How long a request took, by part of its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnsweredIn {
+    /// What its header says that it asks; -1 when it is too short to say.
+    pub api_key: i16,
+    /// From its last byte's arrival to [`Service::start`].
+    pub queued: Duration,
+    /// In [`Service::start`].
+    pub local: Duration,
+    /// Until its answer was there, and those to the requests before it.
+    pub remote: Duration,
+    /// Until the system had its answer.
+    pub send: Duration,
+}
+
 /// Answers requests.
 pub trait Service: Send + Sync + 'static {
     /// Starts a request. Called in the order of arrival; whatever must happen in that order (an append)
     /// happens in here.
     fn start(&self, connection: &Arc<ConnectionInfo>, frame: Bytes) -> Started;
+
+    /// A request was answered, or will not be (acks=0). Not called for those whose connection was lost before.
+    fn answered(&self, _answered: &AnsweredIn) {}
 
     /// A connection has ended.
     fn closed(&self, connection: &ConnectionInfo, how: Closed);
@@ -148,6 +166,33 @@ enum Answer {
     Waiting(BoxFuture<'static, Option<Vec<Segment>>>),
 }
 
+/// A request that was started, and not answered yet.
+struct Underway {
+    answer: Answer,
+    times: Times,
+}
+
+/// How far a request came when.
+#[derive(Clone, Copy)]
+struct Times {
+    api_key: i16,
+    heard_at: Instant,
+    started_at: Instant,
+    handled_at: Instant,
+}
+
+impl Times {
+    fn answered(self, send_begun: Instant, sent: Instant) -> AnsweredIn {
+        AnsweredIn {
+            api_key: self.api_key,
+            queued: self.started_at - self.heard_at,
+            local: self.handled_at - self.started_at,
+            remote: send_begun - self.handled_at,
+            send: sent - send_begun,
+        }
+    }
+}
+
 /// Serves a connection until either side ends it. When `stop` turns true, reading stops and the
 /// connection closes at the first moment at which nothing is in flight.
 pub(crate) async fn serve(
@@ -172,7 +217,7 @@ async fn drive(
     stop: &mut watch::Receiver<bool>,
 ) -> Closed {
     let mut input = BytesMut::new();
-    let mut answers: VecDeque<Answer> = VecDeque::new();
+    let mut answers: VecDeque<Underway> = VecDeque::new();
     let mut refused: Option<Refused> = None;
     let mut closes_early = stream.tcp().and_then(|socket| descriptors::second(socket, Range::Connections));
     // Set again only when it has come: a timer for each request would cost more than the request.
@@ -181,12 +226,12 @@ async fn drive(
     loop {
         let stopping = *stop.borrow() || refused.is_some();
         if !stopping {
-            refused = start_requests(&mut input, info, service, limits, &mut answers);
+            refused = start_requests(&mut input, heard_at, info, service, limits, &mut answers);
             if info.closes_late() {
                 drop(closes_early.take());
             }
         }
-        if let Err(error) = send_ready(stream, &mut answers).await {
+        if let Err(error) = send_ready(stream, service, &mut answers).await {
             tracing::debug!(peer = %info.peer, %error, "connection lost while answering");
             return Closed::ByPeer;
         }
@@ -203,7 +248,7 @@ async fn drive(
         tokio::select! {
             biased;
             answer = head(&mut answers) => {
-                answers[0] = Answer::Ready(answer);
+                answers[0].answer = Answer::Ready(answer);
             }
             read = read(stream, &mut input), if may_read || answers.is_empty() => match read {
                 Ok(0) => return Closed::ByPeer,
@@ -248,11 +293,14 @@ async fn say_goodbye(stream: &mut dyn Stream, input: &mut BytesMut) {
 /// Starts every whole request in `input`, as far as the bound on waiting answers allows.
 fn start_requests(
     input: &mut BytesMut,
+    heard_at: Instant,
     info: &Arc<ConnectionInfo>,
     service: &dyn Service,
     limits: Limits,
-    answers: &mut VecDeque<Answer>,
+    answers: &mut VecDeque<Underway>,
 ) -> Option<Refused> {
+    // One reading of the clock ends a request and begins the next.
+    let mut clock = None;
     while answers.len() < limits.in_flight_max {
         let Some(prefix) = input.first_chunk::<4>() else { break };
         let size = i32::from_be_bytes(*prefix);
@@ -269,20 +317,30 @@ fn start_requests(
         input.advance(4);
         let frame = input.split_to(len).freeze();
         info.received.send_modify(|count| *count += 1);
-        match service.start(info, frame) {
-            Started::Reply(segments) => answers.push_back(Answer::Ready(Some(segments))),
-            Started::Later(future) => answers.push_back(Answer::Waiting(future)),
-            Started::Nothing => {}
+        let api_key = frame.first_chunk::<2>().map_or(-1, |bytes| i16::from_be_bytes(*bytes));
+        let started_at = clock.unwrap_or_else(Instant::now);
+        let started = service.start(info, frame);
+        let handled_at = Instant::now();
+        clock = Some(handled_at);
+        let times = Times { api_key, heard_at, started_at, handled_at };
+        let answer = match started {
+            Started::Reply(segments) => Answer::Ready(Some(segments)),
+            Started::Later(future) => Answer::Waiting(future),
+            Started::Nothing => {
+                service.answered(&times.answered(handled_at, handled_at));
+                continue;
+            }
             Started::Close(why) => return Some(Refused::Request(why)),
-        }
+        };
+        answers.push_back(Underway { answer, times });
     }
     None
 }
 
 /// Waits for the oldest answer that is not ready; for ever when there is none.
-async fn head(answers: &mut VecDeque<Answer>) -> Option<Vec<Segment>> {
+async fn head(answers: &mut VecDeque<Underway>) -> Option<Vec<Segment>> {
     match answers.front_mut() {
-        Some(Answer::Waiting(future)) => future.await,
+        Some(Underway { answer: Answer::Waiting(future), .. }) => future.await,
         _ => std::future::pending().await,
     }
 }
@@ -295,13 +353,97 @@ async fn read(stream: &mut dyn Stream, input: &mut BytesMut) -> io::Result<usize
 }
 
 /// Sends every answer at the head that is ready, small ones together.
-async fn send_ready(stream: &mut dyn Stream, answers: &mut VecDeque<Answer>) -> io::Result<()> {
+async fn send_ready(
+    stream: &mut dyn Stream,
+    service: &dyn Service,
+    answers: &mut VecDeque<Underway>,
+) -> io::Result<()> {
+    if !matches!(answers.front(), Some(Underway { answer: Answer::Ready(_), .. })) {
+        return Ok(());
+    }
+    let send_begun = Instant::now();
     let mut outbox = Outbox::new(stream);
-    while let Some(Answer::Ready(_)) = answers.front() {
-        let Some(Answer::Ready(answer)) = answers.pop_front() else { unreachable!("looked at just before") };
-        for segment in answer.into_iter().flatten() {
+    let mut count = 0;
+    while let Some(Underway { answer: Answer::Ready(answer), .. }) = answers.get_mut(count) {
+        for segment in answer.take().into_iter().flatten() {
             outbox.send(segment).await?;
         }
+        count += 1;
     }
-    outbox.flush().await
+    outbox.flush().await?;
+    let sent = Instant::now();
+    for underway in answers.drain(..count) {
+        service.answered(&underway.times.answered(send_begun, sent));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Listener, Network, Tcp};
+    use parking_lot::Mutex;
+
+    const HANDLER: Duration = Duration::from_millis(20);
+    const LATER: Duration = Duration::from_millis(60);
+
+    /// Handles what has key 1 for a while, answers what has key 2 later, and key 3 not at all.
+    #[derive(Default)]
+    struct Timed {
+        answered: Mutex<Vec<AnsweredIn>>,
+    }
+
+    impl Service for Timed {
+        fn start(&self, _connection: &Arc<ConnectionInfo>, frame: Bytes) -> Started {
+            let answer = vec![Segment::Bytes(Bytes::from_static(b"12345678"))];
+            match frame[1] {
+                1 => {
+                    let begun = Instant::now();
+                    while begun.elapsed() < HANDLER {
+                        std::hint::spin_loop();
+                    }
+                    Started::Reply(answer)
+                }
+                2 => Started::Later(Box::pin(async move {
+                    tokio::time::sleep(LATER).await;
+                    Some(answer)
+                })),
+                _ => Started::Nothing,
+            }
+        }
+
+        fn answered(&self, answered: &AnsweredIn) {
+            self.answered.lock().push(*answered);
+        }
+
+        fn closed(&self, _connection: &ConnectionInfo, _how: Closed) {}
+    }
+
+    #[tokio::test]
+    async fn the_parts_of_a_requests_way_are_told() {
+        let service = Arc::new(Timed::default());
+        let bound = Tcp.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let address = bound.local_addr().expect("an address");
+        let acceptor = bound.listen().expect("a listener");
+        let limits = Limits::default();
+        let _listener =
+            Listener::start(acceptor, "test".into(), service.clone(), limits, 1).expect("a listener");
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        // All at once: later, not at all, handled for a while, handled for a while.
+        let requests: Vec<u8> = [2_u8, 3, 1, 1].iter().flat_map(|&key| [0, 0, 0, 4, 0, key, 0, 0]).collect();
+
+        stream.write_all(&requests).await.expect("they are sent");
+        let mut answers = [0; 3 * 8];
+        stream.read_exact(&mut answers).await.expect("three answers");
+        drop(stream);
+
+        let told = service.answered.lock().clone();
+        assert_eq!(told.iter().map(|one| one.api_key).collect::<Vec<_>>(), [3, 2, 1, 1]);
+        let [nothing, later, first, second] = told[..] else { unreachable!("counted just before") };
+        assert_eq!((nothing.remote, nothing.send), (Duration::ZERO, Duration::ZERO));
+        assert!(later.local < HANDLER && later.remote >= LATER, "{later:?}");
+        assert!(first.local >= HANDLER && second.local >= HANDLER, "{first:?} {second:?}");
+        assert!(second.queued >= first.local, "it waited for the one before: {second:?}");
+        assert!(first.remote + first.local >= LATER - HANDLER, "answers leave in order: {first:?}");
+    }
 }

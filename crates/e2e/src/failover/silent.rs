@@ -129,8 +129,9 @@ fn watch(
         let manner = Manner { number: number as u32, later: true, ..Manner::default() };
         let mut after = Driver::produce_as(plan.client, &place, PARTITIONS, INTERVAL_MS, &manner);
 
-        let fault = now();
         silence.begin(&mut cluster, node);
+        // Cutting takes a while: what was sent meanwhile may be acknowledged yet.
+        let fault = now();
         after.begin();
         let of = |all: BTreeMap<i32, Micros>| led.iter().map(|p| all[p]).collect::<Vec<_>>();
         let seen_after = of(wait(&mut after, fault));

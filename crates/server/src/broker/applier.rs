@@ -1,6 +1,7 @@
 //! Makes the broker what the metadata log says, in the log's order, and tells how far it has come.
 
 use super::Broker;
+use super::takeovers::Takeovers;
 use crate::quorum::Committed;
 use ottla_types::{BrokerEpoch, Offset};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ pub async fn run(
     applied: watch::Sender<Offset>,
 ) {
     let mut full = true;
+    let mut takeovers = Takeovers::default();
     let mut next = first(&broker, &mut committed).await;
     while let Some(Committed { mut image, mut delta }) = next {
         // What has piled up is applied at once.
@@ -21,6 +23,16 @@ pub async fn run(
             image = next.image;
         }
         broker.replicas.apply(&image, &delta, full);
+        // At first all is news, and nobody was heard yet.
+        if !full {
+            let (before, now) = (broker.image(), broker.clock.monotonic());
+            let heard_at = |peer| broker.peers.heard_at(peer);
+            let partitions = delta.partitions.iter().copied();
+            for silence in takeovers.take(broker.node_id, &before, &image, partitions, heard_at, now) {
+                broker.failover_silence.observe(silence);
+            }
+            takeovers.retain(&image);
+        }
         broker.groups.apply(&image, &delta);
         full = false;
         let end = image.end.offset;

@@ -1,7 +1,7 @@
 //! The broker role: what its handlers share, and the tasks that keep it a member of the cluster.
 //!
 //! Reading order: [`controller_channel`], [`lifecycle`], [`cut_off`], [`applier`], [`peers`], [`dialing`],
-//! [`producer_ids`].
+//! [`producer_ids`], [`takeovers`].
 
 pub mod applier;
 pub mod controller_channel;
@@ -10,11 +10,12 @@ mod dialing;
 pub mod lifecycle;
 pub mod peers;
 pub mod producer_ids;
+pub mod takeovers;
 
 use crate::config::NodeConfig;
 use crate::fetching::sessions::Sessions;
 use crate::groups::GroupCoordinators;
-use crate::metrics::Traffic;
+use crate::metrics::{Histogram, RequestTimes, Traffic};
 use crate::replicas::ReplicaManager;
 use arc_swap::ArcSwap;
 use controller_channel::{ControllerChannel, ControllerUnreachable, TopLevelError};
@@ -62,7 +63,10 @@ pub struct Broker {
     pub fetch_sessions: Sessions,
     /// What has passed through.
     pub traffic: Traffic,
-    /// What producers are about to send again.
+    /// How long requests took.
+    pub request_times: RequestTimes,
+    /// How long partitions that came to be led here had no leader that spoke.
+    pub failover_silence: Histogram,
     /// The connections with the other brokers.
     pub peers: PeerConnections,
     dials: Dials,
@@ -101,7 +105,9 @@ impl Broker {
             producer_ids,
             groups,
             traffic: Traffic::default(),
-            peers: PeerConnections::default(),
+            request_times: RequestTimes::default(),
+            failover_silence: Histogram::default(),
+            peers: PeerConnections::new(clock),
             dials: Dials::default(),
             epoch,
             image: ArcSwap::default(),

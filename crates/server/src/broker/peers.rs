@@ -5,8 +5,8 @@
 //! name such a peer to clients as a leader: one stale answer costs a client a second, or a time-out of its own.
 
 use ottla_metadata::ClusterImage;
-use ottla_net::ConnectionId;
-use ottla_types::{BrokerEpoch, NodeId};
+use ottla_net::{Clock, ConnectionId};
+use ottla_types::{BrokerEpoch, Monotonic, NodeId};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::watch;
@@ -26,6 +26,8 @@ struct Peer {
     open: BTreeSet<Connection>,
     /// How often something came from it.
     contacts: u64,
+    /// When something came last, or a connection ended.
+    heard_at: Option<Monotonic>,
     /// It was asked and did not answer, and nothing came from it since.
     is_silent: bool,
 }
@@ -36,26 +38,34 @@ impl Peer {
     }
 
     /// Something came from it.
-    fn is_heard(&mut self) {
+    fn is_heard(&mut self, now: Monotonic) {
         self.contacts = self.contacts.wrapping_add(1);
         self.is_silent = false;
+        self.heard_at = Some(now);
+    }
+
+    /// A connection has ended. A process that ends says so by that.
+    fn closes(&mut self, connection: Connection, now: Monotonic) {
+        if self.open.remove(&connection) {
+            self.heard_at = Some(now);
+        }
     }
 }
 
 /// The connections with all peers.
 #[derive(Debug)]
 pub struct PeerConnections {
+    clock: Clock,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     changed: watch::Sender<()>,
 }
 
-impl Default for PeerConnections {
-    fn default() -> Self {
-        PeerConnections { peers: Mutex::default(), changed: watch::Sender::new(()) }
-    }
-}
-
 impl PeerConnections {
+    /// Nobody is known.
+    pub fn new(clock: Clock) -> PeerConnections {
+        PeerConnections { clock, peers: Mutex::default(), changed: watch::Sender::new(()) }
+    }
+
     /// Somebody has sent a request by this connection and says that it is this incarnation of a peer. Any client can
     /// say so: what is not registered does not count, or clients could fill the memory with names, and one that is
     /// mistaken could have a peer taken for lost by closing its connection.
@@ -73,9 +83,10 @@ impl PeerConnections {
 
     /// A connection of somebody's has ended.
     pub fn inbound_closed(&self, connection: ConnectionId) {
+        let now = self.clock.monotonic();
         self.change(|peers| {
             for peer in peers.values_mut() {
-                peer.open.remove(&Connection::Inbound(connection));
+                peer.closes(Connection::Inbound(connection), now);
             }
         });
     }
@@ -87,9 +98,10 @@ impl PeerConnections {
 
     /// The connection to a peer has ended.
     pub fn outbound_closed(&self, peer: NodeId) {
+        let now = self.clock.monotonic();
         self.change(|peers| {
             if let Some(known) = peers.get_mut(&peer) {
-                known.open.remove(&Connection::Outbound);
+                known.closes(Connection::Outbound, now);
             }
         });
     }
@@ -101,14 +113,20 @@ impl PeerConnections {
 
     /// A peer has answered a question: whatever it had, it is there.
     pub fn accepted(&self, peer: NodeId) {
+        let now = self.clock.monotonic();
         self.change(|peers| {
             if let Some(known) = peers.get_mut(&peer) {
-                known.is_heard();
+                known.is_heard(now);
                 if known.open.is_empty() {
                     peers.remove(&peer);
                 }
             }
         });
+    }
+
+    /// When something came from a peer last, or a connection with it ended; `None` if that never happened.
+    pub fn heard_at(&self, peer: NodeId) -> Option<Monotonic> {
+        self.peers.lock().get(&peer)?.heard_at
     }
 
     /// How often something came from a peer, for [`PeerConnections::silent_since`].
@@ -141,11 +159,12 @@ impl PeerConnections {
     }
 
     fn heard_by(&self, peer: NodeId, connection: Connection) {
+        let now = self.clock.monotonic();
         let mut peers = self.peers.lock();
         let is_new = !peers.contains_key(&peer);
         let known = peers.entry(peer).or_default();
         let was_lost = is_new || known.is_lost();
-        known.is_heard();
+        known.is_heard(now);
         known.open.insert(connection);
         drop(peers);
         if was_lost {
@@ -187,7 +206,7 @@ mod tests {
 
     #[test]
     fn who_only_says_that_it_is_a_peer_is_none() {
-        let peers = PeerConnections::default();
+        let peers = PeerConnections::new(Clock::new());
         let claims = [(NodeId(3), EPOCH), (NodeId(2), BrokerEpoch(40)), (NodeId(2), BrokerEpoch::NONE)];
         for (peer, epoch) in claims {
             peers.inbound(&cluster(), peer, epoch, ConnectionId(7));
@@ -200,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_lost_with_the_last_of_its_connections() {
-        let peers = PeerConnections::default();
+        let peers = PeerConnections::new(Clock::new());
         let peer = NodeId(2);
         assert!(!peers.is_lost(peer), "never heard of");
 
@@ -218,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_refuses_is_lost_until_it_is_heard_of() {
-        let peers = PeerConnections::default();
+        let peers = PeerConnections::new(Clock::new());
         let peer = NodeId(2);
         peers.outbound(peer);
         let mut changes = peers.changes();
@@ -238,7 +257,7 @@ mod tests {
     /// A peer with which this broker shares no partition fetches nothing here, and is fetched from by nobody.
     #[test]
     fn a_peer_without_connections_that_refused_is_found_again() {
-        let peers = PeerConnections::default();
+        let peers = PeerConnections::new(Clock::new());
         let peer = NodeId(2);
 
         peers.refused(peer);
@@ -255,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_does_not_answer_is_lost_until_something_comes() {
-        let peers = PeerConnections::default();
+        let peers = PeerConnections::new(Clock::new());
         let peer = NodeId(2);
         peers.silent_since(peer, 0);
         assert!(peers.is_lost(peer), "never heard of");

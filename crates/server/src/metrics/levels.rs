@@ -1,13 +1,16 @@
 //! How things stand, as numbers.
 
+use super::histogram::{BOUNDS_MICROS, Histogram};
 use super::observed::{Observed, ObservedBroker};
 use super::process;
+use super::request_times::Parts;
 use crate::broker::lifecycle::Standing;
 use crate::replicas::Replica;
 use ottla_metadata::{MetadataImage, PartitionRegistration};
 use ottla_types::{NodeId, Offset};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::collections::BTreeMap;
@@ -51,11 +54,33 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// Of durations, in milliseconds as in Kafka.
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        encode(histogram, self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?)
+    }
+
+    /// One histogram for each set of labels.
+    fn histograms(&mut self, name: &str, help: &str, values: &[(Labels, &Histogram)]) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, histogram) in values {
+            encode(histogram, family.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
+
     /// Its name is written with `_total`.
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let counter = ConstCounter::new(value);
         counter.encode(self.encoder.encode_descriptor(name, help, None, counter.metric_type())?)
     }
+}
+
+fn encode(histogram: &Histogram, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    let bounds = BOUNDS_MICROS.map(|micros| micros as f64 / 1e3).into_iter().chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets()).collect();
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    let sum = histogram.micros() as f64 / 1e3;
+    encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
 }
 
 /// A count as a level.
@@ -74,6 +99,12 @@ impl Collector for Levels {
             self.replicas(&mut page, observed)?;
             groups(&mut page, observed)?;
             traffic(&mut page, observed)?;
+            request_times(&mut page, observed)?;
+            page.histogram(
+                "ottla_failoversilencems",
+                "From the last word of a partition's former leader until it was led here.",
+                &observed.broker.failover_silence,
+            )?;
         }
         for process::Figure { name, help, value } in process::figures() {
             if name == "process_cpu_seconds" {
@@ -312,6 +343,30 @@ fn traffic(page: &mut Page<'_>, observed: &ObservedBroker) -> fmt::Result {
     ];
     for (name, help, counter) in rows {
         page.counter(&format!("kafka_server_brokertopicmetrics_{name}"), help, counter.get())?;
+    }
+    Ok(())
+}
+
+/// Chooses a part of a request's way.
+type Part = fn(&Parts) -> &Histogram;
+
+/// Of the APIs that were asked for.
+fn request_times(page: &mut Page<'_>, observed: &ObservedBroker) -> fmt::Result {
+    let asked = || {
+        let parts = observed.broker.request_times.by_name();
+        parts.filter(|(_, parts)| parts.total.buckets().iter().any(|&count| count > 0))
+    };
+    let rows: [(&str, &str, Part); 5] = [
+        ("requestqueuetimems", "From a request's arrival to its handler.", |parts| &parts.request_queue),
+        ("localtimems", "In a request's handler.", |parts| &parts.local),
+        ("remotetimems", "Waiting for others, or for answers to earlier requests.", |parts| &parts.remote),
+        ("responsesendtimems", "Handing an answer to the system.", |parts| &parts.response_send),
+        ("totaltimems", "From a request's arrival to its answer.", |parts| &parts.total),
+    ];
+    for (name, help, part) in rows {
+        let values: Vec<(Labels, &Histogram)> =
+            asked().map(|(api, parts)| (vec![("request", api.to_owned())], part(parts))).collect();
+        page.histograms(&format!("kafka_network_requestmetrics_{name}"), help, &values)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::context::RequestContext;
 use crate::broker::Broker;
 use crate::handlers::{cluster, groups, records, topics};
 use bytes::Bytes;
-use ottla_net::{Closed, ConnectionInfo, Service, Started};
+use ottla_net::{AnsweredIn, Closed, ConnectionInfo, Service, Started};
 use ottla_protocol::ApiKey;
 use std::sync::Arc;
 
@@ -168,6 +168,10 @@ impl Service for BrokerService {
             }
             other => Started::Close(format!("{} is not served by brokers", other.name())),
         }
+    }
+
+    fn answered(&self, answered: &AnsweredIn) {
+        self.broker.request_times.observe(answered);
     }
 
     fn closed(&self, connection: &ConnectionInfo, how: Closed) {
