@@ -120,7 +120,7 @@ mod tests {
         (listener, HostPort::new("127.0.0.1", port))
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_waits_for_a_frozen_node_waits_together_with_all_others() {
         let (_listener, address) = frozen();
         let connections = connections();
@@ -137,10 +137,10 @@ mod tests {
             assert!(matches!(error, CallError::TimedOut(TIMEOUT)), "{error}");
         }
 
-        assert!(begun.elapsed() < TIMEOUT * 4, "one after the other: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < TIMEOUT * 2, "one after the other: {:?}", begun.elapsed());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_takes_an_attempt_over_has_the_time_that_is_left() {
         let (_listener, address) = frozen();
         let connections = connections();
@@ -152,14 +152,14 @@ mod tests {
             async move { connections.to(&address).await.err() }
         };
         let impatient = async {
-            while begun.elapsed() < TIMEOUT / 2 {
+            while begun.elapsed() < TIMEOUT * 3 / 4 {
                 let _ = tokio::time::timeout(TIMEOUT / 10, connections.to(&address)).await;
             }
         };
         let (_, error) = tokio::join!(impatient, waiting);
 
         assert!(matches!(error, Some(CallError::TimedOut(TIMEOUT))), "{error:?}");
-        assert!(begun.elapsed() < TIMEOUT * 2, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < TIMEOUT * 5 / 4, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]
