@@ -21,14 +21,12 @@ const FAULTS: usize = 1;
 fn clients_are_served_by_others_before_a_frozen_leader_wakes() {
     println!("{}", table::header());
     std::thread::scope(|scope| {
-        for (client, kind) in [
-            (Client::NewRdkafka, Kind::Freeze),
-            (Client::Java, Kind::Freeze),
-            (Client::NewRdkafka, Kind::FreezeController),
-        ] {
-            scope.spawn(move || watch(client, kind));
+        for client in [Client::NewRdkafka, Client::Java] {
+            scope.spawn(move || watch(client, Kind::Freeze));
         }
     });
+    // Afterwards: a Java client that starts beside two more clusters takes seconds of its own.
+    watch(Client::NewRdkafka, Kind::FreezeController);
 }
 
 fn watch(client: Client, kind: Kind) {

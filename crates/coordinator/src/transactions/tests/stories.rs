@@ -108,6 +108,16 @@ impl Story {
         }
     }
 
+    /// Begins anew until the id has one epoch left.
+    fn use_up_epochs(&mut self) -> Producer {
+        loop {
+            let me = self.init(Producer::NONE).unwrap();
+            if me.epoch.0 == i16::MAX - 1 {
+                return me;
+            }
+        }
+    }
+
     /// Another broker takes over: it has the log and nothing else.
     fn take_over(&mut self) -> Vec<Markers> {
         let log = std::mem::take(&mut self.log);
@@ -266,10 +276,7 @@ fn who_has_not_heard_the_answer_is_initialised_once() {
 #[test]
 fn a_producer_whose_epochs_are_used_up_gets_another_id() {
     let mut story = Story::begin();
-    let mut me = story.init(Producer::NONE).unwrap();
-    while me.epoch.0 < i16::MAX - 1 {
-        me = story.init(Producer::NONE).unwrap();
-    }
+    let me = story.use_up_epochs();
     story.add(me, &[0]);
 
     let (answer, markers) = story.end(me, true, EpochBumps);
@@ -288,10 +295,7 @@ fn a_producer_whose_epochs_are_used_up_gets_another_id() {
 #[test]
 fn who_begins_anew_with_used_up_epochs_gets_another_id_once() {
     let mut story = Story::begin();
-    let mut me = story.init(Producer::NONE).unwrap();
-    while me.epoch.0 < i16::MAX - 1 {
-        me = story.init(Producer::NONE).unwrap();
-    }
+    let me = story.use_up_epochs();
 
     assert_eq!(story.init(me), Ok(producer(11, 0)));
     assert_eq!(story.init(me), Ok(producer(11, 0)), "the answer was lost");
