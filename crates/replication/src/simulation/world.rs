@@ -5,14 +5,16 @@ use super::judge::{self, Entry, Judge};
 use crate::bug::Bug;
 use crate::{Effects, FetchError, FetchPosition, IsrChange, Outcome, Partition, Role, Settings, WaiterId};
 use ottla_records::{BatchBuilder, Origin, batches, validate};
-use ottla_storage::{AppendError as LogAppendError, AtLeast, FlushTarget, Log, LogConfig, Recovery, SimDisk};
+use ottla_storage::{
+    AppendError as LogAppendError, AtLeast, Disk, FlushTarget, Log, LogConfig, Recovery, SimDisk,
+};
 use ottla_types::{
     BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, ProducerEpoch,
     ProducerId, Random, Timestamp, TopicIdPartition, TopicPartition, Uuid,
 };
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +103,17 @@ pub(super) struct World {
     trace: u64,
 }
 
+/// Where a node keeps its log.
+const DATA: &str = "/data";
+
+/// An empty disk that is mounted there: no loss of power takes that away.
+fn new_disk() -> SimDisk {
+    let disk = SimDisk::new();
+    disk.create_dir_all(Path::new(DATA)).expect("a new disk takes a directory");
+    disk.sync_dir(Path::new("/")).expect("a new disk can be synced");
+    disk
+}
+
 impl World {
     pub(super) fn new(seed: u64, hazards: Hazards, bug: Option<Bug>) -> World {
         let mut random = Random::new(seed);
@@ -130,7 +143,7 @@ impl World {
             trace: 0xcbf2_9ce4_8422_2325,
         };
         for (index, &id) in ids.iter().enumerate() {
-            let disk = SimDisk::new();
+            let disk = new_disk();
             let high_watermark_checkpoint = Offset::ZERO;
             world.nodes.push(Node { id, disk, running: None, seen: 0, high_watermark_checkpoint });
             world.start(index, BrokerEpoch(i64::from(id.0)));
@@ -287,7 +300,7 @@ impl World {
             flush_messages,
             ..LogConfig::default()
         };
-        let opened = Log::open(disk, PathBuf::from("/data/t-0"), config, Recovery::UNKNOWN, self.now);
+        let opened = Log::open(disk, Path::new(DATA).join("t-0"), config, Recovery::UNKNOWN, self.now);
         opened.unwrap().0
     }
 
@@ -399,7 +412,7 @@ impl World {
         let mut effects = Effects::default();
         running.partition.handle_removed(&mut effects);
         self.carry_out(index, effects);
-        self.nodes[index].disk = SimDisk::new();
+        self.nodes[index].disk = new_disk();
         self.nodes[index].high_watermark_checkpoint = Offset::ZERO;
         self.start(index, broker_epoch);
     }
