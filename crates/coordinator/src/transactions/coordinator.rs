@@ -115,8 +115,7 @@ impl TransactionCoordinator {
         transaction: &Transaction,
         effect: Option<TransactionEffect>,
     ) -> TransactionDecision {
-        assert_eq!(self.unreplayed, 0, "a decision's records are replayed before the next event");
-        self.unreplayed = 1;
+        self.decided(1);
         if let Some(known) = self.transactions.get_mut(transactional_id) {
             // What no record says: replay keeps it.
             known.last_epoch = transaction.last_epoch;
@@ -128,6 +127,7 @@ impl TransactionCoordinator {
         decision
     }
 
+    /// Remembers how many records must be replayed before the next decision.
     pub(super) fn decided(&mut self, records: usize) {
         assert_eq!(self.unreplayed, 0, "a decision's records are replayed before the next event");
         self.unreplayed = records;

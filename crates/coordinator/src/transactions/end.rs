@@ -72,7 +72,7 @@ impl TransactionCoordinator {
                     ending.producer.epoch = next(ending.producer.epoch);
                 }
                 let answer = TransactionReply::EndTxn(Ok(ending.next_producer()));
-                Ok(self.end_with(transactional_id, &ending, Some((token, answer))))
+                Ok(self.end_with(transactional_id, &ending, token, answer))
             }
         }
     }
@@ -111,12 +111,12 @@ impl TransactionCoordinator {
         &mut self,
         transactional_id: &str,
         ending: &Transaction,
-        answer: Option<(ReplyToken, TransactionReply)>,
+        token: ReplyToken,
+        answer: TransactionReply,
     ) -> TransactionDecision {
-        let markers = ending.markers(transactional_id);
-        let answer = answer.map(|(token, reply)| TransactionEffect::Reply(token, reply));
-        let mut decision = self.become_and(transactional_id, ending, answer);
-        decision.replies.push(TransactionEffect::WriteMarkers(markers));
+        let answer = TransactionEffect::Reply(token, answer);
+        let mut decision = self.become_and(transactional_id, ending, Some(answer));
+        decision.replies.push(TransactionEffect::WriteMarkers(ending.markers(transactional_id)));
         decision
     }
 }

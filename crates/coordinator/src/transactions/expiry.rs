@@ -3,8 +3,8 @@
 use super::TransactionCoordinator;
 use super::effect::{TransactionDecision, TransactionEffect};
 use super::records;
-use super::transaction::{Transaction, TransactionState, next};
-use ottla_types::{Now, ProducerEpoch, ProducerId};
+use super::transaction::{Transaction, TransactionState};
+use ottla_types::Now;
 
 impl TransactionCoordinator {
     /// Does what is due. Too early is harmless.
@@ -31,13 +31,7 @@ impl TransactionCoordinator {
         };
         for (id, transaction) in self.transactions.iter_mut().filter(|(_, transaction)| overdue(transaction))
         {
-            let mut aborted = transaction.clone();
-            aborted.producer.epoch = next(transaction.producer.epoch);
-            aborted.last_epoch = ProducerEpoch::NONE;
-            aborted.state = TransactionState::PrepareAbort;
-            aborted.client_version = version;
-            aborted.next_producer_id = ProducerId::NONE;
-            aborted.updated_at = now.wall;
+            let aborted = transaction.fenced(version, now.wall);
             transaction.last_epoch = aborted.last_epoch;
             decision.records.push(aborted.record(id));
             decision.replies.push(TransactionEffect::WriteMarkers(aborted.markers(id)));

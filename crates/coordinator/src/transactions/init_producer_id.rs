@@ -5,7 +5,7 @@ use super::effect::{Producer, TransactionDecision, TransactionEffect, Transactio
 use super::transaction::{Transaction, TransactionState, is_exhausted, next};
 use crate::reply::ReplyToken;
 use ottla_protocol::ErrorCode;
-use ottla_types::{Now, ProducerEpoch, ProducerId, Timestamp};
+use ottla_types::{Now, ProducerEpoch, Timestamp};
 use std::time::Duration;
 
 /// What an InitProducerId with a transactional id asks for.
@@ -70,16 +70,10 @@ impl TransactionCoordinator {
                 Err(ErrorCode::ProducerFenced)
             }
             TransactionState::Ongoing => {
-                let mut fenced = known.clone();
-                // Nobody is ever told this epoch: the client asks again, and is given the one after it.
-                fenced.producer.epoch = next(known.producer.epoch);
-                fenced.last_epoch = ProducerEpoch::NONE;
-                fenced.state = TransactionState::PrepareAbort;
-                fenced.client_version = self.version;
-                fenced.next_producer_id = ProducerId::NONE;
-                fenced.updated_at = now.wall;
+                // The client asks again, and is given the epoch after that one.
+                let fenced = known.fenced(self.version, now.wall);
                 let answer = TransactionReply::InitProducerId(Err(ErrorCode::ConcurrentTransactions));
-                Ok(self.end_with(transactional_id, &fenced, Some((token, answer))))
+                Ok(self.end_with(transactional_id, &fenced, token, answer))
             }
             TransactionState::Empty | TransactionState::CompleteCommit | TransactionState::CompleteAbort => {
                 let renewed = self.renewed(&known.clone(), *expected, *timeout_ms, now.wall)?;

@@ -182,6 +182,19 @@ impl Transaction {
         is_exhausted(self.producer.epoch)
     }
 
+    /// Aborted by the coordinator, under an epoch that nobody is ever told: whoever has the id now is fenced.
+    pub(super) fn fenced(&self, version: ClientVersion, now: Timestamp) -> Transaction {
+        Transaction {
+            producer: Producer { epoch: next(self.producer.epoch), ..self.producer },
+            last_epoch: ProducerEpoch::NONE,
+            next_producer_id: ProducerId::NONE,
+            state: TransactionState::PrepareAbort,
+            client_version: version,
+            updated_at: now,
+            ..self.clone()
+        }
+    }
+
     /// Who the producer is once the transaction that is ending has ended.
     pub(super) fn next_producer(&self) -> Producer {
         if self.next_producer_id == ProducerId::NONE {

@@ -71,20 +71,24 @@ pub(crate) fn fill(log: &mut MemoryLog, epochs: &[(i32, usize)]) {
     }
 }
 
+/// Node 1, which can say where it listens.
+fn membership() -> Membership {
+    Membership {
+        endpoint: Some(member(1).endpoint),
+        listeners: Vec::new(),
+        bootstrap: Vec::new(),
+        joins: false,
+        syncs: true,
+    }
+}
+
 impl Fixture {
     /// Node 1 of a quorum that was formatted with these voters, whose log names them.
     pub(crate) fn dynamic(ids: &[i32]) -> Fixture {
-        let membership = Membership {
-            endpoint: Some(member(1).endpoint),
-            listeners: Vec::new(),
-            bootstrap: Vec::new(),
-            joins: false,
-            syncs: true,
-        };
         let log = MemoryLog::formatted(dynamic_voters(ids));
         let state = QuorumState::new(LeaderEpoch(0));
         let quorum = Quorum::new(QuorumConfig::default(), member(1).key, VoterSet::default(), state, log, 7);
-        Fixture::started(quorum.with_membership(membership))
+        Fixture::started(quorum.with_membership(membership()))
     }
 
     /// The only voter of a quorum whose log names the voters: it leads, and has committed its first records.
@@ -132,16 +136,9 @@ impl Fixture {
     pub(crate) fn configured_leader() -> Fixture {
         let voter = |id| Voter::configured(key(id), member(id).endpoint);
         let voters = VoterSet::new([voter(1), voter(2), voter(3)]).unwrap();
-        let membership = Membership {
-            endpoint: Some(member(1).endpoint),
-            listeners: Vec::new(),
-            bootstrap: Vec::new(),
-            joins: false,
-            syncs: true,
-        };
         let (state, log) = (QuorumState::new(LeaderEpoch(0)), MemoryLog::default());
         let quorum = Quorum::new(QuorumConfig::default(), member(1).key, voters, state, log, 7);
-        Fixture::started(quorum.with_membership(membership)).elected()
+        Fixture::started(quorum.with_membership(membership())).elected()
     }
 
     /// The node, once 2 has given it its vote.
