@@ -113,11 +113,14 @@ impl Cluster {
                      listeners=PLAINTEXT://{host}:{},CONTROLLER://{host}:{}\n\
                      controller.quorum.voters={}\nlog.dirs={}\n\
                      default.replication.factor={factor}\nmin.insync.replicas={}\n\
-                     offsets.topic.replication.factor={factor}\nhttp.listener={host}:{}\n{}\n",
+                     offsets.topic.replication.factor={factor}\n\
+                     transaction.state.log.replication.factor={factor}\n\
+                     transaction.state.log.min.isr={}\nhttp.listener={host}:{}\n{}\n",
                     node.port,
                     node.controller_port,
                     voters.join(","),
                     node.data().display(),
+                    factor.min(2),
                     factor.min(2),
                     node.http_port,
                     extra(id, &node),

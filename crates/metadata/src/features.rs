@@ -9,6 +9,9 @@ pub const METADATA_VERSION: &str = "metadata.version";
 /// The name of the feature that lets replicas lead that left a small in-sync set (KIP-966).
 pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
 
+/// The name of the feature that says how transactions are written down and ended (KIP-890).
+pub const TRANSACTION_VERSION: &str = "transaction.version";
+
 /// The levels of a feature that a node supports, both inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionRange {

@@ -5,11 +5,12 @@
 //! metadata log's; records run on another.
 //!
 //! Reading order: [`config`], [`format`], [`directory`], [`node`], [`quorum`], [`broker`], [`replicas`],
-//! [`fetching`], [`groups`], [`request`], [`handlers`], [`metrics`].
+//! [`fetching`], [`coordination`], [`groups`], [`transactions`], [`request`], [`handlers`], [`metrics`].
 
 pub mod broker;
 pub mod bug;
 pub mod config;
+pub mod coordination;
 pub mod directory;
 pub mod fetching;
 pub mod format;
@@ -21,6 +22,7 @@ pub mod node;
 pub mod quorum;
 pub mod replicas;
 pub mod request;
+pub mod transactions;
 
 pub use config::{ConfigError, NodeConfig, Properties};
 pub use node::{Node, StartError};

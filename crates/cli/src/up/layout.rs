@@ -202,6 +202,8 @@ impl Layout {
              default.replication.factor={factor}\n\
              min.insync.replicas={in_sync}\n\
              offsets.topic.replication.factor={factor}\n\
+             transaction.state.log.replication.factor={factor}\n\
+             transaction.state.log.min.isr={in_sync}\n\
              http.listener=localhost:{http_port}\n",
             id = node.id,
             http_port = node.http_port,

@@ -9,7 +9,6 @@
 
 use super::Broker;
 use ottla_controller::detector::Contacts;
-use ottla_metadata::MetadataDelta;
 use ottla_types::Monotonic;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -70,6 +69,7 @@ pub async fn run(broker: Arc<Broker>, answers: Arc<Answers>) {
             tracing::warn!(?silence, "the controller does not answer: nothing is served until it does");
             broker.replicas.stop_leading();
             broker.groups.stop();
+            broker.transactions.stop();
             until_answered(&broker, &answers, answered_at, session_timeout).await;
         }
     }
@@ -87,5 +87,7 @@ async fn until_answered(broker: &Broker, answers: &Answers, before: Monotonic, s
 /// Goes on with what the latest image gives to this broker.
 fn reconnect(broker: &Broker) {
     broker.replicas.resume_leading();
-    broker.groups.apply(&broker.image(), &MetadataDelta::default());
+    let image = broker.image();
+    broker.groups.apply(&image);
+    broker.transactions.apply(&image);
 }

@@ -1,9 +1,10 @@
 //! The broker role: what its handlers share, and the tasks that keep it a member of the cluster.
 //!
 //! Reading order: [`controller_channel`], [`lifecycle`], [`cut_off`], [`applier`], [`peers`], [`dialing`],
-//! [`producer_ids`], [`takeovers`].
+//! [`producer_ids`], [`takeovers`], [`channels`].
 
 pub mod applier;
+pub mod channels;
 pub mod controller_channel;
 pub mod cut_off;
 mod dialing;
@@ -17,7 +18,9 @@ use crate::fetching::sessions::Sessions;
 use crate::groups::GroupCoordinators;
 use crate::metrics::{Histogram, RequestTimes, Traffic};
 use crate::replicas::ReplicaManager;
+use crate::transactions::{MarkerQueue, TransactionCoordinators};
 use arc_swap::ArcSwap;
+use channels::BrokerChannels;
 use controller_channel::{ControllerChannel, ControllerUnreachable, TopLevelError};
 use dialing::Dials;
 use ottla_metadata::MetadataImage;
@@ -36,9 +39,12 @@ use tokio::sync::watch;
 /// The topic of committed offsets.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
+/// The topic of transactions.
+pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
+
 /// Returns whether a topic is one that Kafka keeps for itself.
 pub fn is_internal_topic(name: &str) -> bool {
-    matches!(name, OFFSETS_TOPIC | "__transaction_state" | "__share_group_state")
+    matches!(name, OFFSETS_TOPIC | TRANSACTIONS_TOPIC | "__share_group_state")
 }
 
 /// What the handlers of a broker share.
@@ -59,6 +65,12 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     /// The groups that this broker coordinates.
     pub groups: GroupCoordinators,
+    /// The transactions that this broker coordinates.
+    pub transactions: TransactionCoordinators,
+    /// Those of them that have ended, to be told to the leaders of their partitions.
+    pub markers: Arc<MarkerQueue>,
+    /// The way to these.
+    pub marker_channels: BrokerChannels,
     /// What fetchers have named once.
     pub fetch_sessions: Sessions,
     /// What has passed through.
@@ -91,7 +103,14 @@ impl Broker {
     ) -> Broker {
         let node_id = config.node_id;
         let producer_ids = ProducerIds::new(controller.clone(), node_id, epoch.clone());
-        let groups = GroupCoordinators::new(node_id, replicas.clone(), &config.properties, seed);
+        let groups = GroupCoordinators::of_groups(node_id, replicas.clone(), &config.properties, seed);
+        let markers = Arc::new(MarkerQueue::default());
+        let transactions = TransactionCoordinators::of_transactions(
+            node_id,
+            replicas.clone(),
+            &config.properties,
+            markers.clone(),
+        );
         let sessions_max = config.properties.number("max.incremental.fetch.session.cache.slots");
         let sessions_max = usize::try_from(sessions_max).unwrap_or(usize::MAX);
         Broker {
@@ -104,6 +123,9 @@ impl Broker {
             controller,
             producer_ids,
             groups,
+            transactions,
+            markers,
+            marker_channels: BrokerChannels::new(format!("broker-{node_id}-txn-markers")),
             traffic: Traffic::default(),
             request_times: RequestTimes::default(),
             failover_silence: Histogram::default(),
@@ -164,6 +186,19 @@ impl Broker {
         tokio::time::timeout(patience, waiting).await.is_ok()
     }
 
+    /// Waits until a broker is a member no more, or another incarnation of it is.
+    pub async fn has_gone(&self, node: NodeId, epoch: BrokerEpoch) {
+        let mut changed = self.image_changed.subscribe();
+        let is_there = |image: &MetadataImage| {
+            image.cluster.broker(node).is_some_and(|known| known.epoch == epoch && !known.fenced)
+        };
+        while is_there(&self.image()) {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Why there is no replica of a partition here.
     pub fn absence(&self, image: &MetadataImage, at: TopicIdPartition) -> ErrorCode {
         match image.topics.partition(at) {
@@ -197,18 +232,31 @@ impl Broker {
     /// The topic that is created when a client asks for one that is not there.
     pub fn automatic_topic(&self, name: &str) -> CreatableTopic {
         let properties = &self.config.properties;
-        let (partitions, replicas, configs) = if name == OFFSETS_TOPIC {
-            let configs = vec![
-                ("cleanup.policy", "compact".to_owned()),
-                ("segment.bytes", properties.number("offsets.topic.segment.bytes").to_string()),
-            ];
-            (
-                properties.number("offsets.topic.num.partitions"),
-                properties.number("offsets.topic.replication.factor"),
-                configs,
-            )
-        } else {
-            (-1, -1, Vec::new())
+        let (partitions, replicas, configs) = match name {
+            OFFSETS_TOPIC => {
+                let configs = vec![
+                    ("cleanup.policy", "compact".to_owned()),
+                    ("segment.bytes", properties.number("offsets.topic.segment.bytes").to_string()),
+                ];
+                (
+                    properties.number("offsets.topic.num.partitions"),
+                    properties.number("offsets.topic.replication.factor"),
+                    configs,
+                )
+            }
+            TRANSACTIONS_TOPIC => {
+                let configs = vec![
+                    ("cleanup.policy", "compact".to_owned()),
+                    ("min.insync.replicas", properties.number("transaction.state.log.min.isr").to_string()),
+                    ("segment.bytes", properties.number("transaction.state.log.segment.bytes").to_string()),
+                ];
+                (
+                    properties.number("transaction.state.log.num.partitions"),
+                    properties.number("transaction.state.log.replication.factor"),
+                    configs,
+                )
+            }
+            _ => (-1, -1, Vec::new()),
         };
         CreatableTopic {
             name: name.to_owned(),

@@ -170,6 +170,22 @@ pub const SETTINGS: &[Setting] = &[
         "Which replica consumers are sent to: org.apache.kafka.common.replica.LeaderSelector, or RackAwareReplicaSelector \
          for one in their rack."),
     setting("socket.request.max.bytes", Kind::Number(1, INT), Some("104857600"), "The largest request."),
+    setting("transaction.abort.timed.out.transaction.cleanup.interval.ms", Kind::Number(1, INT), Some("10000"),
+        "How often transactions that take too long are looked for."),
+    setting("transaction.max.timeout.ms", Kind::Number(1, INT), Some("900000"),
+        "The longest time-out that a producer may ask for its transactions."),
+    setting("transaction.remove.expired.transaction.cleanup.interval.ms", Kind::Number(1, INT), Some("3600000"),
+        "How often transactional ids that nobody uses are looked for."),
+    setting("transaction.state.log.min.isr", Kind::Number(1, INT), Some("2"),
+        "How many replicas of the topic of transactions must be in sync for it to be written."),
+    setting("transaction.state.log.num.partitions", Kind::Number(1, INT), Some("50"),
+        "How many partitions the topic of transactions has."),
+    setting("transaction.state.log.replication.factor", Kind::Number(1, i16::MAX as i64), Some("3"),
+        "How many replicas the topic of transactions has."),
+    setting("transaction.state.log.segment.bytes", Kind::Number(1_048_576, INT), Some("104857600"),
+        "The segment size of the topic of transactions."),
+    setting("transactional.id.expiration.ms", Kind::Number(1, INT), Some("604800000"),
+        "How long a transactional id is remembered with which nothing is done."),
 ];
 
 /// Settings that ask how Kafka does something, not what it does. Accepted, so that an existing file
@@ -213,9 +229,6 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "socket.listen.backlog.size",
     "socket.receive.buffer.bytes",
     "socket.send.buffer.bytes",
-    "transaction.state.log.min.isr",
-    "transaction.state.log.num.partitions",
-    "transaction.state.log.replication.factor",
 ];
 
 /// Settings of parts that do not exist here: who sets one expects something that would not happen.

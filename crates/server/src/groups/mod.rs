@@ -1,11 +1,8 @@
-//! The group coordinator's driver: one shard for each partition of `__consumer_offsets` that this broker
-//! leads.
+//! Groups: how their machine is driven ([`crate::coordination`]), and what only they have.
 //!
-//! Reading order: [`shard`], [`loading`], [`standby`], [`coordinators`].
+//! Reading order: [`machine`], [`coordinators`].
 
 pub mod coordinators;
-pub mod loading;
-pub mod shard;
-pub(crate) mod standby;
+pub mod machine;
 
 pub use coordinators::GroupCoordinators;

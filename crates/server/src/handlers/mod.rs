@@ -5,3 +5,4 @@ pub mod groups;
 pub mod quorum;
 pub mod records;
 pub mod topics;
+pub mod transactions;

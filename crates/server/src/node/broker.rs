@@ -7,12 +7,13 @@ use crate::broker::cut_off::Answers;
 use crate::broker::lifecycle::{Lifecycle, LifecycleError, Standing};
 use crate::broker::{Broker, applier, cut_off};
 use crate::config::{NodeConfig, ReplicaSelector};
+use crate::coordination::standby;
 use crate::directory::{NodeDirectory, complete_since};
-use crate::groups::standby;
 use crate::io_pool::IoPool;
 use crate::quorum::{Committed, QuorumHandle};
 use crate::replicas::replica_manager::{ReplicaManagerOptions, moving};
 use crate::replicas::{ReplicaManager, assignments, cleaner, fetcher, flusher, isr_channel};
+use crate::transactions::markers;
 use ottla_net::{Listener, Task, task};
 use ottla_types::{BrokerEpoch, Offset, Uuid};
 use std::path::PathBuf;
@@ -127,6 +128,7 @@ pub(super) fn start(
         task::spawn_on(data, "fetchers", fetchers),
         task::spawn_on(data, "overdue syncs", flusher::run_scheduler(replicas.clone(), overdue)),
         task::spawn_on(data, "standby coordinators", standby::run(broker.clone())),
+        task::spawn_on(data, "transaction markers", markers::run(broker.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
         task::spawn_on(data, "housekeeping", housekeeping(broker.clone(), io)),
     ];

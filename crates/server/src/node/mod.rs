@@ -326,6 +326,7 @@ impl Node {
                 tokio::join!(released, leave_clients(&parts.broker, parts.listeners));
                 let left = begun.elapsed();
                 parts.broker.groups.stop();
+                parts.broker.transactions.stop();
                 // First, for one of them may lead again what was cut off.
                 drop(parts.tasks);
                 parts.broker.replicas.stop_leading();

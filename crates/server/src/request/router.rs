@@ -3,7 +3,7 @@
 use super::answer::{open, serve};
 use super::context::RequestContext;
 use crate::broker::Broker;
-use crate::handlers::{cluster, groups, records, topics};
+use crate::handlers::{cluster, groups, records, topics, transactions};
 use bytes::Bytes;
 use ottla_net::{AnsweredIn, Closed, ConnectionInfo, Service, Started};
 use ottla_protocol::ApiKey;
@@ -30,6 +30,9 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::AddPartitionsToTxn,
+    ApiKey::AddOffsetsToTxn,
+    ApiKey::EndTxn,
     ApiKey::DescribeConfigs,
     ApiKey::AlterReplicaLogDirs,
     ApiKey::DescribeLogDirs,
@@ -44,6 +47,8 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
     ApiKey::UnregisterBroker,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
     ApiKey::DescribeTopicPartitions,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
@@ -96,7 +101,22 @@ impl Service for BrokerService {
                 serve(&header, input, |r| records::offset_for_leader_epoch::handle(broker, r))
             }
             ApiKey::DeleteRecords => serve(&header, input, |r| records::delete_records::handle(broker, r)),
-            ApiKey::InitProducerId => serve(&header, input, |r| records::init_producer_id::handle(broker, r)),
+            ApiKey::InitProducerId => {
+                serve(&header, input, |r| transactions::init_producer_id::handle(broker, &context, r))
+            }
+            ApiKey::AddPartitionsToTxn => {
+                serve(&header, input, |r| transactions::add_partitions::add_partitions(broker, &context, r))
+            }
+            ApiKey::AddOffsetsToTxn => {
+                serve(&header, input, |r| transactions::add_partitions::add_offsets(broker, &context, r))
+            }
+            ApiKey::EndTxn => serve(&header, input, |r| transactions::end_txn::handle(broker, &context, r)),
+            ApiKey::DescribeTransactions => {
+                serve(&header, input, |r| transactions::overview::describe(broker, r))
+            }
+            ApiKey::ListTransactions => {
+                serve(&header, input, |r| transactions::overview::list(broker, &context, r))
+            }
             ApiKey::Metadata => serve(&header, input, |r| cluster::metadata::handle(broker, &context, r)),
             ApiKey::DescribeCluster => {
                 serve(&header, input, |r| cluster::describe_cluster::handle(broker, &context, r))

@@ -1,15 +1,16 @@
 //! FindCoordinator (key 10), versions 0–6, broker listener.
 //!
-//! Names the broker that coordinates a group.
+//! Names the broker that coordinates a group or a transactional id.
 //!
-//! - v4 several keys. The topic of committed offsets is created when it is first asked for.
-//! - Differs from Kafka: only groups (key type 0) have a coordinator here; transactions and share groups are
-//!   refused with INVALID_REQUEST. A coordinator is asked whether it is there before it is named; while it moves, the answer
-//!   waits for up to 300 ms.
+//! - v1 transactional ids (key type 1). v4 several keys. The topic of committed offsets, or of transactions, is created when it
+//!   is first asked for.
+//! - Differs from Kafka: share groups (key type 2) have no coordinator here and are refused with INVALID_REQUEST. A
+//!   coordinator is asked whether it is there before it is named; while it moves, the answer waits for up to 300 ms.
 
-use crate::broker::{Broker, OFFSETS_TOPIC};
+use crate::broker::{Broker, OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::groups::GroupCoordinators;
 use crate::request::{Answer, RequestContext};
+use crate::transactions::TransactionCoordinators;
 use ottla_metadata::MetadataImage;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
@@ -19,8 +20,36 @@ use ottla_types::NodeId;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// `KeyType` of groups.
-const GROUP: i8 = 0;
+/// What a key is of.
+#[derive(Clone, Copy)]
+enum KeyType {
+    Group,
+    TransactionalId,
+}
+
+impl KeyType {
+    fn from_wire(key_type: i8) -> Option<KeyType> {
+        match key_type {
+            0 => Some(KeyType::Group),
+            1 => Some(KeyType::TransactionalId),
+            _ => None,
+        }
+    }
+
+    fn topic(self) -> &'static str {
+        match self {
+            KeyType::Group => OFFSETS_TOPIC,
+            KeyType::TransactionalId => TRANSACTIONS_TOPIC,
+        }
+    }
+
+    fn leader(self, image: &MetadataImage, key: &str) -> Option<NodeId> {
+        match self {
+            KeyType::Group => GroupCoordinators::leader_of(image, key),
+            KeyType::TransactionalId => TransactionCoordinators::leader_of(image, key),
+        }
+    }
+}
 
 /// How long an answer waits for the topic to be created.
 const CREATION_PATIENCE: Duration = Duration::from_secs(2);
@@ -36,13 +65,14 @@ pub fn handle(
 ) -> Answer<FindCoordinatorResponse> {
     let keys = if context.version >= 4 { request.coordinator_keys } else { vec![request.key] };
     let (broker, context) = (broker.clone(), context.clone());
-    let key_type = request.key_type;
+    let key_type = KeyType::from_wire(request.key_type);
     Answer::later(async move {
-        if key_type == GROUP {
+        if let Some(key_type) = key_type {
+            let leader = |image: &MetadataImage, key: &String| key_type.leader(image, key);
             let relies = |image: &MetadataImage| {
                 keys.iter().any(|key| leader(image, key).is_some_and(|leader| !broker.is_nameable(leader)))
             };
-            create_topic_if_missing(&broker).await;
+            create_topic_if_missing(&broker, key_type.topic()).await;
             // Who asks has often just lost its coordinator. librdkafka, told of the dead one again, asks again only
             // after half a second.
             let image = broker.image();
@@ -56,16 +86,11 @@ pub fn handle(
     })
 }
 
-fn leader(image: &MetadataImage, group_id: &str) -> Option<NodeId> {
-    let partition = GroupCoordinators::partition_of(image, group_id)?;
-    image.topics.by_name(OFFSETS_TOPIC)?.partitions.get(&partition)?.leader
-}
-
 fn find(
     broker: &Broker,
     image: &MetadataImage,
     context: &RequestContext,
-    key_type: i8,
+    key_type: Option<KeyType>,
     key: String,
 ) -> Coordinator {
     let refuse = |key: String, error: ErrorCode, message: &str| Coordinator {
@@ -76,10 +101,10 @@ fn find(
         error_code: error.code(),
         error_message: Some(message.to_owned()),
     };
-    if key_type != GROUP {
-        return refuse(key, ErrorCode::InvalidRequest, "only groups have coordinators");
-    }
-    let node = leader(image, &key).filter(|&leader| broker.is_nameable(leader));
+    let Some(key_type) = key_type else {
+        return refuse(key, ErrorCode::InvalidRequest, "only groups and transactional ids have coordinators");
+    };
+    let node = key_type.leader(image, &key).filter(|&leader| broker.is_nameable(leader));
     let endpoint = node
         .and_then(|node| image.cluster.broker(node))
         .filter(|registered| !registered.fenced)
@@ -101,12 +126,14 @@ fn find(
     }
 }
 
-async fn create_topic_if_missing(broker: &Broker) {
-    if broker.image().topics.by_name(OFFSETS_TOPIC).is_some() {
+/// Has an internal topic created unless it is there, and waits for it.
+pub(in crate::handlers) async fn create_topic_if_missing(broker: &Broker, topic: &str) {
+    let is_there = |image: &MetadataImage| image.topics.by_name(topic).is_some();
+    if is_there(&broker.image()) {
         return;
     }
     let request = CreateTopicsRequest {
-        topics: vec![broker.automatic_topic(OFFSETS_TOPIC)],
+        topics: vec![broker.automatic_topic(topic)],
         timeout_ms: 5000,
         validate_only: false,
     };
@@ -121,11 +148,11 @@ async fn create_topic_if_missing(broker: &Broker) {
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "cannot ask for {OFFSETS_TOPIC} to be created");
+            tracing::warn!(%error, "cannot ask for {topic} to be created");
             return;
         }
     }
-    broker.wait_for_image(|image| image.topics.by_name(OFFSETS_TOPIC).is_some(), CREATION_PATIENCE).await;
+    broker.wait_for_image(is_there, CREATION_PATIENCE).await;
 }
 
 fn respond(version: i16, mut found: Vec<Coordinator>) -> FindCoordinatorResponse {

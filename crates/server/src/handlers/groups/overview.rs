@@ -7,7 +7,7 @@
 
 use super::membership::group_context;
 use crate::broker::Broker;
-use crate::groups::coordinators::wait_until_loaded;
+use crate::coordination::coordinators::wait_until_loaded;
 use crate::request::{Answer, RequestContext};
 use ottla_coordinator::GroupReply;
 use ottla_protocol::messages::delete_groups_response::DeletableGroupResult;

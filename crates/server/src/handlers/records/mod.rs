@@ -3,7 +3,6 @@
 pub mod delete_records;
 pub mod errors;
 pub mod fetch;
-pub mod init_producer_id;
 pub(crate) mod leader_hint;
 pub mod list_offsets;
 pub mod offset_for_leader_epoch;

@@ -1,9 +1,8 @@
 //! A coordinator is built from its partition's log, a piece at a time.
 
+use super::machine::Machine;
 use crate::replicas::Replica;
 use bytes::Bytes;
-use ottla_coordinator::{GroupCoordinator, Settings};
-use ottla_protocol::records::group::GroupRecord;
 use ottla_records::{BatchView, batches};
 use ottla_types::{LeaderEpoch, Offset};
 use thiserror::Error;
@@ -24,10 +23,9 @@ pub struct LoadError {
 }
 
 /// A coordinator that has replayed its log up to some offset.
-#[derive(Debug)]
-pub struct Loading {
-    machine: GroupCoordinator,
-    settings: Settings,
+pub struct Loading<M: Machine> {
+    machine: M,
+    settings: M::Settings,
     seed: u64,
     /// Where it goes on.
     next: Offset,
@@ -35,15 +33,15 @@ pub struct Loading {
     epoch: LeaderEpoch,
 }
 
-impl Loading {
-    /// One that has replayed nothing. `seed` as for [`GroupCoordinator::new`].
-    pub fn new(settings: Settings, seed: u64) -> Loading {
-        let machine = GroupCoordinator::new(settings.clone(), seed);
+impl<M: Machine> Loading<M> {
+    /// One that has replayed nothing. `seed` as for [`Machine::new`].
+    pub fn new(settings: M::Settings, seed: u64) -> Loading<M> {
+        let machine = M::new(&settings, seed);
         Loading { machine, settings, seed, next: Offset::ZERO, epoch: LeaderEpoch::NONE }
     }
 
     /// The coordinator, as far as it came.
-    pub fn into_machine(self) -> GroupCoordinator {
+    pub fn into_machine(self) -> M {
         self.machine
     }
 
@@ -100,11 +98,8 @@ impl Loading {
             let record = record.map_err(|error| error.to_string())?;
             let Some(key) = record.key else { continue };
             let value = record.value.map(Bytes::copy_from_slice);
-            match GroupRecord::decode(Bytes::copy_from_slice(key), value) {
-                Ok(decoded) => self.machine.replay(&decoded),
-                Err(error) => {
-                    tracing::warn!(partition = %replica.name, offset = record.offset.0, %error, "skipped");
-                }
+            if let Err(reason) = self.machine.replay_bytes(Bytes::copy_from_slice(key), value) {
+                tracing::warn!(partition = %replica.name, offset = record.offset.0, reason, "skipped");
             }
         }
         Ok(())

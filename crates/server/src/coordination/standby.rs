@@ -1,11 +1,12 @@
 //! Coordinators that are kept ready where others lead.
 //!
 //! A coordinator that moves has its whole log to replay before it answers, a third of a second for 30 MB of offsets. So
-//! whoever follows a partition of `__consumer_offsets` replays it as it comes: when it is to lead, the last moments are
-//! all that is missing. Only what is committed is replayed, which is never cut.
+//! whoever follows a partition of its topic replays it as it comes: when it is to lead, the last moments are all that is
+//! missing. Only what is committed is replayed, which is never cut.
 
-use super::GroupCoordinators;
+use super::Coordinators;
 use super::loading::Loading;
+use super::machine::Machine;
 use crate::broker::Broker;
 use crate::replicas::Replica;
 use parking_lot::Mutex;
@@ -16,13 +17,18 @@ use std::time::Duration;
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// A partition that another broker leads. Empty once it is led here, or cannot be read.
-#[derive(Clone)]
-pub(super) struct Standby {
+pub(super) struct Standby<M: Machine> {
     pub(super) replica: Arc<Replica>,
-    pub(super) loading: Arc<Mutex<Option<Loading>>>,
+    pub(super) loading: Arc<Mutex<Option<Loading<M>>>>,
 }
 
-impl Standby {
+impl<M: Machine> Clone for Standby<M> {
+    fn clone(&self) -> Standby<M> {
+        Standby { replica: self.replica.clone(), loading: self.loading.clone() }
+    }
+}
+
+impl<M: Machine> Standby<M> {
     /// Replays a piece. Returns whether there is more.
     fn advance(&self) -> bool {
         let mut loading = self.loading.lock();
@@ -44,17 +50,17 @@ impl Standby {
 pub(crate) async fn run(broker: Arc<Broker>) {
     loop {
         tokio::time::sleep(PERIOD).await;
-        for standby in broker.groups.standbys() {
-            while standby.advance() {
-                // A long log is not the only thing that this thread has to do.
-                tokio::task::yield_now().await;
-            }
-        }
+        advance(&broker.groups).await;
+        advance(&broker.transactions).await;
     }
 }
 
-impl GroupCoordinators {
-    fn standbys(&self) -> Vec<Standby> {
-        self.standbys.lock().values().cloned().collect()
+async fn advance<M: Machine>(coordinators: &Coordinators<M>) {
+    let standbys: Vec<Standby<M>> = coordinators.standbys.lock().values().cloned().collect();
+    for standby in standbys {
+        while standby.advance() {
+            // A long log is not the only thing that this thread has to do.
+            tokio::task::yield_now().await;
+        }
     }
 }

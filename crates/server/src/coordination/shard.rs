@@ -1,18 +1,16 @@
 //! One coordinator: its machine, what it waits for, and who is answered then.
 
-use super::coordinators::{CommittedOffset, GroupsOverview};
 use super::loading::Loading;
+use super::machine::{Due, Machine};
 use crate::bug::{Bug, is_made};
 use crate::replicas::{Replica, ReplicaManager};
-use ottla_coordinator::{
-    ClosedBy, ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, ReplyToken, records,
-};
+use ottla_coordinator::ReplyToken;
+use ottla_metadata::MetadataImage;
 use ottla_net::{Task, task};
 use ottla_protocol::ErrorCode;
-use ottla_protocol::records::group::GroupRecord;
 use ottla_records::{BatchBuilder, Origin, validate};
 use ottla_replication::{Effects, Outcome};
-use ottla_types::{LeaderEpoch, Monotonic, Now};
+use ottla_types::{Decision, LeaderEpoch, Monotonic, Now};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -33,47 +31,53 @@ pub enum Standing {
     Resigned,
 }
 
-/// Replies that wait for records, their own or earlier ones, to be committed.
-struct Pending {
+/// What waits for records, its own or earlier ones, to be committed.
+struct Pending<M: Machine> {
     /// What is heard of the records; `None` when only earlier ones are waited for.
     outcome: Option<oneshot::Receiver<Outcome>>,
-    replies: Vec<(ReplyToken, GroupReply)>,
+    replies: Vec<(ReplyToken, M::Reply)>,
+    work: Vec<M::Work>,
     /// When the replies are given up; the records are waited for all the same.
     due: Monotonic,
 }
 
-struct State {
-    machine: Option<GroupCoordinator>,
+/// Does what a machine wants done besides answering.
+pub type Worker<M> = Arc<dyn Fn(&Arc<Shard<M>>, <M as Machine>::Work) + Send + Sync>;
+
+struct State<M: Machine> {
+    machine: Option<M>,
     /// In order: when the term ends, who waits hears of it in the order of asking.
-    tokens: BTreeMap<ReplyToken, oneshot::Sender<GroupReply>>,
+    tokens: BTreeMap<ReplyToken, oneshot::Sender<M::Reply>>,
     next_token: u64,
     /// How many decisions are in the queue to the task.
     pending: usize,
 }
 
-/// A partition of `__consumer_offsets` in one term of leadership.
-pub struct Shard {
+/// A partition of a coordinators' topic in one term of leadership.
+pub struct Shard<M: Machine> {
     replicas: Arc<ReplicaManager>,
     replica: Arc<Replica>,
     epoch: LeaderEpoch,
-    state: Mutex<State>,
-    queue: mpsc::Sender<Pending>,
-    /// `offsets.commit.timeout.ms`.
+    state: Mutex<State<M>>,
+    queue: mpsc::Sender<Pending<M>>,
+    worker: Worker<M>,
+    /// How long answers wait for records to be committed.
     commit_timeout: Duration,
     deadline_moved: Notify,
     standing: watch::Sender<Standing>,
 }
 
-impl Shard {
+impl<M: Machine> Shard<M> {
     /// Begins to load the coordinator of a partition that this broker leads since `epoch`, from where `loading` is. The
     /// task ends it when it is dropped.
     pub fn start(
         replicas: Arc<ReplicaManager>,
         replica: Arc<Replica>,
         epoch: LeaderEpoch,
-        loading: Loading,
+        loading: Loading<M>,
         commit_timeout: Duration,
-    ) -> (Arc<Shard>, Task) {
+        worker: Worker<M>,
+    ) -> (Arc<Shard<M>>, Task) {
         let (queue, pending) = mpsc::channel(PENDING_MAX);
         let shard = Arc::new(Shard {
             replicas,
@@ -81,17 +85,23 @@ impl Shard {
             epoch,
             state: Mutex::new(State { machine: None, tokens: BTreeMap::new(), next_token: 0, pending: 0 }),
             queue,
+            worker,
             commit_timeout,
             deadline_moved: Notify::new(),
             standing: watch::Sender::new(Standing::Loading),
         });
-        let running = task::spawn("group coordinator", shard.clone().run(pending, loading));
+        let running = task::spawn(M::NAME, shard.clone().run(pending, loading));
         (shard, running)
     }
 
     /// The term of leadership that this shard belongs to.
     pub fn epoch(&self) -> LeaderEpoch {
         self.epoch
+    }
+
+    /// Whether an image says that this broker leads, in this term: then it knows all that was decided before.
+    pub fn is_known_to(&self, image: &MetadataImage) -> bool {
+        image.topics.partition(self.replica.id).is_some_and(|known| known.leader_epoch >= self.epoch)
     }
 
     /// Where it stands, now and whenever that changes.
@@ -104,9 +114,9 @@ impl Shard {
     /// # Errors
     /// The code to answer with when this shard does not decide (any more).
     pub async fn handle(
-        &self,
-        event: impl FnOnce(&mut GroupCoordinator, ReplyToken, Now) -> GroupDecision + Send,
-    ) -> Result<GroupReply, ErrorCode> {
+        self: &Arc<Self>,
+        event: impl FnOnce(&mut M, ReplyToken, Now) -> Decision<M::Record, M::Effect> + Send,
+    ) -> Result<M::Reply, ErrorCode> {
         let answer = {
             let mut state = self.state.lock();
             if state.pending >= PENDING_MAX {
@@ -130,23 +140,29 @@ impl Shard {
         answer.await.map_err(|_| ErrorCode::NotCoordinator)
     }
 
-    /// Appends what was decided, replays it, and queues the replies behind it.
-    fn carry_out(&self, state: &mut State, decision: GroupDecision, now: Now) {
-        let GroupDecision { records: decided, replies } = decision;
+    /// Appends what was decided, replays it, and queues what follows behind it.
+    fn carry_out(self: &Arc<Self>, state: &mut State<M>, decision: Decision<M::Record, M::Effect>, now: Now) {
+        let Decision { records: decided, replies: effects } = decision;
+        let (mut replies, mut work) = (Vec::new(), Vec::new());
+        for effect in effects {
+            match M::due(effect) {
+                Due::Reply(token, reply) => replies.push((token, reply)),
+                Due::Work(item) => work.push(item),
+            }
+        }
         let outcome = if decided.is_empty() {
             None
         } else {
-            match self.append(&decided, now) {
+            let machine = state.machine.as_mut().expect("it has just decided");
+            match self.append(machine, &decided, now) {
                 Ok(outcome) => {
-                    let machine = state.machine.as_mut().expect("it has just decided");
                     decided.iter().for_each(|record| machine.replay(record));
                     Some(outcome)
                 }
                 Err(error) => {
-                    tracing::info!(partition = %self.replica.name, error = error.name(), "group coordinator resigns");
-                    let refused =
-                        replies.into_iter().map(|(token, reply)| (token, reply.into_error(error))).collect();
-                    self.answer(state, refused);
+                    let error_name = error.name();
+                    tracing::info!(partition = %self.replica.name, error = error_name, "{} resigns", M::NAME);
+                    self.answer_all(state, replies, error);
                     self.resign(state);
                     return;
                 }
@@ -156,7 +172,8 @@ impl Shard {
         let due = now.monotonic + self.commit_timeout;
         if outcome.is_none() && state.pending == 0 {
             self.answer(state, replies);
-        } else if self.queue.try_send(Pending { outcome, replies, due }).is_ok() {
+            self.work(work);
+        } else if self.queue.try_send(Pending { outcome, replies, work, due }).is_ok() {
             state.pending += 1;
         } else {
             // What nobody waits for would never be answered.
@@ -164,9 +181,14 @@ impl Shard {
         }
     }
 
-    fn append(&self, decided: &[GroupRecord], now: Now) -> Result<oneshot::Receiver<Outcome>, ErrorCode> {
+    fn append(
+        &self,
+        machine: &M,
+        decided: &[M::Record],
+        now: Now,
+    ) -> Result<oneshot::Receiver<Outcome>, ErrorCode> {
         let rules = self.replica.log_config().rules(Origin::Coordinator, now.wall);
-        let mut batches = encode(decided, rules.max_message_bytes, now)?;
+        let mut batches = encode(machine, decided, rules.max_message_bytes, now)?;
         let valid: Result<Vec<_>, _> = batches.iter_mut().map(|batch| validate(batch, &rules)).collect();
         let valid = valid.map_err(|error| {
             tracing::error!(partition = %self.replica.name, %error, "the coordinator decided what cannot be stored");
@@ -195,7 +217,7 @@ impl Shard {
         })
     }
 
-    fn answer(&self, state: &mut State, replies: Vec<(ReplyToken, GroupReply)>) {
+    fn answer(&self, state: &mut State<M>, replies: Vec<(ReplyToken, M::Reply)>) {
         for (token, reply) in replies {
             if let Some(sender) = state.tokens.remove(&token) {
                 // Whoever asked may have gone.
@@ -204,8 +226,17 @@ impl Shard {
         }
     }
 
+    fn answer_all(&self, state: &mut State<M>, replies: Vec<(ReplyToken, M::Reply)>, error: ErrorCode) {
+        let refused = replies.into_iter().map(|(token, reply)| (token, M::refuse(reply, error))).collect();
+        self.answer(state, refused);
+    }
+
+    fn work(self: &Arc<Self>, work: Vec<M::Work>) {
+        work.into_iter().for_each(|item| (self.worker)(self, item));
+    }
+
     /// Ends the term: everything that waits is told to look for another coordinator.
-    fn resign(&self, state: &mut State) {
+    fn resign(&self, state: &mut State<M>) {
         if let Some(machine) = state.machine.take() {
             let replies = machine.resign();
             self.answer(state, replies);
@@ -215,7 +246,7 @@ impl Shard {
         self.standing.send_replace(Standing::Resigned);
     }
 
-    async fn run(self: Arc<Self>, mut queue: mpsc::Receiver<Pending>, loading: Loading) {
+    async fn run(self: Arc<Self>, mut queue: mpsc::Receiver<Pending<M>>, loading: Loading<M>) {
         let Some(mut machine) = self.load(loading).await else {
             self.resign(&mut self.state.lock());
             return;
@@ -228,9 +259,9 @@ impl Shard {
             self.standing.send_replace(Standing::Active);
             self.carry_out(&mut state, decision, now);
         }
-        let mut line: VecDeque<Pending> = VecDeque::new();
+        let mut line: VecDeque<Pending<M>> = VecDeque::new();
         loop {
-            let Some(deadline) = self.state.lock().machine.as_ref().map(GroupCoordinator::deadline) else {
+            let Some(deadline) = self.state.lock().machine.as_ref().map(M::deadline) else {
                 return;
             };
             let due = line.iter().find(|pending| !pending.replies.is_empty()).map(|pending| pending.due);
@@ -243,6 +274,8 @@ impl Shard {
                     state.pending -= 1;
                     if committed {
                         self.answer(&mut state, pending.replies);
+                        drop(state);
+                        self.work(pending.work);
                     } else {
                         self.resign(&mut state);
                         return;
@@ -263,14 +296,14 @@ impl Shard {
     }
 
     /// Replays what is missing. Nothing is appended meanwhile: only this shard would.
-    async fn load(&self, mut loading: Loading) -> Option<GroupCoordinator> {
+    async fn load(&self, mut loading: Loading<M>) -> Option<M> {
         let end = self.replica.lock().log().log_end_offset();
         loop {
             match loading.advance(&self.replica, end) {
                 Ok(true) => return Some(loading.into_machine()),
                 Ok(false) => tokio::task::yield_now().await,
                 Err(error) => {
-                    tracing::error!(%error, "groups cannot be loaded");
+                    tracing::error!(%error, "{} cannot be loaded", M::NAME);
                     return None;
                 }
             }
@@ -279,18 +312,15 @@ impl Shard {
 
     /// Answers those who have waited too long for records to be committed: they had better ask again, and find
     /// out what came of it.
-    fn give_up(&self, line: &mut VecDeque<Pending>, now: Monotonic) {
+    fn give_up(&self, line: &mut VecDeque<Pending<M>>, now: Monotonic) {
         let mut state = self.state.lock();
         for pending in line.iter_mut().take_while(|pending| pending.due <= now) {
-            let refused = std::mem::take(&mut pending.replies)
-                .into_iter()
-                .map(|(token, reply)| (token, reply.into_error(ErrorCode::CoordinatorNotAvailable)))
-                .collect();
-            self.answer(&mut state, refused);
+            let replies = std::mem::take(&mut pending.replies);
+            self.answer_all(&mut state, replies, ErrorCode::CoordinatorNotAvailable);
         }
     }
 
-    fn handle_timeout(&self, now: Monotonic) {
+    fn handle_timeout(self: &Arc<Self>, now: Monotonic) {
         let mut state = self.state.lock();
         let clock = self.replicas.clock().now();
         let Some(machine) = &mut state.machine else { return };
@@ -300,37 +330,18 @@ impl Shard {
         }
     }
 
-    /// Topics were deleted: their offsets go.
-    pub fn forget_topics(&self, names: &[String]) {
-        self.notify(|machine, _| machine.handle_topic_deleted(names));
-    }
-
-    /// A client's connection has ended.
-    pub fn disconnected(&self, connection: ConnectionToken, by: ClosedBy) {
-        self.notify(|machine, now| machine.handle_disconnected(connection, by, now));
-    }
-
-    /// Adds what is known here.
-    pub fn look_over(&self, overview: &mut GroupsOverview) {
-        let state = self.state.lock();
-        let Some(machine) = &state.machine else { return };
-        overview.groups += machine.groups_count();
-        let committed = machine.committed().map(|(group, topic, partition, offset)| CommittedOffset {
-            group: group.to_owned(),
-            topic: topic.to_owned(),
-            partition,
-            offset,
-        });
-        overview.committed.extend(committed);
-    }
-
-    /// Lets the machine handle an event to which nobody waits for an answer.
-    fn notify(&self, event: impl FnOnce(&mut GroupCoordinator, Now) -> GroupDecision) {
+    /// Lets the machine handle an event to which nobody waits for an answer. Nothing happens unless it is active.
+    pub fn notify(self: &Arc<Self>, event: impl FnOnce(&mut M, Now) -> Decision<M::Record, M::Effect>) {
         let mut state = self.state.lock();
         let now = self.replicas.clock().now();
         let Some(machine) = &mut state.machine else { return };
         let decision = event(machine, now);
         self.carry_out(&mut state, decision, now);
+    }
+
+    /// Looks at the machine, or tells it what changes nothing that its log rebuilds; `None` unless it is active.
+    pub fn with<T>(&self, look: impl FnOnce(&mut M) -> T) -> Option<T> {
+        self.state.lock().machine.as_mut().map(look)
     }
 
     /// The partition is led elsewhere: the term is over.
@@ -340,7 +351,7 @@ impl Shard {
 }
 
 /// Waits until the records of the first decision in line are committed; false when they will not be.
-async fn committed(head: Option<&mut Pending>) -> bool {
+async fn committed<M: Machine>(head: Option<&mut Pending<M>>) -> bool {
     match head.and_then(|pending| pending.outcome.as_mut()) {
         Some(_) if is_made(Bug::CommitAnsweredBeforeReplicated) => true,
         // Its records are in the log of every in-sync replica; that they are fewer now does not undo it.
@@ -354,11 +365,16 @@ const RECORD_OVERHEAD_BYTES_MAX: usize = 32;
 
 /// The records as batches of at most `bytes_max`, unless one record alone is larger: the offsets that expire
 /// at once, or those of a deleted topic, may be more than a batch holds, and would be as many the next time.
-fn encode(decided: &[GroupRecord], bytes_max: usize, now: Now) -> Result<Vec<Vec<u8>>, ErrorCode> {
+fn encode<M: Machine>(
+    machine: &M,
+    decided: &[M::Record],
+    bytes_max: usize,
+    now: Now,
+) -> Result<Vec<Vec<u8>>, ErrorCode> {
     let mut batches = Vec::new();
     let mut builder = BatchBuilder::new();
     for record in decided {
-        let (key, value) = records::encode(record).map_err(|_| ErrorCode::UnknownServerError)?;
+        let (key, value) = machine.encode(record).map_err(|_| ErrorCode::UnknownServerError)?;
         let size = key.len() + value.as_ref().map_or(0, Vec::len) + RECORD_OVERHEAD_BYTES_MAX;
         if !builder.is_empty() && builder.uncompressed_bytes() + size > bytes_max {
             batches.push(std::mem::take(&mut builder).build());
@@ -372,7 +388,8 @@ fn encode(decided: &[GroupRecord], bytes_max: usize, now: Now) -> Result<Vec<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_protocol::records::group::OffsetCommitKey;
+    use ottla_coordinator::{GroupCoordinator, Settings};
+    use ottla_protocol::records::group::{GroupRecord, OffsetCommitKey};
     use ottla_records::BatchView;
     use ottla_types::Timestamp;
 
@@ -387,7 +404,9 @@ mod tests {
         let decided: Vec<GroupRecord> = (0..1000).map(gone).collect();
         let now = Now { monotonic: Monotonic(0), wall: Timestamp(0) };
 
-        let batches = encode(&decided, 4096, now).unwrap();
+        let machine = GroupCoordinator::new(Settings::default(), 1);
+
+        let batches = encode(&machine, &decided, 4096, now).unwrap();
 
         assert!(batches.len() > 1 && batches.iter().all(|batch| batch.len() <= 4096));
         let count = |batch: &Vec<u8>| BatchView::parse_exactly(batch).unwrap().header().records_count;
