@@ -30,14 +30,17 @@ pub(crate) fn prepare(install: Install) -> Result<()> {
     build_java()
 }
 
-/// The C program, linked with the system's librdkafka; the search path decides which one it runs with.
+/// The C programs, linked with the system's librdkafka; the search path decides which one they run with.
 fn build_rdkafka() -> Result<()> {
-    let (source, program) = (format!("{SOURCE}/rdkafka.c"), format!("{TARGET}/rdkafka"));
-    if is_newer(&program, &[&source]) {
-        return Ok(());
+    for name in ["rdkafka", "copier"] {
+        let (source, program) = (format!("{SOURCE}/{name}.c"), format!("{TARGET}/{name}"));
+        if is_newer(&program, &[&source, &format!("{SOURCE}/client.h")]) {
+            continue;
+        }
+        let flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11", "-o", &program, &source, "-lrdkafka", "-lpthread"];
+        run("cc", &flags)?;
     }
-    let flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11", "-o", &program, &source, "-lrdkafka", "-lpthread"];
-    run("cc", &flags)
+    Ok(())
 }
 
 /// A librdkafka newer than the system's, under the name that programs ask for.

@@ -1,6 +1,8 @@
 //! The first records of a new cluster.
 
-use ottla_metadata::{ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, VersionRange};
+use ottla_metadata::{
+    ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, TRANSACTION_VERSION, VersionRange,
+};
 use ottla_protocol::records::metadata::{FeatureLevelRecord, MetadataRecord};
 
 /// The name of the feature that says whether the quorum's log names its voters. It is in the quorum's own records.
@@ -14,6 +16,7 @@ pub const SUPPORTED_FEATURES: &[(&str, VersionRange)] = &[
     (METADATA_VERSION, VersionRange { min: MetadataVersion::MIN.0, max: MetadataVersion::LATEST.0 }),
     (ELIGIBLE_LEADER_REPLICAS, VersionRange { min: 0, max: 1 }),
     (KRAFT_VERSION, VersionRange { min: 0, max: 1 }),
+    (TRANSACTION_VERSION, VersionRange { min: 0, max: 2 }),
 ];
 
 /// What `format` writes into `bootstrap.checkpoint`, and the first controller into an empty log.
@@ -24,6 +27,9 @@ pub fn records(level: MetadataVersion) -> Vec<MetadataRecord> {
     let mut records = vec![feature(METADATA_VERSION, level.0)];
     if level.defaults_to_eligible_leader_replicas() {
         records.push(feature(ELIGIBLE_LEADER_REPLICAS, 1));
+    }
+    if level.defaults_to_epoch_bumps() {
+        records.push(feature(TRANSACTION_VERSION, 2));
     }
     records
 }

@@ -9,7 +9,9 @@ use crate::controller::Controller;
 use crate::topics::Refusal;
 use ottla_metadata::partition::NO_LEADER_CHANGE;
 use ottla_metadata::partition::ids;
-use ottla_metadata::{ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, VersionRange};
+use ottla_metadata::{
+    ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, TRANSACTION_VERSION, VersionRange,
+};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
@@ -144,6 +146,7 @@ impl Controller {
                     }
                     records.push(feature_level(name, level));
                 }
+                TRANSACTION_VERSION => records.push(feature_level(name, level)),
                 _ => return Err(invalid(format!("Feature {name} not found."))),
             }
         }

@@ -3,17 +3,8 @@
  *
  * Nothing is tuned: what is set is what a careful user would set, and all else is the library's default.
  */
-#include <librdkafka/rdkafka.h>
-#include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "client.h"
 #include <time.h>
-#include <unistd.h>
 
 /* How long a last flush may take. */
 #define FLUSH_MS 60000
@@ -21,76 +12,16 @@
 /* How long a consumer waits for a record before it looks whether a commit is due. */
 #define POLL_MS 5
 
-static atomic_bool stopping;
-
 static int64_t now_us(void) {
 	struct timespec time;
 	clock_gettime(CLOCK_MONOTONIC, &time);
 	return (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
 }
 
-static void die(const char *what, const char *why) {
-	fprintf(stderr, "%s: %s\n", what, why);
-	exit(1);
-}
-
-static void set(rd_kafka_conf_t *conf, const char *name, const char *value) {
-	char why[512];
-	if (rd_kafka_conf_set(conf, name, value, why, sizeof why) != RD_KAFKA_CONF_OK)
-		die(name, why);
-}
-
-/* All of the library's own story, for who asks: RDKAFKA_DEBUG=broker,metadata,msg,... */
-static void set_debug(rd_kafka_conf_t *conf) {
-	const char *contexts = getenv("RDKAFKA_DEBUG");
-	if (contexts != NULL)
-		set(conf, "debug", contexts);
-}
-
-/* NAME=VALUE, each a setting of the library's. */
-static void set_all(rd_kafka_conf_t *conf, char **settings) {
-	for (; *settings != NULL; settings++) {
-		char name[128];
-		const char *equals = strchr(*settings, '=');
-		if (equals == NULL || (size_t)(equals - *settings) >= sizeof name)
-			die(*settings, "is no NAME=VALUE");
-		snprintf(name, sizeof name, "%.*s", (int)(equals - *settings), *settings);
-		set(conf, name, equals + 1);
-	}
-}
-
-/* A client of this configuration, and of what the command line sets besides. */
-static rd_kafka_t *client_with(rd_kafka_type_t type, rd_kafka_conf_t *conf, char **settings) {
-	char why[512];
-	set_all(conf, settings);
-	set_debug(conf);
-	rd_kafka_t *client = rd_kafka_new(type, conf, why, sizeof why);
-	if (client == NULL)
-		die("rd_kafka_new", why);
-	return client;
-}
-
 static void wait_until(int64_t deadline_us) {
 	struct timespec at = {deadline_us / 1000000, deadline_us % 1000000 * 1000};
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0)
 		;
-}
-
-/* Ends when standard input does. */
-static void *watch_input(void *unused) {
-	char ignored[256];
-	(void)unused;
-	while (read(STDIN_FILENO, ignored, sizeof ignored) > 0)
-		;
-	atomic_store(&stopping, true);
-	return NULL;
-}
-
-static pthread_t start(void *(*run)(void *), void *argument) {
-	pthread_t thread;
-	if (pthread_create(&thread, NULL, run, argument) != 0)
-		die("pthread_create", "no thread can be started");
-	return thread;
 }
 
 /* ---- produce ---- */

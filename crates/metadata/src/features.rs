@@ -98,6 +98,11 @@ impl MetadataVersion {
         self.0 >= 26
     }
 
+    /// Returns whether producers of a cluster formatted at this level have another epoch for each transaction (4.0-IV2).
+    pub fn defaults_to_epoch_bumps(self) -> bool {
+        self.0 >= 24
+    }
+
     /// Returns whether controllers register themselves at this level.
     pub fn has_controller_registration(self) -> bool {
         self.0 >= 15

@@ -156,6 +156,9 @@ mod tests {
         };
 
         assert_eq!(names(3), ["metadata.version"]);
-        assert_eq!(names(4), ["metadata.version", "eligible.leader.replicas.version", "kraft.version"]);
+        assert_eq!(
+            names(4),
+            ["metadata.version", "eligible.leader.replicas.version", "kraft.version", "transaction.version"]
+        );
     }
 }
