@@ -37,7 +37,8 @@ fn build_rdkafka() -> Result<()> {
         if is_newer(&program, &[&source, &format!("{SOURCE}/client.h")]) {
             continue;
         }
-        let flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11", "-o", &program, &source, "-lrdkafka", "-lpthread"];
+        let flags =
+            ["-O2", "-Wall", "-Wextra", "-std=gnu11", "-o", &program, &source, "-lrdkafka", "-lpthread"];
         run("cc", &flags)?;
     }
     Ok(())

@@ -17,13 +17,20 @@ static FETCHING: Mutex<()> = Mutex::new(());
 /// # Panics
 /// When `java` or `mvn` is not installed, or the jars are not those that are expected.
 pub fn run(class: &str, arguments: &[&str]) -> Output {
-    Command::new("java")
+    command(class).args(arguments).output().expect("java is installed by `cargo xtask test`")
+}
+
+/// The command that runs the tool with this class.
+///
+/// # Panics
+/// As [`run`].
+pub fn command(class: &str) -> Command {
+    let mut command = Command::new("java");
+    command
         .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
         .arg(format!("{}/*", fetched().display()))
-        .arg(format!("org.apache.kafka.tools.{class}"))
-        .args(arguments)
-        .output()
-        .expect("java is installed by `cargo xtask test`")
+        .arg(format!("org.apache.kafka.tools.{class}"));
+    command
 }
 
 /// What a tool has said and done.

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod copier;
 pub mod failover;
 pub mod jars;
 pub mod kcat;

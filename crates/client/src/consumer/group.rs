@@ -397,11 +397,23 @@ pub(crate) fn commit_request(
 /// # Errors
 /// When none is found within the client's deadline, or asking is refused.
 pub async fn find_coordinator(client: &Client, group_id: &str) -> Result<NodeId, ClientError> {
-    let request = m::FindCoordinatorRequest {
-        key: group_id.to_owned(),
-        key_type: 0,
-        coordinator_keys: vec![group_id.to_owned()],
-    };
+    find_coordinator_of(client, 0, group_id).await
+}
+
+/// Finds the broker that coordinates the transactions of a transactional id.
+///
+/// # Errors
+/// As [`find_coordinator`].
+pub async fn find_transaction_coordinator(
+    client: &Client,
+    transactional_id: &str,
+) -> Result<NodeId, ClientError> {
+    find_coordinator_of(client, 1, transactional_id).await
+}
+
+async fn find_coordinator_of(client: &Client, key_type: i8, key: &str) -> Result<NodeId, ClientError> {
+    let request =
+        m::FindCoordinatorRequest { key: key.to_owned(), key_type, coordinator_keys: vec![key.to_owned()] };
     client
         .retry("findCoordinator", || async {
             let answer = client.call_any(&request).await?;

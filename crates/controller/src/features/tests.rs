@@ -47,8 +47,12 @@ fn controller(controller_id: i32, ranges: &[(&str, i16, i16)]) -> MetadataRecord
     })
 }
 
-const ALL: &[(&str, i16, i16)] =
-    &[(METADATA_VERSION, 7, 33), (ELIGIBLE_LEADER_REPLICAS, 0, 1), (KRAFT_VERSION, 0, 1), (TRANSACTION_VERSION, 0, 2)];
+const ALL: &[(&str, i16, i16)] = &[
+    (METADATA_VERSION, 7, 33),
+    (ELIGIBLE_LEADER_REPLICAS, 0, 1),
+    (KRAFT_VERSION, 0, 1),
+    (TRANSACTION_VERSION, 0, 2),
+];
 
 /// Two brokers and two controllers that support everything.
 fn cluster(metadata_version: i16, elr: i16) -> Controller {

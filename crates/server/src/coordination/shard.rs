@@ -3,13 +3,14 @@
 use super::loading::Loading;
 use super::machine::{Due, Machine};
 use crate::bug::{Bug, is_made};
-use crate::replicas::{Replica, ReplicaManager};
+use crate::replicas::{Replica, ReplicaManager, internal};
 use ottla_coordinator::ReplyToken;
 use ottla_metadata::MetadataImage;
 use ottla_net::{Task, task};
 use ottla_protocol::ErrorCode;
-use ottla_records::{BatchBuilder, Origin, validate};
-use ottla_replication::{Effects, Outcome};
+use ottla_records::BatchBuilder;
+use ottla_replication::{AppendError, Outcome};
+use ottla_storage::AppendError as LogAppendError;
 use ottla_types::{Decision, LeaderEpoch, Monotonic, Now};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
@@ -187,32 +188,15 @@ impl<M: Machine> Shard<M> {
         decided: &[M::Record],
         now: Now,
     ) -> Result<oneshot::Receiver<Outcome>, ErrorCode> {
-        let rules = self.replica.log_config().rules(Origin::Coordinator, now.wall);
-        let mut batches = encode(machine, decided, rules.max_message_bytes, now)?;
-        let valid: Result<Vec<_>, _> = batches.iter_mut().map(|batch| validate(batch, &rules)).collect();
-        let valid = valid.map_err(|error| {
-            tracing::error!(partition = %self.replica.name, %error, "the coordinator decided what cannot be stored");
-            ErrorCode::UnknownServerError
-        })?;
-        let mut effects = Effects::default();
-        let mut partition = self.replica.lock();
-        if partition.leader_epoch() != self.epoch {
-            return Err(ErrorCode::NotCoordinator);
-        }
-        let appended: Result<Vec<_>, _> =
-            valid.into_iter().map(|batch| partition.append(batch, true, now, &mut effects)).collect();
-        let outcome = appended.map(|_| {
-            let (id, outcome) = self.replicas.waiting().producer();
-            let end = partition.log().log_end_offset();
-            if let Some(known) = partition.wait_for_commit(end, id) {
-                effects.produced.push((id, known));
+        let bytes_max = self.replica.log_config().max_message_bytes;
+        let mut batches = encode(machine, decided, bytes_max, now)?;
+        let appended = internal::append(&self.replicas, &self.replica, &mut batches, Some(self.epoch), now);
+        appended.map_err(|error| match error {
+            AppendError::NotEnoughReplicas { .. } => ErrorCode::CoordinatorNotAvailable,
+            AppendError::Log(LogAppendError::Invalid(error)) => {
+                tracing::error!(partition = %self.replica.name, %error, "what was decided cannot be stored");
+                ErrorCode::UnknownServerError
             }
-            outcome
-        });
-        drop(partition);
-        self.replicas.carry_out(effects);
-        outcome.map_err(|error| match error {
-            ottla_replication::AppendError::NotEnoughReplicas { .. } => ErrorCode::CoordinatorNotAvailable,
             _ => ErrorCode::NotCoordinator,
         })
     }

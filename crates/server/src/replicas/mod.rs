@@ -1,7 +1,7 @@
 //! The replicas of this broker, and everything that moves them.
 //!
 //! Reading order: [`log_config`], [`waiting`], [`offset_checkpoints`], [`directories`], [`replica_manager`],
-//! [`isr_channel`], [`assignments`], [`flusher`], [`fetcher`], with `fetch_session`, `cleaner`.
+//! [`isr_channel`], [`assignments`], [`flusher`], [`internal`], [`fetcher`], with `fetch_session`, `cleaner`.
 
 pub mod assignments;
 pub(crate) mod cleaner;
@@ -9,6 +9,7 @@ pub mod directories;
 mod fetch_session;
 pub mod fetcher;
 pub mod flusher;
+pub mod internal;
 pub mod isr_channel;
 pub mod log_config;
 pub mod offset_checkpoints;

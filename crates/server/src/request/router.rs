@@ -33,6 +33,7 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::AddPartitionsToTxn,
     ApiKey::AddOffsetsToTxn,
     ApiKey::EndTxn,
+    ApiKey::WriteTxnMarkers,
     ApiKey::DescribeConfigs,
     ApiKey::AlterReplicaLogDirs,
     ApiKey::DescribeLogDirs,
@@ -111,6 +112,9 @@ impl Service for BrokerService {
                 serve(&header, input, |r| transactions::add_partitions::add_offsets(broker, &context, r))
             }
             ApiKey::EndTxn => serve(&header, input, |r| transactions::end_txn::handle(broker, &context, r)),
+            ApiKey::WriteTxnMarkers => {
+                serve(&header, input, |r| transactions::write_txn_markers::handle(broker, r))
+            }
             ApiKey::DescribeTransactions => {
                 serve(&header, input, |r| transactions::overview::describe(broker, r))
             }

@@ -362,6 +362,7 @@ fn config(node: usize, settings: &str) -> Result<NodeConfig> {
          min.insync.replicas=2\n\
          offsets.topic.replication.factor=3\n\
          offsets.topic.num.partitions=4\n\
+         transaction.state.log.num.partitions=3\n\
          {settings}",
         id = node + 1,
         data = mounts::FIRST,

@@ -4,7 +4,7 @@
 //! by a plan ([`faults`]), then all is calm. Within a bound every in-sync set must be full again and every partition
 //! take records; then everything is read and judged by what clients were told.
 //!
-//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`plan`], [`workload`], [`group`], [`topics`], [`moves`],
+//! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`plan`], [`workload`], [`group`], [`topics`], [`transactions`], [`moves`],
 //! [`deletions`], [`quorum`], [`logs`], [`story`], [`blackout`], [`directories`].
 
 pub mod blackout;
@@ -22,13 +22,14 @@ pub mod plan;
 pub mod quorum;
 pub mod story;
 pub mod topics;
+pub mod transactions;
 pub mod wire;
 pub mod workload;
 
 use cluster::Cluster;
 use faults::{Fault, Faults, Planned};
 use ottla_types::{Offset, Random, TopicPartition};
-use ottla_verify::{Commits, History, Verdict, judge};
+use ottla_verify::{Commits, History, Transactions, Verdict, judge};
 use parking_lot::Mutex;
 use plan::{Hazards, Severity};
 use quorum::Voting;
@@ -90,6 +91,8 @@ pub struct Report {
     pub compared: usize,
     /// How many changes of the voters an administrator made.
     pub voter_changes: usize,
+    /// How many transactions were committed.
+    pub transactions: usize,
     /// How long it took, in simulated time.
     pub lasted: Duration,
     /// The log lines that were kept.
@@ -154,6 +157,7 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
         told: 0,
         compared: 0,
         voter_changes: 0,
+        transactions: 0,
         lasted: Duration::ZERO,
         story: String::new(),
     };
@@ -171,12 +175,14 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
     };
     let history = Arc::new(Mutex::new(History::new(options.seed)));
     let commits = Arc::new(Mutex::new(Commits::default()));
+    let transactions = Arc::new(Mutex::new(Transactions::default()));
     let found = Arc::new(Mutex::new(Found::default()));
     let calm = watch::Sender::new(false);
     let running = Arc::new(watch::Sender::new(false));
     let workload = Workload {
         history: history.clone(),
         commits: commits.clone(),
+        transactions: transactions.clone(),
         network: cluster.clients_network(),
         nodes: cluster.node_names(),
         directory_ids,
@@ -213,6 +219,7 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
                 if excused == Excused::Unsynced && begun.contains(&Fault::LoseAllPower) {
                     history.lock().lost_power_everywhere();
                     commits.lock().lost_power_everywhere();
+                    transactions.lock().lost_power_everywhere();
                 }
                 calm.send_if_modified(|calm| faults.are_over() && !std::mem::replace(calm, true));
             }
@@ -237,12 +244,17 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
     report.told = commits.told_count();
     report.verdict = judge(&history, &found.records);
     report.voter_changes = found.voter_changes;
+    let transactions = transactions.lock();
+    report.transactions = transactions.committed_count();
     // What was seen meanwhile counts though the run did not come to its end.
     report.failures.extend(commits.violations().iter().map(ToString::to_string));
     if !report.failures.is_empty() {
         return report;
     }
     report.failures.extend(report.verdict.violations.iter().map(ToString::to_string));
+    let transfers = &found.transfers;
+    let judged = transactions.judge(&transfers.numbers, &transfers.offsets);
+    report.failures.extend(judged.iter().map(ToString::to_string));
     let mut compared = Vec::new();
     for (&partition, records) in &found.records {
         let seen = records.last().map_or(Offset::ZERO, |(last, _)| *last + 1);

@@ -7,6 +7,7 @@ use super::moves;
 use super::network::SimNetwork;
 use super::quorum::{self, Voting};
 use super::topics::{self, Topics};
+use super::transactions::transfers::{self, FoundTransfers};
 use anyhow::{Context as _, Result, bail, ensure};
 use ottla_client::admin::topics::{NewTopic, PartitionDescription, TopicDescription};
 use ottla_client::client::Topics as Asked;
@@ -21,7 +22,7 @@ use ottla_protocol::messages::produce_request::{PartitionProduceData, ProduceReq
 use ottla_records::BatchBuilder;
 use ottla_types::{Offset, Random, Timestamp, TopicPartition, Uuid};
 use ottla_verify::judge::Partition;
-use ottla_verify::{Commits, Guarantee, History, Outcome, Spoilt, Stamp};
+use ottla_verify::{Commits, Guarantee, History, Outcome, Spoilt, Stamp, Transactions};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ const UNHEARD: Duration = Duration::from_millis(5);
 pub struct Workload {
     /// What they did and saw.
     pub history: Arc<Mutex<History>>,
+    /// What was done by transactions.
+    pub transactions: Arc<Mutex<Transactions>>,
     /// What groups committed.
     pub commits: Arc<Mutex<Commits>>,
     /// The network as they see it.
@@ -78,6 +81,8 @@ pub struct Workload {
 pub struct Found {
     /// The records of each partition.
     pub records: BTreeMap<i32, Partition>,
+    /// What was written by transactions, if any was.
+    pub transfers: FoundTransfers,
     /// Up to where every voter has the metadata log, committed.
     pub metadata: Offset,
     /// How many changes of the voters were carried out for certain.
@@ -124,6 +129,16 @@ impl Workload {
         for member in 0..group::MEMBERS {
             clients.push(task::spawn("member", self.clone().take_part(member, random.next_u64())));
         }
+        let transferring = if transfers::are_wanted(self.seed) {
+            transfers::make_topic(&admin).await?;
+            let transfer = |producer| {
+                let seed = random.next_u64();
+                task::spawn("transactor", self.clone().transfer(producer, RECOVERY_MAX, seed))
+            };
+            (0..transfers::PRODUCERS).map(transfer).collect()
+        } else {
+            Vec::new()
+        };
         let topics = task::spawn("administrator", self.clone().administrate(random.next_u64()));
         let reading = task::spawn("consumer", self.clone().read(random.next_u64()));
         let moving = moves::are_wanted(self.seed).then(|| task::spawn("mover", moves::run(self.clone())));
@@ -146,11 +161,19 @@ impl Workload {
             found.lock().voter_changes =
                 voting.join().await.context("whoever changes the voters panicked")?;
         }
+        let transfers = !transferring.is_empty();
+        for client in transferring {
+            client.join().await.context("a client panicked")??;
+        }
         drop(reading);
         quorum::make_all_voters(&self, &admin, recovery).await?;
         self.wait_until_whole(&admin, recovery, &topics).await?;
         found.lock().metadata = quorum::wait_until_level(&admin, recovery).await?;
         found.lock().records = self.read_all(random.next_u64()).await?;
+        if transfers {
+            let read = self.read_transfers(Instant::now() + RECOVERY_MAX, random.next_u64()).await?;
+            found.lock().transfers = read;
+        }
         Ok(())
     }
 

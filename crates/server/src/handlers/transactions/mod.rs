@@ -5,3 +5,4 @@ pub mod end_txn;
 mod fenced;
 pub mod init_producer_id;
 pub mod overview;
+pub mod write_txn_markers;
