@@ -59,6 +59,7 @@ const CLASSES: &[(&str, &str)] = &[
     ("kafka-reassign-partitions", "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"),
     ("kafka-features", "org.apache.kafka.tools.FeatureCommand"),
     ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
+    ("kafka-transactions", "org.apache.kafka.tools.TransactionsCommand"),
     ("kafka-metadata-quorum", "org.apache.kafka.tools.MetadataQuorumCommand"),
 ];
 

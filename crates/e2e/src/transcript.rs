@@ -207,6 +207,10 @@ pub fn same_by_nature(text: &str) -> String {
         (r"((?:TopicId|Cluster ID): )\S{22}", "${1}AAAAAAAAAAAAAAAAAAAAAA"),
         (r"(?m)^(\d+ +)(?:localhost|127\.0\.0\.1) \d{5} ", "${1}localhost 00000 "),
         (r"Local controller \d", "Local controller 1"),
+        (r"request sent to broker \d failed", "request sent to broker 1 failed"),
+        // Who coordinates a transactional id.
+        (r"(?m)^(mine +\t)\d ", "${1}1 "),
+        (r"(?m)^\d( +\tmine )", "1${1}"),
         (
             r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
             "00000000-0000-0000-0000-000000000000",

@@ -57,6 +57,11 @@ fn what_the_feature_tool_says() {
 }
 
 #[test]
+fn what_the_transaction_tool_says() {
+    check(include_str!("golden/tools/transactions.txt"));
+}
+
+#[test]
 fn what_the_cluster_tool_says() {
     check(include_str!("golden/tools/cluster.txt"));
 }

@@ -18,6 +18,7 @@ mod options;
 mod reassign;
 mod storage;
 mod topics;
+mod transactions;
 
 use crate::output;
 use options::{Invalid, Parsed, Tool};
@@ -38,6 +39,7 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&dump_log::TOOL, dump_log::run),
     (&features::TOOL, features::run),
     (&cluster::TOOL, cluster::run),
+    (&transactions::TOOL, transactions::run),
 ];
 
 /// What a tool does with its command line.

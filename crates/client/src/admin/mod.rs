@@ -1,6 +1,6 @@
 //! What administrators ask of a cluster.
 //!
-//! Reading order: [`topics`], [`reassignments`], [`configs`], [`groups`], [`records`], [`cluster`], [`features`].
+//! Reading order: [`topics`], [`reassignments`], [`configs`], [`groups`], [`records`], [`cluster`], [`features`], [`transactions`].
 
 pub mod cluster;
 pub mod configs;
@@ -9,6 +9,7 @@ pub mod groups;
 pub mod reassignments;
 pub mod records;
 pub mod topics;
+pub mod transactions;
 
 use crate::client::Client;
 use crate::error::ClientError;

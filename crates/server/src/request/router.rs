@@ -47,6 +47,7 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::DescribeQuorum,
     ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
     ApiKey::UnregisterBroker,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
@@ -114,6 +115,9 @@ impl Service for BrokerService {
             ApiKey::EndTxn => serve(&header, input, |r| transactions::end_txn::handle(broker, &context, r)),
             ApiKey::WriteTxnMarkers => {
                 serve(&header, input, |r| transactions::write_txn_markers::handle(broker, r))
+            }
+            ApiKey::DescribeProducers => {
+                serve(&header, input, |r| transactions::describe_producers::handle(broker, &r))
             }
             ApiKey::DescribeTransactions => {
                 serve(&header, input, |r| transactions::overview::describe(broker, r))
