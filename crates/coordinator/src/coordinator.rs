@@ -4,7 +4,8 @@ use crate::alarms::Alarms;
 use crate::group::Group;
 use crate::leave;
 use crate::member::millis;
-use crate::offsets::Offsets;
+use crate::offsets::{CommittedOffset, Offsets};
+use crate::pending_offsets::PendingOffsets;
 use crate::presence::ConnectionToken;
 use crate::reply::{GroupDecision, GroupReply, ReplyToken, RequestContext};
 use crate::settings::Settings;
@@ -34,6 +35,8 @@ pub struct GroupCoordinator {
     pub(crate) settings: Settings,
     pub(crate) groups: BTreeMap<String, Group>,
     pub(crate) offsets: Offsets,
+    /// Those of open transactions.
+    pub(crate) pending: PendingOffsets,
     alarms: Alarms,
     /// The open connections by which members were heard of, with their groups: where to look when one closes.
     pub(crate) connections: BTreeSet<(ConnectionToken, Arc<str>)>,
@@ -42,6 +45,8 @@ pub struct GroupCoordinator {
     pub(crate) expiry_check: Option<Monotonic>,
     /// Records decided and not yet replayed.
     unreplayed: usize,
+    /// How many offsets were replayed.
+    places: u64,
 }
 
 impl GroupCoordinator {
@@ -52,39 +57,51 @@ impl GroupCoordinator {
             settings,
             groups: BTreeMap::new(),
             offsets: Offsets::default(),
+            pending: PendingOffsets::default(),
             alarms: Alarms::default(),
             connections: BTreeSet::new(),
             random: Random::new(seed),
             expiry_check: None,
             unreplayed: 0,
+            places: 0,
         }
     }
 
     /// Applies a record: one of the log, while loading, or one of a decision.
     ///
-    /// Records that this coordinator does not write (consumer groups, share groups, ...) are skipped. Those of
-    /// transactions are the driver's to leave out: the machine takes every offset for a committed one.
+    /// Records that this coordinator does not write (consumer groups, share groups, ...) are skipped. For those of
+    /// transactional batches there is [`GroupCoordinator::replay_transactional`].
     pub fn replay(&mut self, record: &GroupRecord) {
         self.unreplayed = self.unreplayed.saturating_sub(1);
         match record {
             GroupRecord::GroupMetadata(key, Some(value)) => self.materialise(&key.group).install(value),
             GroupRecord::GroupMetadata(key, None) => self.forget(&key.group),
             GroupRecord::OffsetCommit(key, Some(value)) => {
+                let offset = self.place(value.into());
                 self.materialise(&key.group);
-                self.offsets.put(&key.group, &key.topic, key.partition, value.into());
+                self.offsets.put(&key.group, &key.topic, key.partition, offset);
             }
             GroupRecord::OffsetCommit(key, None) => {
                 self.offsets.remove(&key.group, &key.topic, key.partition);
+                self.pending.remove(&key.group, &key.topic, key.partition);
             }
             GroupRecord::LegacyOffsetCommit(key, Some(value)) => {
+                let offset = self.place(value.into());
                 self.materialise(&key.group);
-                self.offsets.put(&key.group, &key.topic, key.partition, value.into());
+                self.offsets.put(&key.group, &key.topic, key.partition, offset);
             }
             GroupRecord::LegacyOffsetCommit(key, None) => {
                 self.offsets.remove(&key.group, &key.topic, key.partition);
+                self.pending.remove(&key.group, &key.topic, key.partition);
             }
             _ => {}
         }
+    }
+
+    /// Notes where an offset stands in the log.
+    pub(crate) fn place(&mut self, offset: CommittedOffset) -> CommittedOffset {
+        self.places += 1;
+        CommittedOffset { place: self.places, ..offset }
     }
 
     /// The log is replayed: members get fresh sessions, and expiry begins.
@@ -243,11 +260,15 @@ impl GroupCoordinator {
 
     /// Makes a decision, and remembers how many records must be replayed before the next one.
     pub(crate) fn decide(&mut self, event: impl FnOnce(&mut Self, &mut GroupDecision)) -> GroupDecision {
-        assert_eq!(self.unreplayed, 0, "a decision's records are replayed before the next event");
+        self.assert_replayed();
         let mut decision = GroupDecision::none();
         event(self, &mut decision);
         self.unreplayed = decision.records.len();
         decision
+    }
+
+    pub(crate) fn assert_replayed(&self) {
+        assert_eq!(self.unreplayed, 0, "a decision's records are replayed before the next event");
     }
 
     /// Makes a decision that concerns one group.
@@ -283,7 +304,7 @@ impl GroupCoordinator {
     }
 
     /// The group that the log speaks of.
-    fn materialise(&mut self, group_id: &str) -> &mut Group {
+    pub(crate) fn materialise(&mut self, group_id: &str) -> &mut Group {
         let group = self.groups.entry(group_id.to_owned()).or_insert_with(|| Group::new(group_id));
         group.is_stored = true;
         group

@@ -1,4 +1,4 @@
-//! DeleteGroups: groups without members, and their offsets, go.
+//! DeleteGroups: groups without members, and their offsets, go; those of open transactions too.
 
 use crate::coordinator::GroupCoordinator;
 use crate::group::GroupState;
@@ -44,8 +44,9 @@ impl GroupCoordinator {
     }
 
     fn group_tombstones(&self, group_id: &str) -> Vec<GroupRecord> {
-        let offsets = self.offsets.iter_group(group_id);
-        let tombstones = offsets.map(|(topic, p, _)| records::offset_tombstone(group_id, topic, p));
+        let mut offsets = self.pending.iter_group(group_id);
+        offsets.extend(self.offsets.iter_group(group_id).map(|(topic, p, _)| (topic, p)));
+        let tombstones = offsets.into_iter().map(|(topic, p)| records::offset_tombstone(group_id, topic, p));
         tombstones.chain([records::group_tombstone(group_id)]).collect()
     }
 }

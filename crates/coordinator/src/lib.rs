@@ -22,16 +22,19 @@
 //! ([`GroupCoordinator::handle_loaded`]), and they go on; those of an interrupted rebalance are told
 //! ILLEGAL_GENERATION or UNKNOWN_MEMBER_ID, and join again.
 //!
+//! **Offsets of transactions** ([`GroupCoordinator::handle_txn_offset_commit`]) are pending until a marker of their
+//! producer is replayed. Markers are the driver's to hand in, in the order of the log; only they end what is pending.
+//!
 //! **When an append fails** the driver drops the machine ([`GroupCoordinator::resign`]) and loads a new one
 //! from the log. It answers what it still holds with [`GroupReply::into_error`].
 //!
 //! It deliberately does not know: assignments and subscriptions (opaque, but for the names of topics that
 //! keep offsets from expiring), authorisation, other partitions of `__consumer_offsets`, topic ids (the
-//! caller resolves them to names), transactions, and consumer and share groups, whose records it skips.
+//! caller resolves them to names), and consumer and share groups, whose records it skips.
 //!
 //! Reading order: [`reply`], [`settings`], [`coordinator`], `turn`, `group`, `member`, `join`, `rebalance`,
 //! `static_member`, `sync`, `heartbeat`, `leave`, [`presence`], `disconnect`, `expiry`, `alarms`; `offsets`, `offset_commit`, `offset_fetch`,
-//! `offset_delete`; `describe`, `delete`, [`records`], [`partition`]; [`transactions`].
+//! `offset_delete`, `pending_offsets`, [`txn_offset_commit`]; `describe`, `delete`, [`records`], [`partition`]; [`transactions`].
 
 mod alarms;
 pub mod coordinator;
@@ -49,6 +52,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offsets;
 pub mod partition;
+mod pending_offsets;
 pub mod presence;
 mod rebalance;
 pub mod records;
@@ -60,6 +64,7 @@ mod sync;
 mod tests;
 pub mod transactions;
 mod turn;
+pub mod txn_offset_commit;
 
 pub use coordinator::GroupCoordinator;
 pub use disconnect::ClosedBy;

@@ -68,15 +68,17 @@ impl GroupCoordinator {
 
     fn check_metadata(&self, partition: &OffsetCommitRequestPartition) -> ErrorCode {
         let len_max = self.settings.offset_metadata_len_max;
-        let too_large = |metadata: &String| {
-            // Never more UTF-16 units than bytes, so counting is rarely needed.
-            metadata.len() > len_max && metadata.encode_utf16().count() > len_max
-        };
-        match &partition.committed_metadata {
-            Some(metadata) if too_large(metadata) => ErrorCode::OffsetMetadataTooLarge,
-            _ => ErrorCode::None,
+        match is_metadata_too_large(partition.committed_metadata.as_deref(), len_max) {
+            true => ErrorCode::OffsetMetadataTooLarge,
+            false => ErrorCode::None,
         }
     }
+}
+
+/// Returns whether what a client wants to remember has more than `len_max` UTF-16 units.
+pub(crate) fn is_metadata_too_large(metadata: Option<&str>, len_max: usize) -> bool {
+    // Never more UTF-16 units than bytes, so counting is rarely needed.
+    metadata.is_some_and(|text| text.len() > len_max && text.encode_utf16().count() > len_max)
 }
 
 fn validate_member_commit(group: &Group, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {

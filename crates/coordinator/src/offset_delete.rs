@@ -58,23 +58,32 @@ impl GroupCoordinator {
 
     fn tombstones(&self, group_id: &str, topic: &OffsetDeleteRequestTopic) -> Vec<GroupRecord> {
         let partitions: BTreeSet<i32> = topic.partitions.iter().map(|one| one.partition_index).collect();
-        let committed = partitions.iter().filter(|&&p| self.offsets.get(group_id, &topic.name, p).is_some());
-        committed.map(|&p| records::offset_tombstone(group_id, &topic.name, p)).collect()
+        let is_there = |p| {
+            self.offsets.get(group_id, &topic.name, p).is_some()
+                || self.pending.contains(group_id, &topic.name, p)
+        };
+        partitions
+            .iter()
+            .filter(|&&p| is_there(p))
+            .map(|&p| records::offset_tombstone(group_id, &topic.name, p))
+            .collect()
     }
 
-    /// Topics are gone: so are the offsets in them.
+    /// Topics are gone: so are the offsets in them, also those of open transactions.
     pub fn handle_topic_deleted(&mut self, names: &[String]) -> GroupDecision {
         let names: BTreeSet<&String> = names.iter().collect();
         self.decide(|machine, decision| {
             for topic in names {
-                let committed = machine.offsets.iter_topic(topic);
-                let tombstones = committed.map(|(group, p)| records::offset_tombstone(group, topic, p));
+                let mut gone = machine.pending.iter_topic(topic);
+                gone.extend(machine.offsets.iter_topic(topic));
+                let tombstones = gone.iter().map(|&(group, p)| records::offset_tombstone(group, topic, p));
                 decision.records.extend(tombstones);
             }
         })
     }
 
-    /// The ends of offsets that are too old, and of groups that have neither members nor offsets left.
+    /// The ends of offsets that are too old, and of groups that have neither members nor offsets left. What an open
+    /// transaction is about to change stays, and so does its group.
     pub(crate) fn expired_offsets(&self, now: Now) -> Vec<GroupRecord> {
         let retention = self.settings.offsets_retention;
         let mut records = Vec::new();
@@ -82,7 +91,8 @@ impl GroupCoordinator {
             let mut all_expired = true;
             let kept = KeptTopics::of(group);
             for (topic, partition, offset) in self.offsets.iter_group(group_id) {
-                let since = retained_since(group, &kept, offset).filter(|_| !kept.contains(topic));
+                let is_kept = kept.contains(topic) || self.pending.contains(group_id, topic, partition);
+                let since = retained_since(group, &kept, offset).filter(|_| !is_kept);
                 if since.is_some_and(|since| offset.is_expired(since, retention, now.wall)) {
                     records.push(records::offset_tombstone(group_id, topic, partition));
                 } else {
@@ -90,7 +100,7 @@ impl GroupCoordinator {
                 }
             }
             let is_empty = group.state == GroupState::Empty && group.pending_members.is_empty();
-            if all_expired && is_empty {
+            if all_expired && is_empty && !self.pending.has_group(group_id) {
                 records.push(records::group_tombstone(group_id));
             }
         }

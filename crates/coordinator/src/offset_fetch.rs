@@ -3,6 +3,7 @@
 use crate::coordinator::{GroupCoordinator, reply};
 use crate::offsets::CommittedOffset;
 use crate::reply::{GroupDecision, GroupReply, RequestContext};
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use ottla_protocol::messages::offset_fetch_response::{
     OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
@@ -17,14 +18,15 @@ impl GroupCoordinator {
     /// Handles an OffsetFetch for groups of this partition, with topics that have names. Topic ids come back as
     /// they were given, or, where all topics were asked for, as they were committed (zero if not known).
     ///
-    /// An offset is stable as soon as it is committed, as there are no transactions here.
+    /// Who asks for stable offsets is told to ask again where a transaction is open that will change one.
     pub fn handle_offset_fetch(
         &self,
         request: &OffsetFetchRequest,
         context: &RequestContext,
     ) -> GroupDecision {
         let response = if context.version >= GROUPS_VERSION {
-            let groups = request.groups.iter().map(|group| self.fetch_offsets(group)).collect();
+            let stable = request.require_stable;
+            let groups = request.groups.iter().map(|group| self.fetch_offsets(group, stable)).collect();
             OffsetFetchResponse { groups, ..Default::default() }
         } else {
             self.fetch_offsets_of_one_group(request)
@@ -32,13 +34,22 @@ impl GroupCoordinator {
         reply(context.token, GroupReply::OffsetFetch(response))
     }
 
-    fn fetch_offsets(&self, request: &OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+    fn fetch_offsets(
+        &self,
+        request: &OffsetFetchRequestGroup,
+        require_stable: bool,
+    ) -> OffsetFetchResponseGroup {
         let group_id = &request.group_id;
+        let fetch_one = |name: &str, index: i32| {
+            if require_stable && self.pending.contains(group_id, name, index) {
+                let error_code = ErrorCode::UnstableOffsetCommit.code();
+                return OffsetFetchResponsePartitions { error_code, ..partition(index, None) };
+            }
+            partition(index, self.offsets.get(group_id, name, index))
+        };
         let topics = match &request.topics {
-            None => self.all_offsets(group_id),
+            None => self.all_offsets(group_id, fetch_one),
             Some(topics) => {
-                let fetch_one =
-                    |name: &str, index: i32| partition(index, self.offsets.get(group_id, name, index));
                 let fetch = topics.iter().map(|topic| OffsetFetchResponseTopics {
                     name: topic.name.clone(),
                     topic_id: topic.topic_id,
@@ -50,12 +61,16 @@ impl GroupCoordinator {
         OffsetFetchResponseGroup { group_id: group_id.clone(), topics, ..Default::default() }
     }
 
-    fn all_offsets(&self, group_id: &str) -> Vec<OffsetFetchResponseTopics> {
+    fn all_offsets(
+        &self,
+        group_id: &str,
+        fetch_one: impl Fn(&str, i32) -> OffsetFetchResponsePartitions,
+    ) -> Vec<OffsetFetchResponseTopics> {
         let topics = self.offsets.of_group(group_id).into_iter().flatten();
         let fetch = topics.map(|(name, partitions)| OffsetFetchResponseTopics {
             name: name.clone(),
             topic_id: partitions.values().map(|offset| offset.topic_id).max().unwrap_or(Uuid::ZERO),
-            partitions: partitions.iter().map(|(&index, offset)| partition(index, Some(offset))).collect(),
+            partitions: partitions.keys().map(|&index| fetch_one(name, index)).collect(),
         });
         fetch.collect()
     }
@@ -72,7 +87,8 @@ impl GroupCoordinator {
             rename.collect()
         });
         let group_id = request.group_id.clone();
-        let group = self.fetch_offsets(&OffsetFetchRequestGroup { group_id, topics, ..Default::default() });
+        let group = OffsetFetchRequestGroup { group_id, topics, ..Default::default() };
+        let group = self.fetch_offsets(&group, request.require_stable);
         let rename_partition = |partition: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
             partition_index: partition.partition_index,
             committed_offset: partition.committed_offset,

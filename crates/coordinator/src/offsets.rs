@@ -19,6 +19,8 @@ pub(crate) struct CommittedOffset {
     pub(crate) expires_at: Option<Timestamp>,
     /// The topic's id, where it was known.
     pub(crate) topic_id: Uuid,
+    /// How many offsets were replayed before it: of two, the greater one stands later in the log.
+    pub(crate) place: u64,
 }
 
 impl CommittedOffset {
@@ -43,6 +45,7 @@ impl From<&OffsetCommitValue> for CommittedOffset {
             committed_at: Timestamp(value.commit_timestamp),
             expires_at: Some(Timestamp(value.expire_timestamp)).filter(|at| at.0 >= 0),
             topic_id: value.topic_id,
+            place: 0,
         }
     }
 }
@@ -56,6 +59,7 @@ impl From<&LegacyOffsetCommitValue> for CommittedOffset {
             committed_at: Timestamp(value.commit_timestamp),
             expires_at: None,
             topic_id: Uuid::ZERO,
+            place: 0,
         }
     }
 }
@@ -85,6 +89,11 @@ impl Offsets {
         if topics.is_empty() {
             self.groups.remove(group_id);
         }
+    }
+
+    /// Returns whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
     }
 
     pub(crate) fn get(&self, group_id: &str, topic: &str, partition: i32) -> Option<&CommittedOffset> {

@@ -12,6 +12,7 @@ use ottla_protocol::messages::offset_commit_response::OffsetCommitResponse;
 use ottla_protocol::messages::offset_delete_response::OffsetDeleteResponse;
 use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponse;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
+use ottla_protocol::messages::txn_offset_commit_response::TxnOffsetCommitResponse;
 use ottla_protocol::records::group::GroupRecord;
 use ottla_types::Decision;
 
@@ -48,6 +49,8 @@ pub enum GroupReply {
     LeaveGroup(LeaveGroupResponse),
     /// To OffsetCommit.
     OffsetCommit(OffsetCommitResponse),
+    /// To TxnOffsetCommit.
+    TxnOffsetCommit(TxnOffsetCommitResponse),
     /// To OffsetFetch.
     OffsetFetch(OffsetFetchResponse),
     /// To OffsetDelete.
@@ -89,6 +92,11 @@ impl GroupReply {
                 GroupReply::LeaveGroup(LeaveGroupResponse { error_code, ..Default::default() })
             }
             GroupReply::OffsetCommit(was) => GroupReply::OffsetCommit(refuse_commit(was, error_code)),
+            GroupReply::TxnOffsetCommit(mut was) => {
+                let partitions = was.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+                partitions.for_each(|partition| partition.error_code = error_code);
+                GroupReply::TxnOffsetCommit(was)
+            }
             GroupReply::OffsetFetch(was) => GroupReply::OffsetFetch(refuse_fetch(was, error_code)),
             GroupReply::OffsetDelete(_) => {
                 GroupReply::OffsetDelete(OffsetDeleteResponse { error_code, ..Default::default() })

@@ -14,16 +14,35 @@ use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponse;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_protocol::records::group::GroupRecord;
 use ottla_protocol::{EncodeError, ErrorCode, encode_to_vec};
-use ottla_types::{Monotonic, Now, Timestamp};
+use ottla_types::{Monotonic, Now, ProducerId, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A record as the log holds it.
 pub(super) type Stored = (Vec<u8>, Option<Vec<u8>>);
 
+/// What a log holds.
+#[derive(Clone, Debug)]
+pub(super) enum Logged {
+    Record(Stored),
+    /// Of a transactional batch.
+    OfTransaction(ProducerId, Stored),
+    /// The end of a producer's transaction: whether it is committed.
+    Marker(ProducerId, bool),
+}
+
+/// Replays as the server's driver does.
+pub(super) fn replay(machine: &mut GroupCoordinator, logged: &Logged) {
+    match logged {
+        Logged::Record(stored) => machine.replay(&decode(stored)),
+        Logged::OfTransaction(producer, stored) => machine.replay_transactional(*producer, &decode(stored)),
+        Logged::Marker(producer, committed) => machine.replay_marker(*producer, *committed),
+    }
+}
+
 pub(super) struct Bench {
     pub(super) machine: GroupCoordinator,
-    pub(super) log: Vec<Stored>,
+    pub(super) log: Vec<Logged>,
     pub(super) now: Now,
     /// By which requests come.
     pub(super) connection: ConnectionToken,
@@ -75,11 +94,26 @@ impl Bench {
     /// Appends, replays, commits, answers.
     pub(super) fn carry_out(&mut self, decision: GroupDecision) {
         for record in decision.records {
-            let stored = records::encode(&record).unwrap();
-            self.machine.replay(&decode(&stored));
-            self.log.push(stored);
+            self.append(Logged::Record(records::encode(&record).unwrap()));
         }
-        for (token, reply) in decision.replies {
+        self.answer(decision.replies);
+    }
+
+    /// The same, of a decision whose records are a producer's.
+    pub(super) fn carry_out_for(&mut self, producer_id: ProducerId, decision: GroupDecision) {
+        for record in decision.records {
+            self.append(Logged::OfTransaction(producer_id, records::encode(&record).unwrap()));
+        }
+        self.answer(decision.replies);
+    }
+
+    pub(super) fn append(&mut self, logged: Logged) {
+        replay(&mut self.machine, &logged);
+        self.log.push(logged);
+    }
+
+    fn answer(&mut self, replies: Vec<(ReplyToken, GroupReply)>) {
+        for (token, reply) in replies {
             assert_encodes(&reply, self.versions[&token]);
             assert!(self.replies.insert(token, reply).is_none(), "{token:?} is answered once");
         }
@@ -111,7 +145,7 @@ impl Bench {
             assert_encodes(&reply, self.versions[&token]);
             self.replies.insert(token, reply);
         }
-        self.log.iter().for_each(|stored| self.machine.replay(&decode(stored)));
+        self.log.iter().for_each(|logged| replay(&mut self.machine, logged));
         let decision = self.machine.handle_loaded(self.now);
         self.carry_out(decision);
     }
@@ -198,6 +232,7 @@ pub(super) fn assert_encodes(reply: &GroupReply, version: i16) {
         GroupReply::Heartbeat(response) => encode_to_vec(response, version),
         GroupReply::LeaveGroup(response) => encode_to_vec(response, version),
         GroupReply::OffsetCommit(response) => encode_to_vec(response, version),
+        GroupReply::TxnOffsetCommit(response) => encode_to_vec(response, version),
         GroupReply::OffsetFetch(response) => encode_to_vec(response, version),
         GroupReply::OffsetDelete(response) => encode_to_vec(response, version),
         GroupReply::DescribeGroups(response) => encode_to_vec(response, version),

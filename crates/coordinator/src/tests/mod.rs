@@ -10,3 +10,4 @@ mod simulation;
 mod states;
 mod static_members;
 mod stories;
+mod transactional;

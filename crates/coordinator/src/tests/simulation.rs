@@ -1,20 +1,25 @@
 //! GROUP-1 under faults: a partition has at most one owner per group generation, and committed offsets never
-//! go back unless a client says so.
+//! go back unless a client says so. TXN-4: an offset of an aborted transaction is never told, one of a committed transaction
+//! always.
 //!
 //! Consumers on a network that delays, loses and duplicates; they crash, leave and come back. The
-//! coordinator fails over, and may lose what was not committed. When the faults stop, the group must settle.
+//! coordinator fails over, and may lose what was not committed. When the faults stop, the group must settle. Copiers
+//! (`copiers`) commit offsets of the same group in transactions meanwhile.
 //! A run is a function of its seed.
 
-use super::bench::{Stored, decode, handle, newest};
+use super::bench::{Logged, decode, handle, newest, replay};
 use super::client::{Call, Client, GROUP, PARTITIONS, Phase, TOPIC};
 use crate::RequestContext;
 use crate::{ClosedBy, ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, GroupState, ReplyToken};
 use crate::{Settings, records};
+use copiers::{COPIERS, Copier, CopierCall, Transaction};
 use ottla_protocol::ErrorCode;
-use ottla_types::{Monotonic, Now, Random, Timestamp};
+use ottla_types::{Monotonic, Now, ProducerId, Random, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
+
+mod copiers;
 
 const CLIENTS: usize = 5;
 const FAULTS_END: Monotonic = Monotonic(120_000_000);
@@ -26,6 +31,8 @@ const END: Monotonic = Monotonic(300_000_000);
 enum Bug {
     /// A commit is answered as soon as it is appended, and not when it is on the in-sync replicas.
     CommitAnsweredBeforeReplicated,
+    /// Whoever loads the log takes the offsets of open transactions for committed ones.
+    PendingTakenForCommitted,
 }
 
 #[derive(Debug)]
@@ -40,6 +47,12 @@ enum Event {
     Wake { client: usize, call_id: u64 },
     /// All replicas have the log up to here.
     Commit { term: u64, end: usize },
+    /// A copier goes on, unless it has gone on since.
+    Copier { index: usize, turn: u64 },
+    /// A copier's request reaches the coordinator.
+    OfCopier { index: usize, turn: u64, call: CopierCall },
+    /// A marker reaches the leader of the offsets' partition.
+    Marker { transaction: ProducerId },
     /// Something bad.
     Fault,
 }
@@ -65,8 +78,10 @@ struct World {
     hosts: Vec<Host>,
     machine: GroupCoordinator,
     term: u64,
-    log: Vec<Stored>,
+    log: Vec<Logged>,
     committed: usize,
+    copiers: Vec<Copier>,
+    transactions: BTreeMap<ProducerId, Transaction>,
     /// Answers that wait for the log to be committed up to a place.
     held: Vec<(usize, ReplyToken, GroupReply)>,
     /// Whose request a token is, while it is unanswered.
@@ -110,6 +125,8 @@ impl World {
             term: 0,
             log: Vec::new(),
             committed: 0,
+            copiers: (0..COPIERS).map(Copier::new).collect(),
+            transactions: BTreeMap::new(),
             held: Vec::new(),
             open: BTreeMap::new(),
             tokens: 0,
@@ -123,6 +140,9 @@ impl World {
         world.machine.handle_loaded(now);
         for client in 0..CLIENTS {
             world.after_ms(0, 5000, Event::Wake { client, call_id: 0 });
+        }
+        for index in 0..COPIERS {
+            world.after_ms(0, 5000, Event::Copier { index, turn: 0 });
         }
         world.after_ms(0, 5000, Event::Fault);
         world
@@ -167,6 +187,9 @@ impl World {
             Event::Wake { client, call_id } => self.wake(client, call_id),
             Event::Commit { term, end } if term == self.term => self.commit(end),
             Event::Commit { .. } => {}
+            Event::Copier { index, turn } => self.wake_copier(index, turn),
+            Event::OfCopier { index, turn, call } => self.serve_copier(index, turn, call),
+            Event::Marker { transaction } => self.write_marker(transaction),
             Event::Fault => self.fault(),
         }
     }
@@ -302,10 +325,18 @@ impl World {
 
     fn carry_out(&mut self, decision: GroupDecision) {
         for record in &decision.records {
-            let stored = records::encode(record).unwrap();
-            self.machine.replay(&decode(&stored));
-            self.log.push(stored);
+            self.append(Logged::Record(records::encode(record).unwrap()));
         }
+        self.hold(decision);
+    }
+
+    fn append(&mut self, logged: Logged) {
+        replay(&mut self.machine, &logged);
+        self.log.push(logged);
+    }
+
+    /// Keeps answers until what they follow from is committed.
+    fn hold(&mut self, decision: GroupDecision) {
         let end = self.log.len();
         for (token, reply) in decision.replies {
             let is_early = self.bug == Some(Bug::CommitAnsweredBeforeReplicated)
@@ -313,10 +344,16 @@ impl World {
             self.held.push((if is_early { 0 } else { end }, token, reply));
         }
         if end > self.committed {
-            let term = self.term;
-            self.after_ms(0, 30, Event::Commit { term, end });
+            self.replicate(end);
         }
         self.release();
+    }
+
+    /// The replicas get what the log holds, at times late.
+    fn replicate(&mut self, end: usize) {
+        let term = self.term;
+        let delay = if self.has_faults() && self.random.chance(300) { 2_000 } else { 30 };
+        self.after_ms(0, delay, Event::Commit { term, end });
     }
 
     fn commit(&mut self, end: usize) {
@@ -335,6 +372,9 @@ impl World {
     }
 
     fn answer(&mut self, token: ReplyToken, reply: GroupReply) {
+        if self.answer_copier(token, &reply) {
+            return;
+        }
         let (client, call_id) = self.open.remove(&token).expect("a request is answered once");
         if let (GroupReply::OffsetCommit(response), Some(offsets)) = (&reply, self.commits.remove(&token)) {
             let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
@@ -413,6 +453,7 @@ impl World {
         let kept = self.committed + self.random.index(self.log.len() - self.committed + 1);
         self.log.truncate(kept);
         self.committed = kept;
+        self.forget_markers();
         let seed = self.random.next_u64();
         let machine = GroupCoordinator::new(Settings::default(), seed);
         let resigned = std::mem::replace(&mut self.machine, machine).resign();
@@ -424,7 +465,14 @@ impl World {
             self.answer(token, reply);
         }
         assert!(self.open.is_empty(), "who resigns answers everybody");
-        self.log.iter().for_each(|stored| self.machine.replay(&decode(stored)));
+        for logged in &self.log {
+            match logged {
+                Logged::OfTransaction(_, stored) if self.bug == Some(Bug::PendingTakenForCommitted) => {
+                    self.machine.replay(&decode(stored));
+                }
+                logged => replay(&mut self.machine, logged),
+            }
+        }
         let decision = self.machine.handle_loaded(self.now);
         self.carry_out(decision);
     }
@@ -442,22 +490,27 @@ impl World {
             }
         }
         assert_eq!(owned, (0..i32::from(PARTITIONS)).collect());
+        self.check_copiers_settled();
         assert!(self.open.len() <= CLIENTS, "no request is forgotten: {:?}", self.open);
     }
 }
 
 #[test]
 fn a_group_keeps_its_promises_under_faults_and_settles_when_they_stop() {
-    let (mut generations, mut acknowledged) = (0, 0);
+    let (mut generations, mut acknowledged, mut outcomes) = (0, 0, [0; 2]);
     for seed in 0..400 {
         let world = std::panic::catch_unwind(|| World::new(seed).run());
         let world = world.unwrap_or_else(|_| panic!("seed {seed}"));
         generations += world.generations.len();
+        for transaction in world.transactions.values() {
+            outcomes[usize::from(transaction.outcome == Some(true))] += 1;
+        }
         acknowledged += usize::from(world.acknowledged.len() == usize::from(PARTITIONS));
     }
     // The runs are worth something: groups rebalanced, offsets were committed.
     assert!(generations > 400 * 5, "{generations}");
     assert!(acknowledged > 390, "{acknowledged}");
+    assert!(outcomes.iter().all(|&count| count > 400 * 10), "{outcomes:?}");
 }
 
 #[test]
@@ -480,4 +533,18 @@ fn notices_a_commit_that_is_answered_before_it_is_replicated() {
 
     println!("{bug:?}: noticed after {seeds} seeds: {violation}");
     assert!(violation.starts_with("GROUP-1"), "{violation}");
+}
+
+#[test]
+fn notices_pending_offsets_that_are_taken_for_committed_ones() {
+    let bug = Bug::PendingTakenForCommitted;
+    let noticed = |seed| {
+        let violation = std::panic::catch_unwind(|| World::with(seed, Some(bug)).run()).err()?;
+        violation.downcast::<String>().ok()
+    };
+
+    let (seeds, violation) = (0..400).find_map(|seed| Some((seed + 1, noticed(seed)?))).expect("unnoticed");
+
+    println!("{bug:?}: noticed after {seeds} seeds: {violation}");
+    assert!(violation.starts_with("TXN-4"), "{violation}");
 }
