@@ -61,6 +61,8 @@ pub struct LogConfig {
     pub producer_id_expiration_ms: i64,
     /// Whether producers' sequences and transactions are kept. The metadata log has no producers.
     pub producer_state: bool,
+    /// `transaction.partition.verification.enable`: whether a transaction begins only by a guard.
+    pub transaction_verification: bool,
     /// How much a batch's records may be when decompressed.
     pub decompressed_bytes_max: usize,
 }
@@ -90,6 +92,7 @@ impl Default for LogConfig {
             compression: None,
             producer_id_expiration_ms: 86_400_000,
             producer_state: true,
+            transaction_verification: false,
             decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
         }
     }

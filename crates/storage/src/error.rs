@@ -103,6 +103,12 @@ pub enum ProducerError {
         /// The producer.
         producer_id: ProducerId,
     },
+    /// `INVALID_TXN_STATE`: the batch would begin a transaction here that its coordinator was not asked about.
+    #[error("producer {producer_id} has no transaction open here, and none was verified")]
+    NotVerified {
+        /// The producer.
+        producer_id: ProducerId,
+    },
     /// `TRANSACTION_COORDINATOR_FENCED`.
     #[error("a marker of coordinator epoch {got} came after one of {current}")]
     TransactionCoordinatorFenced {

@@ -32,6 +32,7 @@ pub mod partition_metadata;
 pub mod producer_snapshot;
 pub mod producer_state;
 pub mod sim_disk;
+pub mod verification;
 
 mod bug;
 mod file_names;
@@ -58,3 +59,4 @@ pub use segment::DISK_RESERVE_BYTES;
 pub use sim_disk::SimDisk;
 pub use time_index::TimestampOffset;
 pub use transaction_index::AbortedTransaction;
+pub use verification::{Terms, VerificationGuard};

@@ -27,8 +27,9 @@ use crate::file_names;
 use crate::producer_snapshot;
 use crate::producer_state::{ProducerState, ProducerStates};
 use crate::segment::Segment;
+use crate::verification::{VerificationGuard, Verifications};
 use ottla_records::LeaderEpochs;
-use ottla_types::{LeaderEpoch, Monotonic, Now, Offset, OffsetAndEpoch, ProducerId};
+use ottla_types::{LeaderEpoch, Monotonic, Now, Offset, OffsetAndEpoch, ProducerEpoch, ProducerId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +58,7 @@ pub struct Log {
     /// Up to where compaction came; never above the log end.
     first_dirty: Offset,
     producers: ProducerStates,
+    verifications: Verifications,
     deleted: Vec<DeletedFiles>,
     /// Set when the disk failed: what is on it is not known any more.
     failed: bool,
@@ -128,6 +130,24 @@ impl Log {
     /// Forgets producers that were silent for `producer.id.expiration.ms`.
     pub fn remove_expired_producers(&mut self, now: Now) {
         self.producers.remove_expired(now.wall, self.config.producer_id_expiration_ms);
+        self.verifications.remove_expired(now.wall, self.config.producer_id_expiration_ms);
+    }
+
+    /// What a transactional batch needs before it is appended (KIP-890): a guard, to be handed to [`Log::append_on`] once
+    /// the transaction's coordinator has agreed; `None` while the producer has a transaction open here in this epoch.
+    /// `supports_epoch_bump` is whether its epoch grows with each transaction (transaction version 2).
+    pub fn start_verification(
+        &mut self,
+        producer_id: ProducerId,
+        epoch: ProducerEpoch,
+        sequence: i32,
+        supports_epoch_bump: bool,
+        now: Now,
+    ) -> Option<VerificationGuard> {
+        if self.producers.has_open_transaction(producer_id, epoch) {
+            return None;
+        }
+        Some(self.verifications.take(producer_id, epoch, sequence, supports_epoch_bump, now.wall))
     }
 
     /// The directory of the log.

@@ -109,6 +109,10 @@ impl ProducerStates {
 
     /// Judges a batch before it is appended, as the leader: `Ok(Some)` is the earlier batch that it repeats.
     ///
+    /// A marker of transaction version 2 has a greater epoch than what it ends: one that comes late must not end the next
+    /// transaction, which has the marker's epoch (KIP-1228). Where none is open it is one that is sent again, and ends
+    /// nothing.
+    ///
     /// # Errors
     /// [`ProducerError`].
     pub fn check(
@@ -116,10 +120,15 @@ impl ProducerStates {
         header: &BatchHeader,
         marker: Option<&EndTxnMarker>,
         origin: Origin,
+        transaction_version: i16,
     ) -> Result<Option<ProducerBatch>, ProducerError> {
         let producer_id = header.producer_id;
         let Some(state) = self.producers.get(&producer_id) else { return Ok(None) };
-        if header.producer_epoch < state.epoch {
+        let is_late = marker.is_some()
+            && transaction_version >= 2
+            && header.producer_epoch == state.epoch
+            && state.txn_first_offset.is_some();
+        if header.producer_epoch < state.epoch || is_late {
             let (got, current) = (header.producer_epoch, state.epoch);
             return Err(ProducerError::InvalidProducerEpoch { producer_id, got, current });
         }
@@ -234,6 +243,12 @@ impl ProducerStates {
     /// The offset up to which the log is reflected here, exclusive.
     pub fn end_offset(&self) -> Offset {
         self.end_offset
+    }
+
+    /// Returns whether a producer has a transaction open in this epoch.
+    pub fn has_open_transaction(&self, producer_id: ProducerId, epoch: ProducerEpoch) -> bool {
+        let open = self.producers.get(&producer_id).filter(|state| state.txn_first_offset.is_some());
+        open.is_some_and(|state| state.epoch == epoch)
     }
 
     /// What is known of a producer.

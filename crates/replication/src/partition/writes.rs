@@ -5,8 +5,8 @@ use crate::bug::Bug;
 use crate::error::{AppendError, DeleteError};
 use crate::waiters::{Outcome, WaiterId};
 use ottla_records::{BatchHeader, ValidBatch};
-use ottla_storage::{AppendInfo, Log, ProducerError};
-use ottla_types::{Now, Offset};
+use ottla_storage::{AppendInfo, Log, ProducerError, Terms, VerificationGuard};
+use ottla_types::{Now, Offset, ProducerEpoch, ProducerId};
 
 impl Partition {
     /// Appends a batch as the leader. `all` is whether the producer waits for the whole in-sync set.
@@ -20,6 +20,21 @@ impl Partition {
         &mut self,
         batch: ValidBatch<'_>,
         all: bool,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<AppendInfo, AppendError> {
+        self.append_on(batch, all, &Terms::default(), now, effects)
+    }
+
+    /// The same, of a batch that begins a transaction, or a marker that ends one: what is known of it is in `terms`.
+    ///
+    /// # Errors
+    /// As [`Partition::append`].
+    pub fn append_on(
+        &mut self,
+        batch: ValidBatch<'_>,
+        all: bool,
+        terms: &Terms,
         now: Now,
         effects: &mut Effects,
     ) -> Result<AppendInfo, AppendError> {
@@ -37,7 +52,7 @@ impl Partition {
         if expects_gaps && is_ahead_of_its_producer(&self.log, batch.header()) {
             return Err(AppendError::Early);
         }
-        let info = self.log.append_valid(batch, leader.epoch, now).map_err(|error| match error {
+        let info = self.log.append_on(batch, leader.epoch, now, terms).map_err(|error| match error {
             ottla_storage::AppendError::Producer(ProducerError::OutOfOrderSequence { .. })
                 if expects_gaps =>
             {
@@ -49,6 +64,24 @@ impl Partition {
         self.ask_to_flush(effects);
         self.advance_high_watermark(now.monotonic, effects);
         Ok(info)
+    }
+
+    /// What a transactional batch needs before this leader appends it (KIP-890); see [`Log::start_verification`].
+    ///
+    /// # Errors
+    /// When this replica does not lead.
+    pub fn start_verification(
+        &mut self,
+        producer: (ProducerId, ProducerEpoch),
+        sequence: i32,
+        supports_epoch_bump: bool,
+        now: Now,
+    ) -> Result<Option<VerificationGuard>, AppendError> {
+        if self.serving().is_none() {
+            return Err(AppendError::NotLeader);
+        }
+        let (id, epoch) = producer;
+        Ok(self.log.start_verification(id, epoch, sequence, supports_epoch_bump, now))
     }
 
     /// Lets `waiter` wait until everything before `required` is committed; `Some` when it need not.

@@ -1,8 +1,10 @@
 //! Appending, as the leader and as a follower.
 
 use super::Log;
-use crate::error::{AppendError, IoContext, StorageError};
+use crate::error::{AppendError, IoContext, ProducerError, StorageError};
+use crate::producer_state::ProducerBatch;
 use crate::segment::DISK_RESERVE_BYTES;
+use crate::verification::Terms;
 use ottla_records::{BatchHeader, BatchView, EndTxnMarker, Origin, ValidBatch, batches, validate};
 use ottla_types::{LeaderEpoch, Now, Offset, Timestamp};
 
@@ -53,7 +55,7 @@ impl Log {
         self.append_valid(valid, leader_epoch, now)
     }
 
-    /// Appends a batch that was validated by [`crate::LogConfig::rules`], at the log end.
+    /// As [`Log::append_on`], of a batch of which nothing else is known.
     ///
     /// # Errors
     /// As [`Log::append_as_leader`].
@@ -62,9 +64,26 @@ impl Log {
     /// As [`Log::append_as_leader`].
     pub fn append_valid(
         &mut self,
+        batch: ValidBatch<'_>,
+        leader_epoch: LeaderEpoch,
+        now: Now,
+    ) -> Result<AppendInfo, AppendError> {
+        self.append_on(batch, leader_epoch, now, &Terms::default())
+    }
+
+    /// Appends a batch that was validated by [`crate::LogConfig::rules`], at the log end.
+    ///
+    /// # Errors
+    /// As [`Log::append_as_leader`].
+    ///
+    /// # Panics
+    /// As [`Log::append_as_leader`].
+    pub fn append_on(
+        &mut self,
         mut batch: ValidBatch<'_>,
         leader_epoch: LeaderEpoch,
         now: Now,
+        terms: &Terms,
     ) -> Result<AppendInfo, AppendError> {
         let latest = self.epochs.latest();
         assert!(leader_epoch >= latest, "EPOCH-1: appending in epoch {leader_epoch} after {latest}");
@@ -74,7 +93,8 @@ impl Log {
         }
         if self.config.producer_state {
             let marker = EndTxnMarker::of(&batch.view());
-            if let Some(earlier) = self.producers.check(batch.header(), marker.as_ref(), batch.origin())? {
+            let repeats = self.check_producer(batch.header(), marker.as_ref(), batch.origin(), terms)?;
+            if let Some(earlier) = repeats {
                 return Ok(AppendInfo {
                     base_offset: earlier.first_offset(),
                     last_offset: earlier.last_offset,
@@ -244,7 +264,33 @@ impl Log {
         Ok(())
     }
 
+    /// Judges a batch by what its producer did before: `Ok(Some)` is the earlier batch that it repeats.
+    fn check_producer(
+        &self,
+        header: &BatchHeader,
+        marker: Option<&EndTxnMarker>,
+        origin: Origin,
+        terms: &Terms,
+    ) -> Result<Option<ProducerBatch>, ProducerError> {
+        let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+        let follows = self.producers.check(header, marker, origin, terms.transaction_version);
+        if let Ok(Some(earlier)) = follows {
+            return Ok(Some(earlier));
+        }
+        let begins = header.is_transactional()
+            && !header.is_control()
+            && !self.producers.has_open_transaction(producer_id, epoch);
+        if begins && self.config.transaction_verification {
+            self.verifications.check_guard(producer_id, terms.guard)?;
+        }
+        follows?;
+        let is_known = self.producers.get(producer_id).is_some_and(|state| !state.batches.is_empty());
+        self.verifications.check_sequence(header, origin, is_known)?;
+        Ok(None)
+    }
+
     fn note_producer(&mut self, note: &Note) -> Result<(), StorageError> {
+        self.verifications.update(&note.header);
         if self.config.producer_state
             && let Some(aborted) = self.producers.update(&note.header, note.marker.as_ref())
         {

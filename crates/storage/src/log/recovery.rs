@@ -10,6 +10,7 @@ use crate::file_names::{self, SEGMENT_SUFFIXES};
 use crate::producer_snapshot;
 use crate::producer_state::ProducerStates;
 use crate::segment::{OnCorrupt, Segment};
+use crate::verification::Verifications;
 use ottla_records::{BatchHeader, EndTxnMarker, LeaderEpochs};
 use ottla_types::{LeaderEpoch, Now, Offset};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +77,7 @@ impl Log {
             truncations: 0,
             first_dirty: recovery.log_start,
             producers: ProducerStates::new(Offset::ZERO),
+            verifications: Verifications::default(),
             deleted: Vec::new(),
             failed: false,
             #[cfg(test)]

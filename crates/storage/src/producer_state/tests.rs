@@ -38,7 +38,7 @@ fn states() -> ProducerStates {
 fn a_batch_follows_or_repeats_or_is_refused() {
     let states = states();
     let check =
-        |epoch, sequence, count| states.check(&header(epoch, sequence, count, 0), None, Origin::Client);
+        |epoch, sequence, count| states.check(&header(epoch, sequence, count, 0), None, Origin::Client, 0);
 
     assert_eq!(check(3, 10, 4), Ok(None));
     for repeated in 0..5 {
@@ -57,7 +57,7 @@ fn a_batch_follows_or_repeats_or_is_refused() {
 #[test]
 fn an_unknown_producer_starts_anywhere() {
     let states = ProducerStates::new(Offset(0));
-    assert_eq!(states.check(&header(3, 12_345, 1, 0), None, Origin::Client), Ok(None));
+    assert_eq!(states.check(&header(3, 12_345, 1, 0), None, Origin::Client, 0), Ok(None));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn what_came_before_a_gap_in_the_sequence_is_no_duplicate_any_more() {
     states.update(&header(3, 4, 2, 110), None);
 
     assert_eq!(states.get(ID).unwrap().batches.len(), 1);
-    assert_eq!(states.check(&header(3, 6, 2, 0), None, Origin::Client), Ok(None));
+    assert_eq!(states.check(&header(3, 6, 2, 0), None, Origin::Client, 0), Ok(None));
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn sequences_wrap_to_zero() {
     states.update(&header(0, i32::MAX - 1, 4, 0), None);
 
     assert_eq!(states.get(ID).unwrap().last_sequence(), 1);
-    assert_eq!(states.check(&header(0, 2, 1, 4), None, Origin::Client), Ok(None));
-    let repeated = states.check(&header(0, i32::MAX - 1, 4, 9), None, Origin::Client).unwrap().unwrap();
+    assert_eq!(states.check(&header(0, 2, 1, 4), None, Origin::Client, 0), Ok(None));
+    let repeated = states.check(&header(0, i32::MAX - 1, 4, 9), None, Origin::Client, 0).unwrap().unwrap();
     assert_eq!((repeated.first_offset(), repeated.first_sequence()), (Offset(0), i32::MAX - 1));
 }
 
@@ -87,9 +87,9 @@ fn a_coordinator_is_fenced_by_a_later_one() {
     states.update(&header, Some(&seven));
 
     let (header, six) = marker(3, 6, 111);
-    let refused = states.check(&header, Some(&six), Origin::Coordinator);
+    let refused = states.check(&header, Some(&six), Origin::Coordinator, 0);
     assert_eq!(refused, Err(ProducerError::TransactionCoordinatorFenced { got: 6, current: 7 }));
-    assert_eq!(states.check(&header, Some(&seven), Origin::Coordinator), Ok(None));
+    assert_eq!(states.check(&header, Some(&seven), Origin::Coordinator, 0), Ok(None));
 }
 
 #[test]
