@@ -18,6 +18,8 @@ use crate::fetching::sessions::Sessions;
 use crate::groups::GroupCoordinators;
 use crate::metrics::{Histogram, RequestTimes, Traffic};
 use crate::replicas::ReplicaManager;
+use crate::request::turns::Turns;
+use crate::transactions::verifier::{Support, TransactionalProducer, Unverified, Verifier};
 use crate::transactions::{MarkerQueue, TransactionCoordinators};
 use arc_swap::ArcSwap;
 use channels::BrokerChannels;
@@ -27,11 +29,11 @@ use ottla_metadata::MetadataImage;
 use ottla_net::{Clock, ConnectionInfo};
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_protocol::{ErrorCode, Request};
-use ottla_types::{BrokerEpoch, Monotonic, NodeId, TopicIdPartition};
+use ottla_types::{BrokerEpoch, Monotonic, NodeId, TopicIdPartition, TopicPartition};
 use parking_lot::Mutex;
 use peers::PeerConnections;
 use producer_ids::ProducerIds;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -71,6 +73,12 @@ pub struct Broker {
     pub markers: Arc<MarkerQueue>,
     /// The way to these.
     pub marker_channels: BrokerChannels,
+    /// Who asks coordinators whether a transaction may begin here.
+    pub verifier: Verifier,
+    /// The way to these.
+    pub verifier_channels: BrokerChannels,
+    /// Produce requests with transactions, one after the other on each connection.
+    pub transactional_turns: Turns,
     /// What fetchers have named once.
     pub fetch_sessions: Sessions,
     /// What has passed through.
@@ -126,6 +134,9 @@ impl Broker {
             transactions,
             markers,
             marker_channels: BrokerChannels::new(format!("broker-{node_id}-txn-markers")),
+            verifier: Verifier::default(),
+            verifier_channels: BrokerChannels::new(format!("broker-{node_id}-txn-verifier")),
+            transactional_turns: Turns::default(),
             traffic: Traffic::default(),
             request_times: RequestTimes::default(),
             failover_silence: Histogram::default(),
@@ -160,6 +171,33 @@ impl Broker {
         self.peers.retain(|id| epoch(&image, id).is_some() && epoch(&image, id) == epoch(&before, id));
         self.image.store(image);
         self.image_changed.send_replace(());
+    }
+
+    /// Whether leaders ask before a transaction of an older client begins (`transaction.partition.verification.enable`).
+    pub fn verifies_transactions(&self) -> bool {
+        self.config.properties.switch("transaction.partition.verification.enable")
+    }
+
+    /// Asks a transaction's coordinator about partitions that are led here. Where the transaction before is just ending, a
+    /// newer client is spared to ask again, for a moment.
+    pub async fn verify(
+        &self,
+        producer: &TransactionalProducer,
+        partitions: BTreeSet<TopicPartition>,
+        support: Support,
+    ) -> Unverified {
+        let properties = &self.config.properties;
+        let backoff = properties.millis("add.partitions.to.txn.retry.backoff.ms");
+        let patience = properties.millis("add.partitions.to.txn.retry.backoff.max.ms");
+        let begun = self.clock.monotonic();
+        loop {
+            let unverified = self.verifier.ask(producer.clone(), partitions.clone(), support).await;
+            let is_ending = unverified.values().any(|error| *error == ErrorCode::ConcurrentTransactions);
+            if !is_ending || !support.bumps_epoch() || self.clock.monotonic() - begun >= patience {
+                return unverified;
+            }
+            tokio::time::sleep(backoff).await;
+        }
     }
 
     /// Returns whether a broker was a member a moment ago.

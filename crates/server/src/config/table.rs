@@ -41,6 +41,10 @@ const INT: i64 = i32::MAX as i64;
 /// configuration are in `ottla_metadata::topic_config`.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
+    setting("add.partitions.to.txn.retry.backoff.max.ms", Kind::Number(0, INT), Some("100"),
+        "How long a leader goes on asking while the transaction before is ending."),
+    setting("add.partitions.to.txn.retry.backoff.ms", Kind::Number(1, INT), Some("20"),
+        "How long a leader waits before it asks again while the transaction before is ending."),
     setting("advertised.listeners", Kind::List, None,
         "Where clients and other nodes reach the listeners, where that is not where they are bound."),
     setting("auto.create.topics.enable", Kind::Boolean, Some("true"),
@@ -174,6 +178,9 @@ pub const SETTINGS: &[Setting] = &[
         "How often transactions that take too long are looked for."),
     setting("transaction.max.timeout.ms", Kind::Number(1, INT), Some("900000"),
         "The longest time-out that a producer may ask for its transactions."),
+    setting("transaction.partition.verification.enable", Kind::Boolean, Some("true"),
+        "Whether leaders ask a transaction's coordinator before it begins in a partition. Newer clients, which leave adding \
+         partitions to leaders, are asked for in any case."),
     setting("transaction.remove.expired.transaction.cleanup.interval.ms", Kind::Number(1, INT), Some("3600000"),
         "How often transactional ids that nobody uses are looked for."),
     setting("transaction.state.log.min.isr", Kind::Number(1, INT), Some("2"),

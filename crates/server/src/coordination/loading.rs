@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use crate::replicas::Replica;
 use bytes::Bytes;
-use ottla_records::{BatchView, batches};
+use ottla_records::{BatchView, EndTxnMarker, batches};
 use ottla_types::{LeaderEpoch, Offset};
 use thiserror::Error;
 
@@ -80,7 +80,9 @@ impl<M: Machine> Loading<M> {
             if header.next_offset() <= self.next {
                 continue;
             }
-            if !header.is_control() {
+            if let Some(marker) = EndTxnMarker::of(&batch) {
+                self.machine.replay_marker(header.producer_id, marker.committed);
+            } else if !header.is_control() {
                 self.replay(replica, &batch).map_err(|reason| failed(self.next, reason))?;
             }
             self.next = header.next_offset();
@@ -93,12 +95,13 @@ impl<M: Machine> Loading<M> {
     }
 
     fn replay(&mut self, replica: &Replica, batch: &BatchView<'_>) -> Result<(), String> {
+        let transaction = batch.header().is_transactional().then_some(batch.header().producer_id);
         let records = batch.records(BATCH_BYTES_MAX).map_err(|error| error.to_string())?;
         for record in records.iter() {
             let record = record.map_err(|error| error.to_string())?;
             let Some(key) = record.key else { continue };
             let value = record.value.map(Bytes::copy_from_slice);
-            if let Err(reason) = self.machine.replay_bytes(Bytes::copy_from_slice(key), value) {
+            if let Err(reason) = self.machine.replay_bytes(Bytes::copy_from_slice(key), value, transaction) {
                 tracing::warn!(partition = %replica.name, offset = record.offset.0, reason, "skipped");
             }
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_coordinator::ReplyToken;
 use ottla_protocol::EncodeError;
-use ottla_types::{Decision, Monotonic, Now};
+use ottla_types::{Decision, Monotonic, Now, ProducerId};
 
 /// What an effect asks of the driver once its records are committed.
 pub enum Due<M: Machine> {
@@ -40,11 +40,22 @@ pub trait Machine: Sized + Send + 'static {
     /// Applies a record of its own decision.
     fn replay(&mut self, record: &Self::Record);
 
-    /// Applies a record of the log.
+    /// Applies a record of its own decision that was appended in a producer's transaction.
+    fn replay_transactional(&mut self, producer_id: ProducerId, record: &Self::Record);
+
+    /// A producer's transaction has ended in this log.
+    fn replay_marker(&mut self, producer_id: ProducerId, committed: bool);
+
+    /// Applies a record of the log, of a producer's transaction if there is one.
     ///
     /// # Errors
     /// What is wrong with a record that cannot be read. It is skipped.
-    fn replay_bytes(&mut self, key: Bytes, value: Option<Bytes>) -> Result<(), String>;
+    fn replay_bytes(
+        &mut self,
+        key: Bytes,
+        value: Option<Bytes>,
+        transaction: Option<ProducerId>,
+    ) -> Result<(), String>;
 
     /// A record's key, and its value unless it is a tombstone.
     ///

@@ -3,6 +3,7 @@
 use super::loading::Loading;
 use super::machine::{Due, Machine};
 use crate::bug::{Bug, is_made};
+use crate::handlers::records::errors;
 use crate::replicas::{Replica, ReplicaManager, internal};
 use ottla_coordinator::ReplyToken;
 use ottla_metadata::MetadataImage;
@@ -10,8 +11,8 @@ use ottla_net::{Task, task};
 use ottla_protocol::ErrorCode;
 use ottla_records::BatchBuilder;
 use ottla_replication::{AppendError, Outcome};
-use ottla_storage::AppendError as LogAppendError;
-use ottla_types::{Decision, LeaderEpoch, Monotonic, Now};
+use ottla_storage::{AppendError as LogAppendError, Terms, VerificationGuard};
+use ottla_types::{Decision, LeaderEpoch, Monotonic, Now, ProducerEpoch, ProducerId, TopicPartition};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -38,8 +39,21 @@ struct Pending<M: Machine> {
     outcome: Option<oneshot::Receiver<Outcome>>,
     replies: Vec<(ReplyToken, M::Reply)>,
     work: Vec<M::Work>,
+    /// Who waits for a marker.
+    marker: Option<oneshot::Sender<Outcome>>,
     /// When the replies are given up; the records are waited for all the same.
     due: Monotonic,
+}
+
+/// In whose transaction records are appended.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer {
+    /// The producer id.
+    pub producer_id: ProducerId,
+    /// Its incarnation.
+    pub epoch: ProducerEpoch,
+    /// By which its transaction begins here, unless it has.
+    pub guard: Option<VerificationGuard>,
 }
 
 /// Does what a machine wants done besides answering.
@@ -118,6 +132,19 @@ impl<M: Machine> Shard<M> {
         self: &Arc<Self>,
         event: impl FnOnce(&mut M, ReplyToken, Now) -> Decision<M::Record, M::Effect> + Send,
     ) -> Result<M::Reply, ErrorCode> {
+        self.handle_for(None, event).await
+    }
+
+    /// The same, where the records are appended in a producer's transaction. Such a decision must change nothing before its
+    /// records are replayed: where the log refuses the producer it is dropped, and the request refused.
+    ///
+    /// # Errors
+    /// As [`Shard::handle`].
+    pub async fn handle_for(
+        self: &Arc<Self>,
+        writer: Option<Writer>,
+        event: impl FnOnce(&mut M, ReplyToken, Now) -> Decision<M::Record, M::Effect> + Send,
+    ) -> Result<M::Reply, ErrorCode> {
         let answer = {
             let mut state = self.state.lock();
             if state.pending >= PENDING_MAX {
@@ -135,14 +162,20 @@ impl<M: Machine> Shard<M> {
             let decision = event(machine, token, now);
             let (sender, answer) = oneshot::channel();
             state.tokens.insert(token, sender);
-            self.carry_out(&mut state, decision, now);
+            self.carry_out(&mut state, writer, decision, now);
             answer
         };
         answer.await.map_err(|_| ErrorCode::NotCoordinator)
     }
 
     /// Appends what was decided, replays it, and queues what follows behind it.
-    fn carry_out(self: &Arc<Self>, state: &mut State<M>, decision: Decision<M::Record, M::Effect>, now: Now) {
+    fn carry_out(
+        self: &Arc<Self>,
+        state: &mut State<M>,
+        writer: Option<Writer>,
+        decision: Decision<M::Record, M::Effect>,
+        now: Now,
+    ) {
         let Decision { records: decided, replies: effects } = decision;
         let (mut replies, mut work) = (Vec::new(), Vec::new());
         for effect in effects {
@@ -155,10 +188,19 @@ impl<M: Machine> Shard<M> {
             None
         } else {
             let machine = state.machine.as_mut().expect("it has just decided");
-            match self.append(machine, &decided, now) {
+            match self.append(machine, writer, &decided, now) {
                 Ok(outcome) => {
-                    decided.iter().for_each(|record| machine.replay(record));
+                    for record in &decided {
+                        match writer {
+                            Some(writer) => machine.replay_transactional(writer.producer_id, record),
+                            None => machine.replay(record),
+                        }
+                    }
                     Some(outcome)
+                }
+                Err(error) if writer.is_some() => {
+                    self.answer_all(state, replies, error);
+                    return;
                 }
                 Err(error) => {
                     let error_name = error.name();
@@ -174,7 +216,13 @@ impl<M: Machine> Shard<M> {
         if outcome.is_none() && state.pending == 0 {
             self.answer(state, replies);
             self.work(work);
-        } else if self.queue.try_send(Pending { outcome, replies, work, due }).is_ok() {
+        } else {
+            self.enqueue(state, Pending { outcome, replies, work, marker: None, due });
+        }
+    }
+
+    fn enqueue(&self, state: &mut State<M>, pending: Pending<M>) {
+        if self.queue.try_send(pending).is_ok() {
             state.pending += 1;
         } else {
             // What nobody waits for would never be answered.
@@ -182,17 +230,76 @@ impl<M: Machine> Shard<M> {
         }
     }
 
+    /// Appends the marker that ends a producer's transaction in this log, between what the machine decides. What is returned
+    /// tells when it is committed; its end, when the term ends before.
+    ///
+    /// # Errors
+    /// The code to answer with when it is not appended.
+    pub fn write_marker(
+        self: &Arc<Self>,
+        batch: Vec<u8>,
+        terms: &Terms,
+        ended: (ProducerId, bool),
+    ) -> Result<oneshot::Receiver<Outcome>, ErrorCode> {
+        let mut state = self.state.lock();
+        let now = self.replicas.clock().now();
+        // Not before the machine knows what is pending.
+        let Some(machine) = &mut state.machine else { return Err(ErrorCode::NotLeaderOrFollower) };
+        let appended =
+            internal::append(&self.replicas, &self.replica, &mut [batch], Some(self.epoch), terms, now);
+        let outcome = appended.map_err(|error| {
+            if let AppendError::Log(LogAppendError::Storage(error)) = &error {
+                self.replicas.handle_storage_error(error);
+            }
+            errors::append(&error)
+        })?;
+        let (producer_id, committed) = ended;
+        machine.replay_marker(producer_id, committed);
+        let (marker, heard) = oneshot::channel();
+        let due = now.monotonic + self.commit_timeout;
+        let (replies, work) = (Vec::new(), Vec::new());
+        self.enqueue(
+            &mut state,
+            Pending { outcome: Some(outcome), replies, work, marker: Some(marker), due },
+        );
+        Ok(heard)
+    }
+
+    /// What a producer needs before its records are appended here (KIP-890); see `Partition::start_verification`.
+    ///
+    /// # Errors
+    /// NOT_COORDINATOR when this broker does not lead.
+    pub fn start_verification(
+        &self,
+        producer: (ProducerId, ProducerEpoch),
+        supports_epoch_bump: bool,
+    ) -> Result<Option<VerificationGuard>, ErrorCode> {
+        let now = self.replicas.clock().now();
+        let started = self.replica.lock().start_verification(producer, 0, supports_epoch_bump, now);
+        started.map_err(|_| ErrorCode::NotCoordinator)
+    }
+
+    /// The partition that is its log.
+    pub fn partition(&self) -> &TopicPartition {
+        &self.replica.name
+    }
+
     fn append(
         &self,
         machine: &M,
+        writer: Option<Writer>,
         decided: &[M::Record],
         now: Now,
     ) -> Result<oneshot::Receiver<Outcome>, ErrorCode> {
         let bytes_max = self.replica.log_config().max_message_bytes;
-        let mut batches = encode(machine, decided, bytes_max, now)?;
-        let appended = internal::append(&self.replicas, &self.replica, &mut batches, Some(self.epoch), now);
+        let mut batches = encode(machine, writer, decided, bytes_max, now)?;
+        let terms = Terms { guard: writer.and_then(|writer| writer.guard), ..Terms::default() };
+        let appended =
+            internal::append(&self.replicas, &self.replica, &mut batches, Some(self.epoch), &terms, now);
         appended.map_err(|error| match error {
             AppendError::NotEnoughReplicas { .. } => ErrorCode::CoordinatorNotAvailable,
+            // Nothing of ours is wrong: the producer's transaction is over, or somebody else's.
+            AppendError::Log(LogAppendError::Producer(_)) if writer.is_some() => errors::append(&error),
             AppendError::Log(LogAppendError::Invalid(error)) => {
                 tracing::error!(partition = %self.replica.name, %error, "what was decided cannot be stored");
                 ErrorCode::UnknownServerError
@@ -241,7 +348,7 @@ impl<M: Machine> Shard<M> {
             let decision = machine.handle_loaded(now);
             state.machine = Some(machine);
             self.standing.send_replace(Standing::Active);
-            self.carry_out(&mut state, decision, now);
+            self.carry_out(&mut state, None, decision, now);
         }
         let mut line: VecDeque<Pending<M>> = VecDeque::new();
         loop {
@@ -259,6 +366,10 @@ impl<M: Machine> Shard<M> {
                     if committed {
                         self.answer(&mut state, pending.replies);
                         drop(state);
+                        if let Some(marker) = pending.marker {
+                            // Whoever waits may have given up.
+                            let _ = marker.send(Outcome::Committed);
+                        }
                         self.work(pending.work);
                     } else {
                         self.resign(&mut state);
@@ -310,7 +421,7 @@ impl<M: Machine> Shard<M> {
         let Some(machine) = &mut state.machine else { return };
         if machine.deadline().is_some_and(|deadline| deadline <= now) {
             let decision = machine.handle_timeout(clock);
-            self.carry_out(&mut state, decision, clock);
+            self.carry_out(&mut state, None, decision, clock);
         }
     }
 
@@ -320,7 +431,7 @@ impl<M: Machine> Shard<M> {
         let now = self.replicas.clock().now();
         let Some(machine) = &mut state.machine else { return };
         let decision = event(machine, now);
-        self.carry_out(&mut state, decision, now);
+        self.carry_out(&mut state, None, decision, now);
     }
 
     /// Looks at the machine, or tells it what changes nothing that its log rebuilds; `None` unless it is active.
@@ -349,18 +460,23 @@ const RECORD_OVERHEAD_BYTES_MAX: usize = 32;
 
 /// The records as batches of at most `bytes_max`, unless one record alone is larger: the offsets that expire
 /// at once, or those of a deleted topic, may be more than a batch holds, and would be as many the next time.
+/// A producer's are one batch, or too many: half of them must not be in its transaction.
 fn encode<M: Machine>(
     machine: &M,
+    writer: Option<Writer>,
     decided: &[M::Record],
     bytes_max: usize,
     now: Now,
 ) -> Result<Vec<Vec<u8>>, ErrorCode> {
     let mut batches = Vec::new();
-    let mut builder = BatchBuilder::new();
+    let mut builder = match writer {
+        Some(writer) => BatchBuilder::new().producer(writer.producer_id, writer.epoch, 0).transactional(),
+        None => BatchBuilder::new(),
+    };
     for record in decided {
         let (key, value) = machine.encode(record).map_err(|_| ErrorCode::UnknownServerError)?;
         let size = key.len() + value.as_ref().map_or(0, Vec::len) + RECORD_OVERHEAD_BYTES_MAX;
-        if !builder.is_empty() && builder.uncompressed_bytes() + size > bytes_max {
+        if writer.is_none() && !builder.is_empty() && builder.uncompressed_bytes() + size > bytes_max {
             batches.push(std::mem::take(&mut builder).build());
         }
         builder.push(now.wall, Some(&key), value.as_deref(), &[]);
@@ -390,7 +506,7 @@ mod tests {
 
         let machine = GroupCoordinator::new(Settings::default(), 1);
 
-        let batches = encode(&machine, &decided, 4096, now).unwrap();
+        let batches = encode(&machine, None, &decided, 4096, now).unwrap();
 
         assert!(batches.len() > 1 && batches.iter().all(|batch| batch.len() <= 4096));
         let count = |batch: &Vec<u8>| BatchView::parse_exactly(batch).unwrap().header().records_count;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use ottla_coordinator::{GroupCoordinator, GroupDecision, GroupReply, ReplyToken, Settings, records};
 use ottla_protocol::records::group::GroupRecord;
 use ottla_protocol::{EncodeError, ErrorCode};
-use ottla_types::{Monotonic, Now};
+use ottla_types::{Monotonic, Now, ProducerId};
 use std::convert::Infallible;
 
 impl Machine for GroupCoordinator {
@@ -27,10 +27,26 @@ impl Machine for GroupCoordinator {
         GroupCoordinator::replay(self, record);
     }
 
+    fn replay_transactional(&mut self, producer_id: ProducerId, record: &GroupRecord) {
+        GroupCoordinator::replay_transactional(self, producer_id, record);
+    }
+
+    fn replay_marker(&mut self, producer_id: ProducerId, committed: bool) {
+        GroupCoordinator::replay_marker(self, producer_id, committed);
+    }
+
     /// Kinds that are not known here belong to groups of other types.
-    fn replay_bytes(&mut self, key: Bytes, value: Option<Bytes>) -> Result<(), String> {
+    fn replay_bytes(
+        &mut self,
+        key: Bytes,
+        value: Option<Bytes>,
+        transaction: Option<ProducerId>,
+    ) -> Result<(), String> {
         let record = GroupRecord::decode(key, value).map_err(|error| error.to_string())?;
-        GroupCoordinator::replay(self, &record);
+        match transaction {
+            Some(producer_id) => GroupCoordinator::replay_transactional(self, producer_id, &record),
+            None => GroupCoordinator::replay(self, &record),
+        }
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::io_pool::IoPool;
 use crate::quorum::{Committed, QuorumHandle};
 use crate::replicas::replica_manager::{ReplicaManagerOptions, moving};
 use crate::replicas::{ReplicaManager, assignments, cleaner, fetcher, flusher, isr_channel};
-use crate::transactions::markers;
+use crate::transactions::{markers, verifier};
 use ottla_net::{Listener, Task, task};
 use ottla_types::{BrokerEpoch, Offset, Uuid};
 use std::path::PathBuf;
@@ -64,6 +64,7 @@ pub(super) fn start(
         replica_lag_time_max: properties.millis("replica.lag.time.max.ms"),
         has_readers_elsewhere: config.replica_selector == ReplicaSelector::RackAware,
         producer_id_expiration_ms: properties.number("producer.id.expiration.ms"),
+        transaction_verification: properties.switch("transaction.partition.verification.enable"),
         isr_changes: isr_sender,
         seed,
     })?);
@@ -129,6 +130,7 @@ pub(super) fn start(
         task::spawn_on(data, "overdue syncs", flusher::run_scheduler(replicas.clone(), overdue)),
         task::spawn_on(data, "standby coordinators", standby::run(broker.clone())),
         task::spawn_on(data, "transaction markers", markers::run(broker.clone())),
+        task::spawn_on(data, "transaction verifications", verifier::run(broker.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
         task::spawn_on(data, "housekeeping", housekeeping(broker.clone(), io)),
     ];

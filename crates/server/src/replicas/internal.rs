@@ -3,11 +3,12 @@
 use super::{Replica, ReplicaManager};
 use ottla_records::{Origin, validate};
 use ottla_replication::{AppendError, Effects, Outcome};
+use ottla_storage::Terms;
 use ottla_types::{LeaderEpoch, Now};
 use tokio::sync::oneshot;
 
-/// Appends batches, one after the other, as a producer with `acks=all`; in this term of leadership only, if one is named. What
-/// is returned tells when all of them are committed.
+/// Appends batches, one after the other, as a producer with `acks=all`; in this term of leadership only, if one is named.
+/// `terms` are those of each. What is returned tells when all of them are committed.
 ///
 /// # Errors
 /// When one is not appended. Those before it are then.
@@ -16,6 +17,7 @@ pub fn append(
     replica: &Replica,
     batches: &mut [Vec<u8>],
     term: Option<LeaderEpoch>,
+    terms: &Terms,
     now: Now,
 ) -> Result<oneshot::Receiver<Outcome>, AppendError> {
     let rules = replica.log_config().rules(Origin::Coordinator, now.wall);
@@ -27,7 +29,7 @@ pub fn append(
         return Err(AppendError::NotLeader);
     }
     let appended: Result<Vec<_>, _> =
-        valid.into_iter().map(|batch| partition.append(batch, true, now, &mut effects)).collect();
+        valid.into_iter().map(|batch| partition.append_on(batch, true, terms, now, &mut effects)).collect();
     let outcome = appended.map(|_| {
         let (id, outcome) = replicas.waiting().producer();
         let end = partition.log().log_end_offset();

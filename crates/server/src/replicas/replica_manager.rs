@@ -84,6 +84,8 @@ pub struct ReplicaManagerOptions {
     pub has_readers_elsewhere: bool,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// `transaction.partition.verification.enable`.
+    pub transaction_verification: bool,
     /// Where changes of in-sync sets are asked for.
     pub isr_changes: mpsc::Sender<IsrChange>,
     /// Decides every matter of chance.
@@ -450,7 +452,9 @@ impl ReplicaManager {
             replica_lag_time_max: self.options.replica_lag_time_max,
             has_readers_elsewhere: self.options.has_readers_elsewhere,
         };
-        (log_config(&config, self.options.producer_id_expiration_ms), settings)
+        let ReplicaManagerOptions { producer_id_expiration_ms, transaction_verification, .. } = self.options;
+        let log_config = log_config(&config, producer_id_expiration_ms);
+        (LogConfig { transaction_verification, ..log_config }, settings)
     }
 
     fn apply_brokers(&self, image: &MetadataImage, brokers: &BTreeSet<NodeId>) {

@@ -34,6 +34,7 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::AddOffsetsToTxn,
     ApiKey::EndTxn,
     ApiKey::WriteTxnMarkers,
+    ApiKey::TxnOffsetCommit,
     ApiKey::DescribeConfigs,
     ApiKey::AlterReplicaLogDirs,
     ApiKey::DescribeLogDirs,
@@ -181,6 +182,9 @@ impl Service for BrokerService {
             }
             ApiKey::OffsetFetch => {
                 serve(&header, input, |r| groups::offsets::offset_fetch(broker, context, r))
+            }
+            ApiKey::TxnOffsetCommit => {
+                serve(&header, input, |r| groups::txn_offset_commit::handle(broker, context, r))
             }
             ApiKey::OffsetDelete => {
                 serve(&header, input, |r| groups::offsets::offset_delete(broker, context, r))

@@ -10,7 +10,7 @@ use ottla_coordinator::transactions::{
 };
 use ottla_protocol::records::transaction::TransactionRecord;
 use ottla_protocol::{EncodeError, ErrorCode};
-use ottla_types::{Monotonic, Now};
+use ottla_types::{Monotonic, Now, ProducerId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
 
@@ -64,7 +64,19 @@ impl Machine for TransactionMachine {
         self.coordinator.replay(record);
     }
 
-    fn replay_bytes(&mut self, key: Bytes, value: Option<Bytes>) -> Result<(), String> {
+    /// Nobody writes to this log in a transaction.
+    fn replay_transactional(&mut self, _producer_id: ProducerId, record: &TransactionRecord) {
+        self.coordinator.replay(record);
+    }
+
+    fn replay_marker(&mut self, _producer_id: ProducerId, _committed: bool) {}
+
+    fn replay_bytes(
+        &mut self,
+        key: Bytes,
+        value: Option<Bytes>,
+        _transaction: Option<ProducerId>,
+    ) -> Result<(), String> {
         let record = TransactionRecord::decode(key, value).map_err(|error| error.to_string())?;
         self.coordinator.replay(&record);
         Ok(())

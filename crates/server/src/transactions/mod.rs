@@ -1,10 +1,12 @@
-//! Transactions: how their machine is driven ([`crate::coordination`]), and who writes the markers of those that end.
+//! Transactions: how their machine is driven ([`crate::coordination`]), and who writes the markers of those that end, and
+//! who asks before one begins in a partition.
 //!
-//! Reading order: [`machine`], [`coordinators`], [`markers`].
+//! Reading order: [`machine`], [`coordinators`], [`markers`], [`verifier`].
 
 pub mod coordinators;
 pub mod machine;
 pub mod markers;
+pub mod verifier;
 
 pub use coordinators::TransactionCoordinators;
 pub use machine::TransactionMachine;

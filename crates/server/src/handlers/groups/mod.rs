@@ -4,3 +4,4 @@ pub mod find_coordinator;
 pub mod membership;
 pub mod offsets;
 pub mod overview;
+pub mod txn_offset_commit;

@@ -52,7 +52,9 @@ pub fn append(error: &AppendError) -> ErrorCode {
             LogAppendError::Producer(error) => match error {
                 ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
                 ProducerError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-                ProducerError::InvalidTxnState { .. } => ErrorCode::InvalidTxnState,
+                ProducerError::InvalidTxnState { .. } | ProducerError::NotVerified { .. } => {
+                    ErrorCode::InvalidTxnState
+                }
                 ProducerError::TransactionCoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
             },
             LogAppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,

@@ -7,3 +7,4 @@ pub(crate) mod leader_hint;
 pub mod list_offsets;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+mod transactional;

@@ -4,11 +4,13 @@
 //!
 //! - Versions 0–2 are advertised and refused: old librdkafka turns compression off otherwise (KAFKA-18659).
 //! - v7 zstd; v8 record errors (KIP-467); v9 flexible encoding; v10 leader hints (KIP-951); v13 topic ids.
-//! - Differs from Kafka: transactional batches are refused with INVALID_TXN_STATE: there are no transactions
-//!   here yet, and InitProducerId gives no id for one.
+//! - A transaction begins in a partition only if its coordinator agrees (KIP-890); v11 TRANSACTION_ABORTABLE; from v12 on
+//!   the leader has the partition take part.
+//! - Differs from Kafka: with acks=0 nothing begins a transaction: the batch is refused.
 
 use super::errors;
 use super::leader_hint::{LeaderEndpoint, LeaderHint};
+use super::transactional::{Transaction, Verified, header};
 use crate::broker::{Broker, is_internal_topic};
 use crate::bug::{Bug, is_made};
 use crate::replicas::Replica;
@@ -23,7 +25,7 @@ use ottla_protocol::messages::produce_response::{
 use ottla_protocol::{ErrorCode, Records};
 use ottla_records::{BatchHeader, Compression, InvalidBatch, Origin, validate};
 use ottla_replication::{AppendError, Effects, Outcome, WaiterId};
-use ottla_storage::AppendError as LogAppendError;
+use ottla_storage::{AppendError as LogAppendError, Terms, VerificationGuard};
 use ottla_types::{TopicIdPartition, Uuid};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,13 +50,96 @@ struct Wait {
     replica: Arc<Replica>,
 }
 
-/// Appends, and answers when `acks` is met.
+/// Appends, and answers when `acks` is met. What begins a transaction waits for its coordinator first, and so do those behind
+/// it on the connection that have one.
 pub fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
     request: ProduceRequest,
 ) -> Answer<ProduceResponse> {
-    let ProduceRequest { acks, timeout_ms, topic_data, .. } = request;
+    let transaction = match Transaction::of(broker, &broker.image(), context.version, &request) {
+        Ok(None) => return append_at_once(broker, context, request),
+        Ok(Some(transaction)) => transaction,
+        Err(error) => return Answer::Now(refuse_all(request, error)),
+    };
+    let mut turn = broker.transactional_turns.take(context.connection.id);
+    if turn.has_come() && transaction.start(broker).is_empty() {
+        return append_at_once(broker, context, request);
+    }
+    let (broker, context) = (broker.clone(), context.clone());
+    Answer::later(async move {
+        turn.come().await;
+        let guards = transaction.start(&broker);
+        let verified = match guards.is_empty() {
+            true => Verified::default(),
+            false => transaction.verify(&broker, guards).await,
+        };
+        let timeout = timeout(&request);
+        let (response, waits) = append_all(&broker, &context, request, verified);
+        drop(turn);
+        await_all(&broker, &context, timeout, response, waits).await
+    })
+}
+
+/// What needs no coordinator's word.
+fn append_at_once(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: ProduceRequest,
+) -> Answer<ProduceResponse> {
+    let (acks, timeout) = (request.acks, timeout(&request));
+    let (mut response, waits) = append_all(broker, context, request, Verified::default());
+    if acks == 0 {
+        let failed =
+            response.responses.iter().flat_map(|t| &t.partition_responses).find(|p| p.error_code != 0);
+        return match failed {
+            // The client hears of nothing else; closing makes it look again who leads.
+            Some(partition) => Answer::Close(format!("acks=0 and error {}", partition.error_code)),
+            None => Answer::Nothing,
+        };
+    }
+    if waits.is_empty() {
+        add_leader_hints(broker, context.version, context.listener(), &mut response);
+        return Answer::Now(response);
+    }
+    let (broker, context) = (broker.clone(), context.clone());
+    Answer::later(async move { await_all(&broker, &context, timeout, response, waits).await })
+}
+
+/// How long the request's batches may take to be replicated.
+fn timeout(request: &ProduceRequest) -> Duration {
+    Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0))
+}
+
+/// Waits for what `acks` asks for.
+async fn await_all(
+    broker: &Broker,
+    context: &RequestContext,
+    timeout: Duration,
+    mut response: ProduceResponse,
+    waits: Vec<Wait>,
+) -> ProduceResponse {
+    let deadline = Instant::now() + timeout;
+    for wait in waits {
+        let error = await_commit(broker, wait.id, wait.outcome, deadline, &wait.replica).await;
+        if let Some(error) = error {
+            let result = &mut response.responses[wait.topic].partition_responses[wait.partition];
+            result.error_code = error.code();
+            result.base_offset = -1;
+        }
+    }
+    add_leader_hints(broker, context.version, context.listener(), &mut response);
+    response
+}
+
+/// Appends all batches that can be.
+fn append_all(
+    broker: &Broker,
+    context: &RequestContext,
+    request: ProduceRequest,
+    mut verified: Verified,
+) -> (ProduceResponse, Vec<Wait>) {
+    let ProduceRequest { acks, topic_data, .. } = request;
     let image = broker.image();
     let mut waits = Vec::new();
     let mut response = ProduceResponse::default();
@@ -73,7 +158,13 @@ pub fn handle(
                 }
                 Ok((_, id)) => {
                     let at = TopicIdPartition::new(*id, data.index);
-                    append(broker, context, at, header.as_ref(), data.records, acks)
+                    match verified.refused.remove(&at) {
+                        Some((error, message)) => Err(Refusal { error, message, records: Vec::new() }),
+                        None => {
+                            let guard = verified.guards.get(&at).copied();
+                            append(broker, context, at, header.as_ref(), data.records, guard, acks)
+                        }
+                    }
                 }
             };
             let mut result = PartitionProduceResponse {
@@ -109,36 +200,25 @@ pub fn handle(
         }
         response.responses.push(answered);
     }
-    if acks == 0 {
-        let failed =
-            response.responses.iter().flat_map(|t| &t.partition_responses).find(|p| p.error_code != 0);
-        return match failed {
-            // The client hears of nothing else; closing makes it look again who leads.
-            Some(partition) => Answer::Close(format!("acks=0 and error {}", partition.error_code)),
-            None => Answer::Nothing,
-        };
-    }
-    let broker = broker.clone();
-    let version = context.version;
-    let listener = context.connection.listener.clone();
-    if waits.is_empty() {
-        add_leader_hints(&broker, version, &listener, &mut response);
-        return Answer::Now(response);
-    }
-    let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
-    let deadline = Instant::now() + timeout;
-    Answer::later(async move {
-        for wait in waits {
-            let error = await_commit(&broker, wait.id, wait.outcome, deadline, &wait.replica).await;
-            if let Some(error) = error {
-                let result = &mut response.responses[wait.topic].partition_responses[wait.partition];
-                result.error_code = error.code();
-                result.base_offset = -1;
-            }
-        }
-        add_leader_hints(&broker, version, &listener, &mut response);
-        response
-    })
+    (response, waits)
+}
+
+/// Refuses every batch.
+fn refuse_all(request: ProduceRequest, error: ErrorCode) -> ProduceResponse {
+    let refused = |index| PartitionProduceResponse {
+        index,
+        error_code: error.code(),
+        base_offset: -1,
+        log_append_time_ms: -1,
+        log_start_offset: -1,
+        ..Default::default()
+    };
+    let topics = request.topic_data.into_iter().map(|topic| TopicProduceResponse {
+        partition_responses: topic.partition_data.iter().map(|data| refused(data.index)).collect(),
+        name: topic.name,
+        topic_id: topic.topic_id,
+    });
+    ProduceResponse { responses: topics.collect(), ..Default::default() }
 }
 
 async fn await_commit(
@@ -185,6 +265,7 @@ fn append(
     at: TopicIdPartition,
     header: Option<&BatchHeader>,
     records: Option<Records>,
+    guard: Option<VerificationGuard>,
     acks: i16,
 ) -> Result<Appended, Refusal> {
     let image = broker.image();
@@ -201,7 +282,8 @@ fn append(
     let valid = validate(&mut batch, &rules).map_err(|error| invalid(&error))?;
     let mut effects = Effects::default();
     let mut partition = replica.lock();
-    let appended = partition.append(valid, acks == ALL, now, &mut effects);
+    let terms = Terms { guard, ..Terms::default() };
+    let appended = partition.append_on(valid, acks == ALL, &terms, now, &mut effects);
     let wait = match &appended {
         Ok(_) if is_made(Bug::ProducerAnsweredBeforeCommit) => None,
         Ok(info) if acks == ALL || (acks == LEADER && partition.counts_on_disk()) => {
@@ -250,27 +332,12 @@ fn mutable(bytes: Bytes) -> BytesMut {
     bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
 }
 
-/// The header of what a client sent, when it has one.
-fn header(records: Option<&Records>) -> Option<BatchHeader> {
-    match records {
-        Some(Records::Memory(bytes)) => BatchHeader::parse(bytes).ok(),
-        _ => None,
-    }
-}
-
-/// Refuses what this version of the request, or this broker, cannot carry.
+/// Refuses what this version of the request cannot carry.
 fn check_version(version: i16, header: Option<&BatchHeader>) -> Result<(), Refusal> {
     let Some(header) = header else { return Ok(()) };
     let zstd = header.attributes.compression_id() == Compression::Zstd.id();
     if zstd && version < ZSTD_VERSION_MIN {
         return Err(Refusal::of(ErrorCode::UnsupportedCompressionType));
-    }
-    if header.is_transactional() {
-        return Err(Refusal {
-            error: ErrorCode::InvalidTxnState,
-            message: Some("transactions are not supported".to_owned()),
-            records: Vec::new(),
-        });
     }
     Ok(())
 }

@@ -3,9 +3,11 @@
 //! Ends transactions in partitions that are led here, as their coordinators have decided. Answered when the markers are
 //! replicated.
 //!
-//! - Differs from Kafka: nothing known.
+//! - v2 transaction version: from 2 on, a marker's epoch must be greater than that of the records it ends (KIP-1228).
+//! - Differs from Kafka: such a marker that is sent again, when nothing is open any more, is written again; Kafka answers
+//!   INVALID_PRODUCER_EPOCH.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::handlers::records::errors;
 use crate::replicas::internal;
 use crate::request::Answer;
@@ -17,7 +19,7 @@ use ottla_protocol::messages::write_txn_markers_response::{
 };
 use ottla_records::EndTxnMarker;
 use ottla_replication::{AppendError, Outcome};
-use ottla_storage::AppendError as LogAppendError;
+use ottla_storage::{AppendError as LogAppendError, Terms};
 use ottla_types::{LeaderEpoch, ProducerEpoch, ProducerId, TopicIdPartition};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +93,13 @@ fn append(
     let (id, epoch) = (ProducerId(marker.producer_id), ProducerEpoch(marker.producer_epoch));
     // The leader's own epoch is set when it is appended.
     let batch = end.batch(id, epoch, now.wall, LeaderEpoch::NONE);
-    let appended = internal::append(&broker.replicas, &replica, &mut [batch], None, now);
+    let terms = Terms { transaction_version: i16::from(marker.transaction_version), ..Terms::default() };
+    if topic == OFFSETS_TOPIC {
+        // The coordinator of the groups there must hear of it, in the order of the log.
+        let shard = broker.groups.shard(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        return shard.write_marker(batch, &terms, (id, marker.transaction_result));
+    }
+    let appended = internal::append(&broker.replicas, &replica, &mut [batch], None, &terms, now);
     appended.map_err(|error| {
         if let AppendError::Log(LogAppendError::Storage(error)) = &error {
             broker.replicas.handle_storage_error(error);

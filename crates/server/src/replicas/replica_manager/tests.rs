@@ -51,6 +51,7 @@ fn manager_of(directories: Vec<FoundDirectory>) -> ReplicaManager {
         replica_lag_time_max: Duration::from_secs(30),
         has_readers_elsewhere: false,
         producer_id_expiration_ms: 86_400_000,
+        transaction_verification: true,
         isr_changes,
         seed: 7,
     })
