@@ -16,10 +16,7 @@ use ottla_types::TopicIdPartition;
 use std::sync::Arc;
 
 /// Describes producers.
-pub fn handle(
-    broker: &Arc<Broker>,
-    request: &DescribeProducersRequest,
-) -> Answer<DescribeProducersResponse> {
+pub fn handle(broker: &Arc<Broker>, request: &DescribeProducersRequest) -> Answer<DescribeProducersResponse> {
     let image = broker.image();
     let topics = request.topics.iter().map(|topic| {
         let known = image.topics.by_name(&topic.name);

@@ -1,5 +1,6 @@
 //! A producer with a transactional id, by plain requests: as clients of before KIP-890 make them, and as those after it.
 
+use crate::node::cluster::wall;
 use anyhow::{Result, bail};
 use ottla_client::client::Topics;
 use ottla_client::consumer::group::{find_coordinator, find_transaction_coordinator};
@@ -15,7 +16,7 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::{ErrorCode, Records, Request};
 use ottla_records::BatchBuilder;
-use ottla_types::{NodeId, ProducerEpoch, ProducerId, Timestamp};
+use ottla_types::{NodeId, ProducerEpoch, ProducerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ impl<'a> Transactor<'a> {
             let (id, epoch) = self.producer;
             let mut batch =
                 BatchBuilder::new().producer(ProducerId(id), ProducerEpoch(epoch), sequence).transactional();
-            batch.push(Timestamp(0), None, Some(value.as_bytes()), &[]);
+            batch.push(wall(), None, Some(value.as_bytes()), &[]);
             self.produce(partition, batch.build()).await?;
             self.sequences.insert(partition, sequence + 1);
         }

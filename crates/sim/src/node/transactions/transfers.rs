@@ -1,10 +1,10 @@
 //! What producers write by transactions: a number to each of some partitions, and an offset of a group of their own.
 
 use super::transactor::{Style, Transactor};
+use crate::node::cluster::wall;
 use crate::node::workload::Workload;
 use anyhow::{Context as _, Result, ensure};
 use ottla_client::admin::topics::NewTopic;
-use ottla_client::client::Topics;
 use ottla_client::consumer::group::find_coordinator;
 use ottla_client::consumer::offsets::{LATEST, list_offsets};
 use ottla_client::consumer::{ConsumerConfig, Isolation, StartAt};
@@ -191,6 +191,7 @@ impl Workload {
         for at in partitions() {
             let record = ProducerRecord {
                 partition: Some(at.partition),
+                timestamp: Some(wall().0),
                 ..ProducerRecord::of(TOPIC, LAST.as_bytes().to_vec())
             };
             producer.send(record).await?.await?;
