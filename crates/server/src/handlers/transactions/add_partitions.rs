@@ -1,4 +1,4 @@
-//! AddPartitionsToTxn (key 24), versions 0–5; AddOffsetsToTxn (25), 0–4, broker listener.
+//! AddPartitionsToTxn (key 24, versions 0–5), AddOffsetsToTxn (25, 0–4), broker listener.
 //!
 //! Lets partitions, or the one with a group's offsets, take part in a transaction.
 //!

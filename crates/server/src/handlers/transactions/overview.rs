@@ -1,4 +1,4 @@
-//! DescribeTransactions (key 65), version 0; ListTransactions (66), 0–2, broker listener.
+//! DescribeTransactions (key 65, version 0), ListTransactions (66, 0–2), broker listener.
 //!
 //! What transactions there are, and how they stand (KIP-664).
 //!

@@ -183,7 +183,7 @@ impl Workload {
             }
             ensure!(
                 Instant::now() < deadline,
-                "LIVE-1: a transaction hangs: {all:?}, committed {committed:?}"
+                "TXN-5: a transaction hangs: {all:?}, committed {committed:?}"
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
