@@ -4,8 +4,8 @@
 //! replicated.
 //!
 //! - v2 transaction version: from 2 on, a marker's epoch must be greater than that of the records it ends (KIP-1228).
-//! - Differs from Kafka: such a marker that is sent again, when nothing is open any more, is written again; Kafka answers
-//!   INVALID_PRODUCER_EPOCH.
+//! - Differs from Kafka: such a marker that is sent again, when nothing is open any more, is written again; Kafka answers as if
+//!   it were (KAFKA-19999).
 
 use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::handlers::records::errors;
