@@ -300,6 +300,8 @@ impl<M: Machine> Shard<M> {
             AppendError::NotEnoughReplicas { .. } => ErrorCode::CoordinatorNotAvailable,
             // Nothing of ours is wrong: the producer's transaction is over, or somebody else's.
             AppendError::Log(LogAppendError::Producer(_)) if writer.is_some() => errors::append(&error),
+            // A client asks for more than a batch holds.
+            AppendError::Log(LogAppendError::Invalid(_)) if writer.is_some() => ErrorCode::UnknownServerError,
             AppendError::Log(LogAppendError::Invalid(error)) => {
                 tracing::error!(partition = %self.replica.name, %error, "what was decided cannot be stored");
                 ErrorCode::UnknownServerError
