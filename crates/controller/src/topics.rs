@@ -4,8 +4,10 @@ use crate::assignment::Assignment;
 use crate::controller::{Controller, PARTITIONS_PER_REQUEST_MAX};
 use crate::placement;
 use ottla_metadata::partition::nodes;
-use ottla_metadata::topic_config::{self, Owner};
-use ottla_metadata::{LeaderRecoveryState, PartitionRegistration, TopicImage};
+use ottla_metadata::topic_config::{self, Owner, TopicConfigDef};
+use ottla_metadata::{
+    ConfigResource, ConfigsImage, LeaderRecoveryState, PartitionRegistration, TopicImage, broker_config,
+};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
 use ottla_protocol::messages::create_partitions_response::{
@@ -27,6 +29,8 @@ pub(crate) type Refusal = (ErrorCode, String);
 
 /// `ConfigSource` in responses: set on the topic.
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
+/// `ConfigSource` in responses: set for all brokers while they run.
+const DYNAMIC_DEFAULT_BROKER_CONFIG: i8 = 3;
 /// `ConfigSource` in responses: nothing sets it.
 const DEFAULT_CONFIG: i8 = 5;
 
@@ -172,7 +176,7 @@ impl Controller {
             topic_id: id,
             num_partitions: i32::try_from(placements.len()).expect("bounded by the partitions per request"),
             replication_factor: i16::try_from(placements[0].len()).expect("bounded by the brokers"),
-            configs: Some(described_configs(topic)),
+            configs: Some(described_configs(topic, &self.image.configs)),
             error_message: None,
             ..Default::default()
         };
@@ -452,20 +456,23 @@ fn refused(name: &str, (error, message): Refusal) -> CreatableTopicResult {
 }
 
 /// The new topic's configuration as CreateTopics v5+ reports it.
-fn described_configs(topic: &CreatableTopic) -> Vec<CreatableTopicConfigs> {
-    topic_config::TOPIC_CONFIGS
-        .iter()
-        .map(|def| {
-            let set = topic.configs.iter().find(|config| config.name == def.name);
-            CreatableTopicConfigs {
-                name: def.name.to_owned(),
-                value: Some(
-                    set.and_then(|config| config.value.clone()).unwrap_or_else(|| def.default.to_owned()),
-                ),
-                read_only: false,
-                config_source: if set.is_some() { DYNAMIC_TOPIC_CONFIG } else { DEFAULT_CONFIG },
-                is_sensitive: false,
-            }
-        })
-        .collect()
+fn described_configs(topic: &CreatableTopic, configs: &ConfigsImage) -> Vec<CreatableTopicConfigs> {
+    let all_brokers = ConfigResource::cluster();
+    let described = |def: &TopicConfigDef| {
+        let own = topic.configs.iter().find(|config| config.name == def.name);
+        let own = own.and_then(|config| config.value.as_deref());
+        let of_all = || broker_config::value(configs, &all_brokers, def.synonyms.first()?);
+        let (value, config_source) = own
+            .map(|value| (value, DYNAMIC_TOPIC_CONFIG))
+            .or_else(|| Some((of_all()?, DYNAMIC_DEFAULT_BROKER_CONFIG)))
+            .unwrap_or((def.default, DEFAULT_CONFIG));
+        CreatableTopicConfigs {
+            name: def.name.to_owned(),
+            value: Some(value.to_owned()),
+            read_only: false,
+            config_source,
+            is_sensitive: false,
+        }
+    };
+    topic_config::TOPIC_CONFIGS.iter().map(described).collect()
 }

@@ -1,5 +1,6 @@
 //! Dynamic configuration, by resource.
 
+use ottla_types::NodeId;
 use std::collections::BTreeMap;
 
 /// What a configuration belongs to, by Kafka's numbers (`ConfigResource.Type`).
@@ -51,6 +52,11 @@ impl ConfigResource {
     /// The topic of this name.
     pub fn topic(name: impl Into<String>) -> ConfigResource {
         ConfigResource { resource_type: ResourceType::Topic, name: name.into() }
+    }
+
+    /// One broker.
+    pub fn broker(id: NodeId) -> ConfigResource {
+        ConfigResource { resource_type: ResourceType::Broker, name: id.to_string() }
     }
 
     /// Every broker.

@@ -4,9 +4,10 @@
 //! way to change it. The controller decides on one and writes records; brokers replay them, publish the
 //! image, and act on its [`MetadataDelta`]. The crate decides nothing and does no I/O.
 //!
-//! Reading order: [`partition`], [`topics`], [`cluster`], [`configs`], [`topic_config`], [`features`], [`image`],
+//! Reading order: [`partition`], [`topics`], [`cluster`], [`configs`], [`topic_config`], [`broker_config`], [`features`], [`image`],
 //! [`delta`], [`frames`], [`replay`], [`snapshot`], [`checkpoint`].
 
+pub mod broker_config;
 pub mod checkpoint;
 pub mod cluster;
 pub mod configs;

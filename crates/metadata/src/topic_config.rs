@@ -192,6 +192,16 @@ pub enum Owner {
 pub fn validate(name: &str, value: &str, owner: Owner) -> Result<(), InvalidConfig> {
     let def =
         topic_config(name).ok_or_else(|| InvalidConfig(format!("Unknown topic config name: {name}")))?;
+    check(def, name, value, owner)
+}
+
+/// Checks a value of a topic configuration, or of the broker's that stands in for it under the name `name`.
+pub(crate) fn check(
+    def: &TopicConfigDef,
+    name: &str,
+    value: &str,
+    owner: Owner,
+) -> Result<(), InvalidConfig> {
     let invalid =
         |why: &str| Err(InvalidConfig(format!("Invalid value {value} for configuration {name}: {why}")));
     let text = value.trim();

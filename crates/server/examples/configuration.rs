@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a tool for people")]
 
+use ottla_metadata::broker_config;
 use ottla_metadata::topic_config::{self, Support, TOPIC_CONFIGS, TopicConfigDef};
 use ottla_server::config::table::{self, REFUSED_PREFIXES, SETTINGS, WITHOUT_EFFECT};
 
@@ -28,7 +29,10 @@ fn main() {
 
 fn settings() {
     println!("## A node\n");
-    println!("In `server.properties`. None can be changed while the node runs.\n");
+    println!(
+        "In `server.properties`. None can be changed while the node runs, but for those that the next table calls"
+    );
+    println!("dynamic.\n");
     println!("| setting | values | default | meaning |\n|---|---|---|---|");
     for setting in SETTINGS {
         let values = match setting.kind {
@@ -48,10 +52,20 @@ fn topic_settings() {
     println!(
         "Given when the topic is created, or changed later. The settings of a node in the fourth column stand in"
     );
-    println!("for the default; the first one that is set wins.\n");
+    println!(
+        "for the default; the first one that is set wins. A *dynamic* one can be set while the cluster runs, for one"
+    );
+    println!(
+        "broker or for all (`IncrementalAlterConfigs` of a broker, the empty name being all): what is set for one"
+    );
+    println!("beats what is set for all, and that beats the file. Topics follow at once.\n");
     println!("| setting | values | default | on a node | meaning |\n|---|---|---|---|---|");
     for def in TOPIC_CONFIGS {
-        let synonyms: Vec<String> = def.synonyms.iter().map(code).collect();
+        let synonym = |name: &&str| match broker_config::dynamic(name) {
+            Some(_) => code(name) + " (dynamic)",
+            None => code(name),
+        };
+        let synonyms: Vec<String> = def.synonyms.iter().map(synonym).collect();
         let meaning = def.documentation.to_owned();
         row(&[code(def.name), topic_values(def), code(def.default), synonyms.join(", "), meaning]);
     }

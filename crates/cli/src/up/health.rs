@@ -77,7 +77,8 @@ fn lesser(a: Option<usize>, b: Option<usize>) -> Option<usize> {
 }
 
 fn min_isr_of(image: &MetadataImage, topic: &TopicImage) -> Option<usize> {
-    image.configs.value(&ConfigResource::topic(&topic.name), MIN_ISR)?.parse().ok()
+    let own = image.configs.value(&ConfigResource::topic(&topic.name), MIN_ISR);
+    own.or_else(|| image.configs.value(&ConfigResource::cluster(), MIN_ISR))?.trim().parse().ok()
 }
 
 impl fmt::Display for Health {

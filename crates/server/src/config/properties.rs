@@ -193,7 +193,7 @@ impl Properties {
 }
 
 /// How many milliseconds the unit of a setting is, by the end of its name.
-fn unit_ms(name: &str) -> i64 {
+pub(crate) fn unit_ms(name: &str) -> i64 {
     if name.ends_with(".hours") {
         3_600_000
     } else if name.ends_with(".minutes") {

@@ -11,7 +11,10 @@ use super::log_config::log_config;
 use super::waiting::Waiting;
 use cleaning::Cleaner;
 use moving::Moves;
-use ottla_metadata::{ConfigResource, MetadataDelta, MetadataImage, PartitionRegistration, TopicConfig};
+use ottla_metadata::{
+    ConfigResource, MetadataDelta, MetadataImage, PartitionRegistration, ResourceType, TopicConfig,
+    TopicImage, broker_config,
+};
 use ottla_net::Clock;
 use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Settings};
 use ottla_storage::{LogConfig, StorageError};
@@ -446,7 +449,9 @@ impl ReplicaManager {
 
     fn topic_settings(&self, image: &MetadataImage, topic: &str) -> (LogConfig, Settings) {
         let overrides = image.configs.get(&ConfigResource::topic(topic)).cloned().unwrap_or_default();
-        let config = TopicConfig::new(overrides, self.options.topic_defaults.clone());
+        let written = &self.options.topic_defaults;
+        let defaults = broker_config::topic_defaults(&image.configs, self.options.node_id, written);
+        let config = TopicConfig::new(overrides, defaults);
         let settings = Settings {
             min_insync_replicas: usize::try_from(config.number("min.insync.replicas")).unwrap_or(1),
             replica_lag_time_max: self.options.replica_lag_time_max,
@@ -474,7 +479,23 @@ impl ReplicaManager {
     }
 
     fn apply_config(&self, image: &MetadataImage, resource: &ConfigResource) {
-        let Some(topic) = image.topics.by_name(&resource.name) else { return };
+        match resource.resource_type {
+            ResourceType::Topic => {
+                if let Some(topic) = image.topics.by_name(&resource.name) {
+                    self.apply_topic_settings(image, topic);
+                }
+            }
+            ResourceType::Broker => {
+                let own = ConfigResource::broker(self.options.node_id);
+                if *resource == own || *resource == ConfigResource::cluster() {
+                    image.topics.iter().for_each(|topic| self.apply_topic_settings(image, topic));
+                }
+            }
+            ResourceType::ClientMetrics | ResourceType::Group => {}
+        }
+    }
+
+    fn apply_topic_settings(&self, image: &MetadataImage, topic: &TopicImage) {
         let (config, settings) = self.topic_settings(image, &topic.name);
         for &number in topic.partitions.keys() {
             let Some(replica) = self.get(TopicIdPartition::new(topic.id, number)) else { continue };

@@ -7,7 +7,7 @@
 //! - kraft.version is raised from 0 to 1 once each voter has told its leader where it listens; there is no way back.
 //! - Differs from Kafka: when `eligible.leader.replicas.version` goes to 0, replicas that are eligible are so no more, and
 //!   where nobody is in sync, they are in sync from then on; Kafka leaves both as they were. When it goes to 1,
-//!   `min.insync.replicas` is not written into the cluster's configuration: it cannot be changed while the cluster runs.
+//!   `min.insync.replicas` is not written into the cluster's configuration: where nobody sets it, each node's file counts.
 
 use crate::broker::Broker;
 use crate::handlers::topics::forwarded::{UNREACHABLE, VISIBLE_PATIENCE};

@@ -1,22 +1,28 @@
 //! DescribeConfigs (key 32), versions 1–4, broker listener.
 //!
-//! Tells the configuration of topics and of this broker: values, where they come from, what they mean.
+//! Tells the configuration of topics, of this broker and of all brokers: values, where they come from, what they mean.
 //!
+//! - Of all brokers (the empty name) it tells what is set for them while they run, as Kafka does.
 //! - Differs from Kafka: BROKER_LOGGER, CLIENT_METRICS and GROUP resources are refused (INVALID_REQUEST);
 //!   nothing could be configured there.
 
 use crate::broker::Broker;
-use crate::config::table::{self, SETTINGS};
+use crate::config::properties::unit_ms;
+use crate::config::table::{self, SETTINGS, WITHOUT_EFFECT};
 use crate::request::Answer;
 use ottla_metadata::topic_config::{TOPIC_CONFIGS, TopicConfigDef};
-use ottla_metadata::{ConfigResource, ResourceType};
+use ottla_metadata::{ConfigResource, ConfigsImage, ResourceType, broker_config};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use ottla_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
+use ottla_types::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
 
 const DYNAMIC_TOPIC: i8 = 1;
+const DYNAMIC_BROKER: i8 = 2;
+const DYNAMIC_DEFAULT_BROKER: i8 = 3;
 const STATIC_BROKER: i8 = 4;
 const DEFAULT: i8 = 5;
 
@@ -51,23 +57,29 @@ fn describe(
     let wanted = |name: &str| {
         resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key == name))
     };
-    match ResourceType::from_wire(resource.resource_type) {
+    let image = broker.image();
+    let sources = Sources {
+        configs: &image.configs,
+        broker: broker.node_id,
+        properties: &broker.config.properties,
+        topic_defaults: &broker.config.topic_defaults,
+    };
+    let found = match ResourceType::from_wire(resource.resource_type) {
         Some(ResourceType::Topic) => {
-            let image = broker.image();
             if image.topics.by_name(&resource.resource_name).is_none() {
                 let error = ErrorCode::UnknownTopicOrPartition;
                 return Err((error, error.message().to_owned()));
             }
-            let topic = ConfigResource::topic(&resource.resource_name);
-            Ok(TOPIC_CONFIGS
-                .iter()
-                .filter(|def| wanted(def.name))
-                .map(|def| describe_topic_config(broker, request, def, image.configs.value(&topic, def.name)))
-                .collect())
+            let defs = TOPIC_CONFIGS.iter().filter(|def| wanted(def.name));
+            defs.map(|def| sources.of_topic(&resource.resource_name, def)).collect()
+        }
+        Some(ResourceType::Broker) if resource.resource_name.is_empty() => {
+            let set = image.configs.get(&ConfigResource::cluster()).into_iter().flat_map(BTreeMap::keys);
+            set.filter(|name| wanted(name)).map(|name| sources.of_all_brokers(name)).collect()
         }
         Some(ResourceType::Broker) => {
             let own = broker.node_id.to_string();
-            if !resource.resource_name.is_empty() && resource.resource_name != own {
+            if resource.resource_name != own {
                 return Err((
                     ErrorCode::InvalidRequest,
                     format!(
@@ -76,84 +88,286 @@ fn describe(
                     ),
                 ));
             }
-            if resource.resource_name.is_empty() {
-                // The cluster's dynamic defaults: there are none.
-                return Ok(Vec::new());
-            }
-            Ok(SETTINGS
-                .iter()
-                .filter(|setting| wanted(setting.name))
-                .map(|setting| describe_setting(broker, request, setting))
-                .collect())
+            properties().into_iter().filter(|name| wanted(name)).map(|name| sources.of_broker(name)).collect()
         }
-        _ => Err((ErrorCode::InvalidRequest, "only topics and brokers have a configuration".to_owned())),
+        _ => {
+            let message = "only topics and brokers have a configuration";
+            return Err((ErrorCode::InvalidRequest, message.to_owned()));
+        }
+    };
+    Ok(trimmed(found, request))
+}
+
+/// Leaves out what was not asked for.
+fn trimmed(
+    mut found: Vec<DescribeConfigsResourceResult>,
+    request: &DescribeConfigsRequest,
+) -> Vec<DescribeConfigsResourceResult> {
+    for config in &mut found {
+        if !request.include_synonyms {
+            config.synonyms.clear();
+        }
+        if !request.include_documentation {
+            config.documentation = None;
+        }
+    }
+    found
+}
+
+/// The names of a broker's settings, in order: those of the table, and those that stand in for a topic's own.
+fn properties() -> BTreeSet<&'static str> {
+    let stand_ins = TOPIC_CONFIGS.iter().flat_map(|def| def.synonyms).copied();
+    let stand_ins = stand_ins.filter(|name| WITHOUT_EFFECT.binary_search(name).is_err());
+    SETTINGS.iter().map(|setting| setting.name).chain(stand_ins).collect()
+}
+
+/// One of a broker's settings, whichever table has it.
+struct Property {
+    wire_type: i8,
+    default: Option<String>,
+    documentation: &'static str,
+    /// The names under which it may be set, the first beats the others.
+    synonyms: &'static [&'static str],
+}
+
+impl Property {
+    fn find(name: &str) -> Option<Property> {
+        let def = TOPIC_CONFIGS.iter().find(|def| def.synonyms.contains(&name));
+        if let Some(setting) = table::find(name) {
+            let wire_type = match setting.kind {
+                table::Kind::Boolean => 1,
+                table::Kind::Text => 2,
+                table::Kind::Number(_, max) if max <= i64::from(i32::MAX) => 3,
+                table::Kind::Number(..) => 5,
+                table::Kind::List => 7,
+            };
+            let default = setting.default.map(str::to_owned);
+            return Some(Property {
+                wire_type,
+                default,
+                documentation: setting.documentation,
+                synonyms: &[],
+            });
+        }
+        let def = def?;
+        let unit = unit_ms(name);
+        // Of several names the last has the default, in its unit.
+        let has_default = def.synonyms.last() == Some(&name);
+        let in_unit = || match (unit, def.default.parse::<i64>()) {
+            (2.., Ok(number)) => (number / unit).to_string(),
+            _ => def.default.to_owned(),
+        };
+        Some(Property {
+            wire_type: if unit > 1 { 3 } else { def.kind.wire_type() },
+            default: has_default.then(in_unit),
+            documentation: def.documentation,
+            synonyms: def.synonyms,
+        })
     }
 }
 
-fn describe_topic_config(
-    broker: &Broker,
-    request: &DescribeConfigsRequest,
-    def: &TopicConfigDef,
-    own: Option<&str>,
-) -> DescribeConfigsResourceResult {
-    let from_broker = broker.config.topic_defaults.get(def.name).map(String::as_str);
-    let synonym_name = def.synonyms.first().copied().unwrap_or(def.name);
-    let layers = [
-        own.map(|value| (def.name, value, DYNAMIC_TOPIC)),
-        from_broker.map(|value| (synonym_name, value, STATIC_BROKER)),
-        Some((synonym_name, def.default, DEFAULT)),
-    ];
-    let synonyms: Vec<DescribeConfigsSynonym> = layers
+/// Where values come from.
+struct Sources<'a> {
+    configs: &'a ConfigsImage,
+    broker: NodeId,
+    properties: &'a crate::config::Properties,
+    topic_defaults: &'a BTreeMap<String, String>,
+}
+
+impl Sources<'_> {
+    fn of_topic(&self, topic: &str, def: &TopicConfigDef) -> DescribeConfigsResourceResult {
+        let stand_in = def.synonyms.first().copied().unwrap_or(def.name);
+        let own = self.configs.value(&ConfigResource::topic(topic), def.name);
+        let from_file = self.topic_defaults.get(def.name).map(String::as_str);
+        let synonyms: Vec<DescribeConfigsSynonym> = [
+            own.map(|value| synonym(def.name, value, DYNAMIC_TOPIC)),
+            self.dynamic(stand_in, DYNAMIC_BROKER),
+            self.dynamic(stand_in, DYNAMIC_DEFAULT_BROKER),
+            from_file.map(|value| synonym(stand_in, value, STATIC_BROKER)),
+            Some(synonym(stand_in, def.default, DEFAULT)),
+        ]
         .into_iter()
         .flatten()
-        .map(|(name, value, source)| DescribeConfigsSynonym {
-            name: name.to_owned(),
-            value: Some(value.to_owned()),
-            source,
-        })
         .collect();
-    DescribeConfigsResourceResult {
-        name: def.name.to_owned(),
-        value: synonyms[0].value.clone(),
-        read_only: false,
-        config_source: synonyms[0].source,
-        is_sensitive: false,
-        synonyms: if request.include_synonyms { synonyms } else { Vec::new() },
-        config_type: def.kind.wire_type(),
-        documentation: request.include_documentation.then(|| def.documentation.to_owned()),
+        DescribeConfigsResourceResult {
+            name: def.name.to_owned(),
+            config_type: def.kind.wire_type(),
+            documentation: Some(def.documentation.to_owned()),
+            ..described(synonyms)
+        }
+    }
+
+    fn of_broker(&self, name: &str) -> DescribeConfigsResourceResult {
+        let property = Property::find(name);
+        let own = [name];
+        let names: &[&str] = match &property {
+            Some(property) if !property.synonyms.is_empty() => property.synonyms,
+            _ => &own,
+        };
+        let mut synonyms: Vec<DescribeConfigsSynonym> = Vec::new();
+        for source in [DYNAMIC_BROKER, DYNAMIC_DEFAULT_BROKER] {
+            synonyms.extend(names.iter().filter_map(|name| self.dynamic(name, source)));
+        }
+        let written = |name: &&str| Some(synonym(name, self.properties.written(name)?, STATIC_BROKER));
+        synonyms.extend(names.iter().filter_map(written));
+        let default = |name: &&str| Some(synonym(name, &Property::find(name)?.default?, DEFAULT));
+        synonyms.extend(names.iter().filter_map(default));
+        // What is set under another name is not this one's value, though it may be the one that counts.
+        let first = synonyms.iter().position(|synonym| synonym.name == name).unwrap_or(synonyms.len());
+        DescribeConfigsResourceResult {
+            name: name.to_owned(),
+            read_only: broker_config::dynamic(name).is_none(),
+            config_type: property.as_ref().map_or(0, |property| property.wire_type),
+            documentation: property.map(|property| property.documentation.to_owned()),
+            ..described(synonyms.split_off(first))
+        }
+    }
+
+    /// What is set for all brokers; what stands for this one does not count.
+    fn of_all_brokers(&self, name: &str) -> DescribeConfigsResourceResult {
+        let mut described = self.of_broker(name);
+        described.synonyms.retain(|synonym| synonym.source == DYNAMIC_DEFAULT_BROKER);
+        described.value = self.configs.value(&ConfigResource::cluster(), name).map(str::to_owned);
+        described.config_source = DYNAMIC_DEFAULT_BROKER;
+        described
+    }
+
+    fn dynamic(&self, name: &str, source: i8) -> Option<DescribeConfigsSynonym> {
+        let resource = match source {
+            DYNAMIC_BROKER => ConfigResource::broker(self.broker),
+            _ => ConfigResource::cluster(),
+        };
+        Some(synonym(name, broker_config::value(self.configs, &resource, name)?, source))
     }
 }
 
-fn describe_setting(
-    broker: &Broker,
-    request: &DescribeConfigsRequest,
-    setting: &table::Setting,
-) -> DescribeConfigsResourceResult {
-    let written = broker.config.properties.written(setting.name);
-    let synonyms: Vec<DescribeConfigsSynonym> =
-        [written.map(|value| (value, STATIC_BROKER)), setting.default.map(|value| (value, DEFAULT))]
-            .into_iter()
-            .flatten()
-            .map(|(value, source)| DescribeConfigsSynonym {
-                name: setting.name.to_owned(),
-                value: Some(value.to_owned()),
-                source,
-            })
-            .collect();
+fn synonym(name: &str, value: &str, source: i8) -> DescribeConfigsSynonym {
+    DescribeConfigsSynonym { name: name.to_owned(), value: Some(value.to_owned()), source }
+}
+
+/// A setting with these values, of which the first counts.
+fn described(synonyms: Vec<DescribeConfigsSynonym>) -> DescribeConfigsResourceResult {
     DescribeConfigsResourceResult {
-        name: setting.name.to_owned(),
-        value: synonyms.first().and_then(|s| s.value.clone()),
-        read_only: true,
-        config_source: synonyms.first().map_or(DEFAULT, |s| s.source),
-        is_sensitive: false,
-        synonyms: if request.include_synonyms { synonyms } else { Vec::new() },
-        config_type: match setting.kind {
-            table::Kind::Boolean => 1,
-            table::Kind::Text => 2,
-            table::Kind::Number(_, max) if max <= i64::from(i32::MAX) => 3,
-            table::Kind::Number(..) => 5,
-            table::Kind::List => 7,
-        },
-        documentation: request.include_documentation.then(|| setting.documentation.to_owned()),
+        value: synonyms.first().and_then(|first| first.value.clone()),
+        config_source: synonyms.first().map_or(DEFAULT, |first| first.source),
+        synonyms,
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Properties;
+    use ottla_metadata::MetadataImage;
+    use ottla_protocol::records::metadata::{ConfigRecord, MetadataRecord};
+
+    /// What broker 1 says by this file when these are set, as (resource, name, value).
+    fn check(
+        file: &[(&str, &str)],
+        set: &[(ConfigResource, &str, &str)],
+        ask: impl Fn(&Sources) -> DescribeConfigsResourceResult,
+        expected: &[(&str, &str, i8)],
+    ) {
+        let mut properties = Properties::default();
+        file.iter().for_each(|(name, value)| properties.set(*name, *value));
+        let mut image = MetadataImage::default();
+        for (resource, name, value) in set {
+            let record = ConfigRecord {
+                resource_type: resource.resource_type.to_wire(),
+                resource_name: resource.name.clone(),
+                name: (*name).to_owned(),
+                value: Some((*value).to_owned()),
+            };
+            let record = MetadataRecord::Config(record);
+            image.replay(&record, &mut Default::default()).unwrap();
+        }
+        let sources = Sources {
+            configs: &image.configs,
+            broker: NodeId(1),
+            properties: &properties,
+            topic_defaults: &properties.topic_defaults().unwrap(),
+        };
+        let described = ask(&sources);
+        let synonyms = described.synonyms.iter();
+        let synonyms: Vec<(&str, &str, i8)> =
+            synonyms.map(|s| (s.name.as_str(), s.value.as_deref().unwrap(), s.source)).collect();
+
+        assert_eq!(synonyms, expected);
+        let first = expected.first();
+        assert_eq!(described.value.as_deref(), first.map(|(_, value, _)| *value));
+        assert_eq!(described.config_source, first.map_or(DEFAULT, |(_, _, source)| *source));
+    }
+
+    fn set<'a>(
+        resource: ConfigResource,
+        name: &'a str,
+        value: &'a str,
+    ) -> (ConfigResource, &'a str, &'a str) {
+        (resource, name, value)
+    }
+
+    #[test]
+    fn a_topic_follows_its_own_then_the_brokers_then_all_brokers_then_the_file() {
+        let retention = ottla_metadata::topic_config::topic_config("retention.ms").unwrap();
+        check(
+            &[("log.retention.hours", "1")],
+            &[
+                set(ConfigResource::topic("t"), "retention.ms", "1"),
+                set(ConfigResource::broker(NodeId(1)), "log.retention.ms", "2"),
+                set(ConfigResource::broker(NodeId(2)), "log.retention.ms", "9"),
+                set(ConfigResource::cluster(), "log.retention.ms", "3"),
+            ],
+            |sources| sources.of_topic("t", retention),
+            &[
+                ("retention.ms", "1", DYNAMIC_TOPIC),
+                ("log.retention.ms", "2", DYNAMIC_BROKER),
+                ("log.retention.ms", "3", DYNAMIC_DEFAULT_BROKER),
+                ("log.retention.ms", "3600000", STATIC_BROKER),
+                ("log.retention.ms", "604800000", DEFAULT),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_brokers_setting_has_the_synonyms_that_kafka_gives_it() {
+        let all = || set(ConfigResource::cluster(), "log.retention.ms", "3");
+        let file = [("log.retention.ms", "4"), ("log.retention.hours", "2")];
+        let (ms, hours) = ("log.retention.ms", "log.retention.hours");
+        let of_all = (ms, "3", DYNAMIC_DEFAULT_BROKER);
+        let written = [(ms, "4", STATIC_BROKER), (hours, "2", STATIC_BROKER)];
+        let default = (hours, "168", DEFAULT);
+
+        check(&file, &[all()], |s| s.of_broker(ms), &[of_all, written[0], written[1], default]);
+        check(&file, &[all()], |s| s.of_all_brokers(ms), &[of_all]);
+        check(&file, &[all()], |s| s.of_broker(hours), &[written[1], default]);
+        check(&[], &[], |s| s.of_broker(ms), &[]);
+        check(&[], &[], |s| s.of_broker("node.id"), &[]);
+        check(&[], &[], |s| s.of_broker("num.partitions"), &[("num.partitions", "1", DEFAULT)]);
+    }
+
+    #[test]
+    fn only_what_can_be_changed_is_not_read_only() {
+        for (name, read_only) in [
+            ("log.retention.ms", false),
+            ("min.insync.replicas", false),
+            ("log.retention.hours", true),
+            ("node.id", true),
+            ("log.preallocate", true),
+        ] {
+            let (configs, properties) = (ConfigsImage::default(), Properties::default());
+            let sources = Sources {
+                configs: &configs,
+                broker: NodeId(1),
+                properties: &properties,
+                topic_defaults: &BTreeMap::new(),
+            };
+            assert_eq!(sources.of_broker(name).read_only, read_only, "{name}");
+            assert!(properties_has(name), "{name}");
+        }
+    }
+
+    fn properties_has(name: &str) -> bool {
+        super::properties().contains(name)
     }
 }

@@ -5,6 +5,9 @@
 //!
 //! - Creation and deletion are answered when this broker has seen them, so that what the client asks next is
 //!   answered rightly.
+//! - IncrementalAlterConfigs: of topics and of brokers. Of brokers, what the node applies while it runs
+//!   (docs/configuration.md); anything else is refused (INVALID_REQUEST), also a name that Kafka does not know.
+//! - Differs from Kafka: any broker takes the changes of any other's configuration.
 //! - Differs from Kafka: sent as the request itself, not in an Envelope, since there are no principals.
 
 use crate::broker::Broker;
@@ -146,7 +149,7 @@ pub fn elect_leaders(broker: &Arc<Broker>, request: ElectLeadersRequest) -> Answ
     })
 }
 
-/// Changes topics' configuration.
+/// Changes the configuration of topics and brokers.
 pub fn incremental_alter_configs(
     broker: &Arc<Broker>,
     request: IncrementalAlterConfigsRequest,

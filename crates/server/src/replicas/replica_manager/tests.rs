@@ -276,3 +276,39 @@ fn with_flush_messages_1_the_leader_answers_when_its_disk_has_the_record() {
         }
     }
 }
+
+#[test]
+fn a_brokers_configuration_reaches_replicas_at_hand_and_those_of_a_restart() {
+    let (topic_id, disk) = (Uuid::from_u128(71), SimDisk::new());
+    let at = TopicIdPartition::new(topic_id, 0);
+    let manager_before = manager(&disk);
+    let mut image = image(topic_id);
+    manager_before.apply(&image, &MetadataDelta::default(), true);
+    let mut set = |resource: ConfigResource, name: &str, value: &str| {
+        let mut delta = MetadataDelta::default();
+        let record = ottla_protocol::records::metadata::ConfigRecord {
+            resource_type: resource.resource_type.to_wire(),
+            resource_name: resource.name,
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+        };
+        let record = ottla_protocol::records::metadata::MetadataRecord::Config(record);
+        image.replay(&record, &mut delta).unwrap();
+        manager_before.apply(&image, &delta, false);
+        let replica = manager_before.get(at).unwrap();
+        (replica.log_config().retention_ms, replica.lock().min_insync_replicas())
+    };
+
+    let other = ConfigResource::broker(NodeId(NODE.0 + 1));
+    assert_eq!(set(ConfigResource::cluster(), "log.retention.ms", "1000"), (1000, 1));
+    assert_eq!(set(ConfigResource::broker(NODE), "log.retention.ms", "2000"), (2000, 1));
+    assert_eq!(set(other, "log.retention.ms", "3000"), (2000, 1));
+    assert_eq!(set(ConfigResource::cluster(), "min.insync.replicas", "2"), (2000, 2));
+    drop(manager_before);
+    let manager = manager(&disk);
+    manager.apply(&image, &MetadataDelta::default(), true);
+
+    let replica = manager.get(at).unwrap();
+    assert_eq!(replica.log_config().retention_ms, 2000);
+    assert_eq!(replica.lock().min_insync_replicas(), 2);
+}
