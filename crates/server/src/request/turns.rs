@@ -49,9 +49,10 @@ impl Turn {
 
     /// Waits for the requests before this one.
     pub async fn come(&mut self) {
-        if let Some(before) = self.before.take() {
+        if let Some(before) = &mut self.before {
             // Its end is what is waited for.
             let _ = before.await;
+            self.before = None;
         }
     }
 }
@@ -79,7 +80,6 @@ mod tests {
 
         let waiting = tokio::time::timeout(std::time::Duration::ZERO, second.come()).await;
         assert!(waiting.is_err());
-        let mut second = turns.take(ConnectionId(1));
         drop(first);
         drop(other);
         second.come().await;
