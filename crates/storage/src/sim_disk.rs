@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What a disk writes at once or not at all.
 const SECTOR_BYTES: usize = 512;
 
+/// Fewer files are not worth looking for those that are nowhere.
+const FILES_MIN: usize = 64;
+
 /// Which operation a fault hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultOn {
@@ -45,6 +48,10 @@ struct State {
     /// Changes to each directory's names since it was synced, in order.
     unsynced: BTreeMap<PathBuf, Vec<Change>>,
     files: BTreeMap<u64, Contents>,
+    /// How often each file is open: one without a name is there until it is closed.
+    open: BTreeMap<u64, usize>,
+    /// When there are as many files, it is looked whether all of them are still somewhere.
+    files_max: usize,
     next_file: u64,
     locks: BTreeSet<PathBuf>,
     /// How many operations of a kind still succeed before one fails, and how.
@@ -64,6 +71,15 @@ enum Node {
     File(u64),
 }
 
+impl Node {
+    fn file(&self) -> Option<u64> {
+        match self {
+            Node::File(id) => Some(*id),
+            Node::Dir => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Change {
     Set(PathBuf, Node),
@@ -79,6 +95,8 @@ struct Contents {
     reserved: u64,
     /// The least length since the last sync: what lies beyond may be old or new.
     shortest: usize,
+    /// The first byte in which the two views may differ: a sync of a long log costs what was appended.
+    changed_from: usize,
 }
 
 impl SimDisk {
@@ -105,10 +123,7 @@ impl SimDisk {
             contents.tear(random);
         }
         let State { names, files, .. } = &mut *state;
-        let alive: BTreeSet<u64> = names
-            .values()
-            .filter_map(|node| if let Node::File(id) = node { Some(*id) } else { None })
-            .collect();
+        let alive: BTreeSet<u64> = names.values().filter_map(Node::file).collect();
         files.retain(|id, _| alive.contains(id));
         state.locks.clear();
         state.faults.clear();
@@ -183,7 +198,9 @@ impl SimDisk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file(&self, id: u64) -> Arc<dyn DiskFile> {
+    /// Opens a file.
+    fn file(&self, state: &mut State, id: u64) -> Arc<dyn DiskFile> {
+        *state.open.entry(id).or_default() += 1;
         Arc::new(SimFile { disk: self.clone(), id })
     }
 }
@@ -194,7 +211,14 @@ fn apply(names: &mut BTreeMap<PathBuf, Node>, change: &Change) {
             names.insert(path.clone(), *node);
         }
         Change::Remove(path) => {
-            names.retain(|name, _| !name.starts_with(path));
+            if names.remove(path) == Some(Node::Dir) {
+                names.retain(|name, _| !name.starts_with(path));
+            }
+        }
+        // Most are files, and then nothing is below.
+        Change::Rename(from, to) if is_file(names, from) && names.get(to) != Some(&Node::Dir) => {
+            let file = names.remove(from).expect("looked at just before");
+            names.insert(to.clone(), file);
         }
         Change::Rename(from, to) => {
             let moved: Vec<PathBuf> = names.keys().filter(|name| name.starts_with(from)).cloned().collect();
@@ -209,6 +233,10 @@ fn apply(names: &mut BTreeMap<PathBuf, Node>, change: &Change) {
             }
         }
     }
+}
+
+fn is_file(names: &BTreeMap<PathBuf, Node>, path: &Path) -> bool {
+    matches!(names.get(path), Some(Node::File(_)))
 }
 
 impl Contents {
@@ -233,14 +261,23 @@ impl Contents {
             torn[start..start + from.len()].copy_from_slice(from);
         }
         self.shortest = torn.len();
+        self.changed_from = torn.len();
         self.durable.clone_from(&torn);
         self.bytes = torn;
     }
 
     fn set_len(&mut self, len: usize) {
         self.reserved = self.reserved.min(len as u64);
+        self.changed_from = self.changed_from.min(len).min(self.bytes.len());
         self.bytes.resize(len, 0);
         self.shortest = self.shortest.min(len);
+    }
+
+    fn sync(&mut self) {
+        self.durable.truncate(self.changed_from);
+        self.durable.extend_from_slice(&self.bytes[self.durable.len()..]);
+        self.shortest = self.bytes.len();
+        self.changed_from = self.bytes.len();
     }
 }
 
@@ -315,7 +352,23 @@ impl State {
         }
     }
 
+    /// Forgets files that have no name any more, not even after a loss of power, and that nobody has open.
+    fn forget_files(&mut self) {
+        let names = self.names.values().chain(self.durable_names.values());
+        let mut alive: BTreeSet<u64> =
+            names.filter_map(Node::file).chain(self.open.keys().copied()).collect();
+        alive.extend(self.unsynced.values().flatten().filter_map(|change| match change {
+            Change::Set(_, node) => node.file(),
+            Change::Remove(_) | Change::Rename(..) => None,
+        }));
+        self.files.retain(|id, _| alive.contains(id));
+        self.files_max = (2 * self.files.len()).max(FILES_MIN);
+    }
+
     fn new_file(&mut self, path: &Path) -> u64 {
+        if self.files.len() >= self.files_max {
+            self.forget_files();
+        }
         let id = self.next_file;
         self.next_file += 1;
         self.files.insert(id, Contents::default());
@@ -338,6 +391,18 @@ impl SimFile {
     }
 }
 
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut state = self.disk.lock();
+        if let Some(count) = state.open.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                state.open.remove(&self.id);
+            }
+        }
+    }
+}
+
 impl ReadAt for SimFile {
     fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
         self.with(FaultOn::Read, |contents| contents.bytes.read_exact_at(buffer, position))
@@ -349,6 +414,7 @@ impl DiskFile for SimFile {
         let position = position as usize;
         let write = |contents: &mut Contents, bytes: &[u8]| {
             let end = position + bytes.len();
+            contents.changed_from = contents.changed_from.min(position).min(contents.bytes.len());
             if contents.bytes.len() < end {
                 contents.bytes.resize(end, 0);
             }
@@ -384,8 +450,7 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         self.with(FaultOn::Sync, |contents| {
-            contents.durable.clone_from(&contents.bytes);
-            contents.shortest = contents.bytes.len();
+            contents.sync();
             Ok(())
         })
     }
@@ -415,8 +480,9 @@ impl Drop for SimLock {
 
 impl Disk for SimDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        match self.lock().names.get(path) {
-            Some(Node::File(id)) => Ok(self.file(*id)),
+        let mut state = self.lock();
+        match state.names.get(path).copied() {
+            Some(Node::File(id)) => Ok(self.file(&mut state, id)),
             _ => Err(ErrorKind::NotFound.into()),
         }
     }
@@ -426,10 +492,10 @@ impl Disk for SimDisk {
         state.operate(FaultOn::Name)?;
         if let Some(Node::File(id)) = state.names.get(path).copied() {
             state.files.entry(id).or_default().set_len(0);
-            return Ok(self.file(id));
+            return Ok(self.file(&mut state, id));
         }
         let id = state.new_file(path);
-        Ok(self.file(id))
+        Ok(self.file(&mut state, id))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -651,6 +717,24 @@ mod tests {
             disk.lose_power(&mut Random::new(seed));
             assert_eq!(disk.read(path).unwrap(), b"newest");
         }
+    }
+
+    #[test]
+    fn a_file_is_forgotten_that_is_nowhere_and_nobody_has_open() {
+        let disk = disk();
+        let path = Path::new("d/f");
+        let open = disk.create(path).unwrap();
+        open.write_all_at(b"open", 0).unwrap();
+        disk.remove_file(path).unwrap();
+        disk.create(Path::new("d/kept")).unwrap().write_all_at(b"kept", 0).unwrap();
+        for _ in 0..10 * FILES_MIN {
+            disk.write_atomically(path, b"new").unwrap();
+        }
+
+        let mut bytes = [0; 4];
+        open.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!((&bytes, &disk.read(Path::new("d/kept")).unwrap()[..]), (b"open", &b"kept"[..]));
+        assert!(disk.lock().files.len() <= FILES_MIN, "{}", disk.lock().files.len());
     }
 
     #[test]
