@@ -23,6 +23,8 @@ pub mod quorum;
 pub mod replicas;
 pub mod request;
 pub mod transactions;
+#[cfg(test)]
+mod year;
 
 pub use config::{ConfigError, NodeConfig, Properties};
 pub use node::{Node, StartError};
