@@ -14,6 +14,13 @@ pub enum Bug {
     EveryEndTakenForOrderly,
     /// What a follower says about the end of its log does not come through: nobody tells it where the logs part.
     DivergenceUnchecked,
+    /// A broker begins with the first image that it knows, though it has not come to its own registration in the metadata
+    /// log: what it holds of topics that come later in it is set aside.
+    FirstImageTaken,
+    /// Of changes to the metadata that have piled up, only what the last of them touched is applied.
+    EarlierChangesForgotten,
+    /// A recovery point is written down for what was appended, and not for what was synced.
+    RecoveryPointUnsynced,
 }
 
 #[cfg(feature = "testing")]

@@ -96,6 +96,15 @@ impl IoPool {
         result
     }
 
+    /// Lets as much time pass as a job takes where threads are simulated, and none elsewhere: for what blocks on the disk where
+    /// it is, which a simulated disk does not.
+    pub async fn linger(&self) {
+        match &self.0 {
+            Jobs::Queued(_) => {}
+            Jobs::Simulated(delay) => tokio::time::sleep(delay()).await,
+        }
+    }
+
     /// Runs `job` on one of the threads, unless too many wait already. Returns whether it will be run.
     pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> bool {
         match &self.0 {

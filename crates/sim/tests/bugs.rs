@@ -39,3 +39,18 @@ fn notices_that_damage_is_not_looked_for() {
 fn notices_that_a_follower_is_not_told_where_logs_part() {
     notices(Bug::DivergenceUnchecked, 50, &["EPOCH-1", "vanished", "lost", "contradiction"]);
 }
+
+#[test]
+fn notices_that_a_broker_begins_with_the_first_image_that_it_knows() {
+    notices(Bug::FirstImageTaken, 100, &["ACK-1"]);
+}
+
+#[test]
+fn notices_that_of_changes_that_piled_up_only_the_last_is_applied() {
+    notices(Bug::EarlierChangesForgotten, 100, &["LIVE-1"]);
+}
+
+#[test]
+fn notices_a_recovery_point_beyond_what_was_synced() {
+    notices(Bug::RecoveryPointUnsynced, 100, &["the log directory failed", "HW-2", "EPOCH-1", "lost"]);
+}

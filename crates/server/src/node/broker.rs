@@ -122,7 +122,7 @@ pub(super) fn start(
     let overdue = properties.millis("log.flush.scheduler.interval.ms");
     let fetchers = fetcher::run(broker.clone(), environment.network.clone(), syncs.clone());
     let mut tasks = vec![
-        task::spawn_on(data, "applier", applier::run(broker.clone(), committed, applied)),
+        task::spawn_on(data, "applier", applier::run(broker.clone(), io.clone(), committed, applied)),
         task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answers)),
         task::spawn_on(data, "in-sync sets", asking),
         task::spawn_on(data, "assignments", assignments::run(broker.clone(), channel)),

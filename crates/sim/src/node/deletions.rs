@@ -24,15 +24,6 @@ pub const SETTINGS: &str = "log.retention.check.interval.ms=1000\n\
      log.flush.start.offset.checkpoint.interval.ms=3000\n\
      producer.id.expiration.ms=2147483647\n";
 
-/// Segments of a few records, so that some of them go; and none by its age, for clocks are wrong.
-const TOPIC_SETTINGS: [(&str, &str); 3] =
-    [("segment.index.bytes", "64"), ("index.interval.bytes", "400"), ("retention.ms", "-1")];
-
-/// What the workload's topic is set to.
-pub fn topic_settings() -> Vec<(String, String)> {
-    TOPIC_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
-}
-
 /// Returns whether records are deleted in the run of this seed: in one of three.
 pub fn are_wanted(seed: u64) -> bool {
     Random::new(seed ^ APART).chance(333)

@@ -4,9 +4,9 @@ use super::mounts::{FIRST, Mounts, SECOND};
 use anyhow::{Context as _, Result, ensure};
 use ottla_client::admin::cluster::METADATA_TOPIC;
 use ottla_records::batches;
-use ottla_storage::Disk;
-use ottla_types::{Offset, TopicPartition};
-use std::collections::BTreeMap;
+use ottla_storage::{Disk, PartitionDir, partition_metadata};
+use ottla_types::{Offset, TopicPartition, Uuid};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A replica's log: its batches by their base offsets, and where it begins and ends.
@@ -59,6 +59,33 @@ pub fn compare_metadata<'a>(
         ensure!(end >= committed, "RAFT-COMMIT: {node} ends at {end}, committed to {committed}");
     }
     differ(&replicas, &partition, committed).context("RAFT-COMMIT")
+}
+
+/// Checks that no log was set aside as one that its node was not to have, of a topic that is there, and all of whose replicas
+/// have always been on all nodes: what a node holds once, it holds until the topic is deleted (ACK-1: of the replicas that keep a
+/// record there is one less). Returns 0: nothing was compared.
+///
+/// # Errors
+/// The first such log, or that the disks cannot be read.
+pub fn check_strays<'a>(
+    disks: impl Iterator<Item = (&'a str, &'a Mounts)>,
+    topics: &BTreeSet<Uuid>,
+) -> Result<usize> {
+    for (node, disk) in disks {
+        // Of two directories one may have what was begun anew in the other while it did not work.
+        if disk.list(Path::new(SECOND))?.iter().any(|entry| PartitionDir::parse(&entry.name).is_some()) {
+            continue;
+        }
+        for entry in disk.list(Path::new(FIRST))? {
+            if PartitionDir::parse(&entry.name) != Some(PartitionDir::Stray) {
+                continue;
+            }
+            let topic = partition_metadata::read(disk, &Path::new(FIRST).join(&entry.name))?;
+            let is_there = topic.is_some_and(|topic| topics.contains(&topic));
+            ensure!(!is_there, "ACK-1: {node} set {} aside, and is to have it", entry.name);
+        }
+    }
+    Ok(0)
 }
 
 fn read_all<'a>(
@@ -155,5 +182,22 @@ mod tests {
         assert!(verdict(&[1, 1, 2], &[0, 0, 2], 3).unwrap_err().starts_with("HW-2"), "nothing else");
         assert!(verdict(&[1, 1, 2], &[1, 2, 2], 3).unwrap_err().starts_with("EPOCH-1"));
         assert!(verdict(&[1, 1, 2], &[1, 1], 3).unwrap_err().starts_with("HW-2"));
+    }
+
+    #[test]
+    fn a_log_that_was_set_aside_and_should_not_have_been_is_noticed() {
+        let (there, deleted) = (Uuid::from_u128(7), Uuid::from_u128(8));
+        let disk = disk(&[1]);
+        let set_aside = |topic: Uuid, unique: &str| {
+            let dir = Path::new(FIRST).join(format!("scratch-0.{unique}-stray"));
+            disk.create_dir_all(&dir).unwrap();
+            partition_metadata::write(&disk, &dir, topic).unwrap();
+        };
+        let check = || check_strays([("one", &disk)].into_iter(), &BTreeSet::from([there]));
+
+        set_aside(deleted, "0123456789abcdef0123456789abcdef");
+        assert_eq!(check().unwrap(), 0);
+        set_aside(there, "1123456789abcdef0123456789abcdef");
+        assert!(check().unwrap_err().to_string().starts_with("ACK-1"));
     }
 }

@@ -5,7 +5,7 @@
 //! take records; then everything is read and judged by what clients were told.
 //!
 //! Reading order: [`hosts`], [`wire`], [`network`], [`cluster`], [`faults`], [`plan`], [`workload`], [`group`], [`topics`], [`transactions`], [`moves`],
-//! [`deletions`], [`quorum`], [`logs`], [`story`], [`blackout`], [`directories`].
+//! [`deletions`], [`segments`], [`quorum`], [`logs`], [`story`], [`blackout`], [`directories`].
 
 pub mod blackout;
 pub mod cluster;
@@ -20,6 +20,7 @@ pub mod moves;
 pub mod network;
 pub mod plan;
 pub mod quorum;
+pub mod segments;
 pub mod story;
 pub mod topics;
 pub mod transactions;
@@ -163,7 +164,10 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
     };
     let voting = Voting::of(options.seed);
     let deletes = deletions::are_wanted(options.seed);
-    let settings = settings.to_owned() + if deletes { deletions::SETTINGS } else { "" };
+    let short_segments = deletes || segments::are_short(options.seed);
+    let settings = settings.to_owned()
+        + if deletes { deletions::SETTINGS } else { "" }
+        + if short_segments { segments::SETTINGS } else { "" };
     let begun = Cluster::start(NODES, random.next_u64(), &settings, voting);
     let begun = begun.and_then(|cluster| Ok((cluster.directory_ids()?, cluster)));
     let (directory_ids, mut cluster) = match begun {
@@ -188,6 +192,7 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
         directory_ids,
         voting,
         deletes,
+        short_segments,
         seed: random.next_u64(),
         calm: calm.subscribe(),
         running: running.clone(),
@@ -263,6 +268,7 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
         compared.push(logs::compare(cluster.disks(), &at, may_begin_at, seen));
     }
     compared.push(logs::compare_metadata(cluster.disks(), found.metadata));
+    compared.push(logs::check_strays(cluster.disks(), &found.unmoved));
     for compared in compared {
         match compared {
             Ok(compared) => report.compared += compared,

@@ -6,6 +6,7 @@ use super::group;
 use super::moves;
 use super::network::SimNetwork;
 use super::quorum::{self, Voting};
+use super::segments;
 use super::topics::{self, Topics};
 use super::transactions::transfers::{self, FoundTransfers};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -24,7 +25,7 @@ use ottla_types::{Offset, Random, Timestamp, TopicPartition, Uuid};
 use ottla_verify::judge::Partition;
 use ottla_verify::{Commits, Guarantee, History, Outcome, Spoilt, Stamp, Transactions};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -68,6 +69,8 @@ pub struct Workload {
     pub voting: Voting,
     /// Whether an administrator deletes records.
     pub deletes: bool,
+    /// Whether the topic's segments are short.
+    pub short_segments: bool,
     /// Their choices.
     pub seed: u64,
     /// Turns true when the faults are over.
@@ -87,6 +90,8 @@ pub struct Found {
     pub metadata: Offset,
     /// How many changes of the voters were carried out for certain.
     pub voter_changes: usize,
+    /// The topics whose replicas nobody moved.
+    pub unmoved: BTreeSet<Uuid>,
 }
 
 impl Workload {
@@ -110,7 +115,7 @@ impl Workload {
             name: TOPIC.to_owned(),
             partitions: Some(PARTITIONS),
             replication_factor: Some(3),
-            configs: if self.deletes { deletions::topic_settings() } else { Vec::new() },
+            configs: if self.short_segments { segments::topic_settings() } else { Vec::new() },
             ..NewTopic::default()
         };
         while let Err(error) = admin.create_topic(&topic).await {
@@ -167,7 +172,7 @@ impl Workload {
         }
         drop(reading);
         quorum::make_all_voters(&self, &admin, recovery).await?;
-        self.wait_until_whole(&admin, recovery, &topics).await?;
+        found.lock().unmoved = self.wait_until_whole(&admin, recovery, &topics).await?;
         found.lock().metadata = quorum::wait_until_level(&admin, recovery).await?;
         found.lock().records = self.read_all(random.next_u64()).await?;
         if transfers {
@@ -277,8 +282,14 @@ impl Workload {
         }
     }
 
-    /// Waits until every replica of every topic is in sync again, and the topics are what they were said to be.
-    async fn wait_until_whole(&self, admin: &Admin, deadline: Instant, topics: &Topics) -> Result<()> {
+    /// Waits until every replica of every topic is in sync again, and the topics are what they were said to be. Returns those
+    /// but for the one that is written to.
+    async fn wait_until_whole(
+        &self,
+        admin: &Admin,
+        deadline: Instant,
+        topics: &Topics,
+    ) -> Result<BTreeSet<Uuid>> {
         loop {
             let described = describe_all(admin).await;
             if let Ok(described) = &described
@@ -292,7 +303,10 @@ impl Workload {
                 let counts = described.iter().map(|topic| (topic.id, topic.partitions.len())).collect();
                 // A broker may not have heard of the latest yet.
                 match topics::check(topics, &counts) {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => {
+                        let others = described.iter().filter(|topic| topic.name != TOPIC);
+                        return Ok(others.map(|topic| topic.id).collect());
+                    }
                     Err(error) if Instant::now() >= deadline => return Err(error),
                     Err(_) => {}
                 }

@@ -1,6 +1,7 @@
 //! What is written down of the logs, and when they are synced: now and then, when asked for, and at the end.
 
 use super::{Replica, ReplicaManager};
+use crate::bug::{Bug, is_made};
 use crate::replicas::directories::Directory;
 use crate::replicas::offset_checkpoints::OffsetCheckpoints;
 use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME};
@@ -20,6 +21,9 @@ impl ReplicaManager {
     /// Syncs every log and writes down up to where.
     pub fn checkpoint_logs(&self) {
         for replica in self.all() {
+            if is_made(Bug::RecoveryPointUnsynced) {
+                continue;
+            }
             if let Err(error) = self.flush(&replica) {
                 self.handle_storage_error(&error);
             }
@@ -179,7 +183,11 @@ impl ReplicaManager {
             let partition = replica.lock();
             let name = &replica.name;
             checkpoints.high_watermarks.insert(name.clone(), partition.high_watermark());
-            checkpoints.recovery_points.insert(name.clone(), partition.log().recovery_point());
+            let durable = match is_made(Bug::RecoveryPointUnsynced) {
+                true => partition.log().log_end_offset(),
+                false => partition.log().recovery_point(),
+            };
+            checkpoints.recovery_points.insert(name.clone(), durable);
             checkpoints.log_starts.insert(name.clone(), partition.log().log_start_offset());
             if partition.log().config().cleanup_policy.compact {
                 checkpoints.first_dirty.insert(name.clone(), partition.log().first_dirty_offset());
