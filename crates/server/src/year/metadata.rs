@@ -28,16 +28,16 @@ use tokio::sync::watch;
 const DIR: &str = "/data/__cluster_metadata-0";
 
 /// How often something is decided.
-const STEP: Duration = Duration::from_secs(600);
+const STEP: Duration = Duration::from_secs(1200);
 
 /// The shipped setting is five seconds: six million records that say nothing, which take a minute. What they are fewer, topics
 /// that come and go are more.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(300);
 
 /// How many topics there are at a time.
 const TOPICS: usize = 10;
 
-const PARTITIONS: i32 = 10;
+const PARTITIONS: i32 = 20;
 
 /// How many brokers there are at a time.
 const BROKERS: usize = 5;
@@ -132,10 +132,10 @@ impl Administration {
     fn decide(&mut self) -> Vec<MetadataRecord> {
         self.steps += 1;
         let mut records = self.change_topics();
-        if self.steps.is_multiple_of(6) {
+        if self.steps.is_multiple_of(3) {
             records.extend(self.restart_broker());
         }
-        if self.steps.is_multiple_of(144) {
+        if self.steps.is_multiple_of(72) {
             records.extend(self.replace_broker());
         }
         records
