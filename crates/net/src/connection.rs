@@ -32,12 +32,14 @@ pub struct ConnectionInfo {
     pub listener: Arc<str>,
     received: watch::Sender<u64>,
     closes_late: AtomicBool,
+    by_replica: AtomicBool,
 }
 
 impl ConnectionInfo {
     fn new(id: ConnectionId, peer: SocketAddr, listener: Arc<str>) -> ConnectionInfo {
-        let (received, closes_late) = (watch::Sender::new(0), AtomicBool::new(false));
-        ConnectionInfo { id, peer, listener, received, closes_late }
+        let received = watch::Sender::new(0);
+        let (closes_late, by_replica) = (AtomicBool::new(false), AtomicBool::new(false));
+        ConnectionInfo { id, peer, listener, received, closes_late, by_replica }
     }
 
     /// How many requests have arrived, the one being started included.
@@ -54,6 +56,11 @@ impl ConnectionInfo {
     /// Whether [`ConnectionInfo::close_late`] was called.
     pub fn closes_late(&self) -> bool {
         self.closes_late.load(Ordering::Relaxed)
+    }
+
+    /// Says that the request that is being started is another replica's, and no client's.
+    pub fn asked_by_replica(&self) {
+        self.by_replica.store(true, Ordering::Relaxed);
     }
 
     /// Waits until a request arrives behind the one numbered `number` (see [`ConnectionInfo::received`]).
@@ -93,6 +100,8 @@ pub enum Started {
 pub struct AnsweredIn {
     /// What its header says that it asks; -1 when it is too short to say.
     pub api_key: i16,
+    /// Whether its handler said so ([`ConnectionInfo::asked_by_replica`]).
+    pub by_replica: bool,
     /// From its last byte's arrival to [`Service::start`].
     pub queued: Duration,
     /// In [`Service::start`].
@@ -176,6 +185,7 @@ struct Underway {
 #[derive(Clone, Copy)]
 struct Times {
     api_key: i16,
+    by_replica: bool,
     heard_at: Instant,
     started_at: Instant,
     handled_at: Instant,
@@ -185,6 +195,7 @@ impl Times {
     fn answered(self, send_begun: Instant, sent: Instant) -> AnsweredIn {
         AnsweredIn {
             api_key: self.api_key,
+            by_replica: self.by_replica,
             queued: self.started_at - self.heard_at,
             local: self.handled_at - self.started_at,
             remote: send_begun - self.handled_at,
@@ -322,7 +333,8 @@ fn start_requests(
         let started = service.start(info, frame);
         let handled_at = Instant::now();
         clock = Some(handled_at);
-        let times = Times { api_key, heard_at, started_at, handled_at };
+        let by_replica = info.by_replica.swap(false, Ordering::Relaxed);
+        let times = Times { api_key, by_replica, heard_at, started_at, handled_at };
         let answer = match started {
             Started::Reply(segments) => Answer::Ready(Some(segments)),
             Started::Later(future) => Answer::Waiting(future),
@@ -387,17 +399,18 @@ mod tests {
     const HANDLER: Duration = Duration::from_millis(20);
     const LATER: Duration = Duration::from_millis(60);
 
-    /// Handles what has key 1 for a while, answers what has key 2 later, and key 3 not at all.
+    /// Handles what has key 1 for a while, as a replica's, answers what has key 2 later, and key 3 not at all.
     #[derive(Default)]
     struct Timed {
         answered: Mutex<Vec<AnsweredIn>>,
     }
 
     impl Service for Timed {
-        fn start(&self, _connection: &Arc<ConnectionInfo>, frame: Bytes) -> Started {
+        fn start(&self, connection: &Arc<ConnectionInfo>, frame: Bytes) -> Started {
             let answer = vec![Segment::Bytes(Bytes::from_static(b"12345678"))];
             match frame[1] {
                 1 => {
+                    connection.asked_by_replica();
                     let begun = Instant::now();
                     while begun.elapsed() < HANDLER {
                         std::hint::spin_loop();
@@ -438,7 +451,8 @@ mod tests {
         drop(stream);
 
         let told = service.answered.lock().clone();
-        assert_eq!(told.iter().map(|one| one.api_key).collect::<Vec<_>>(), [3, 2, 1, 1]);
+        let who: Vec<_> = told.iter().map(|one| (one.api_key, one.by_replica)).collect();
+        assert_eq!(who, [(3, false), (2, false), (1, true), (1, true)]);
         let [nothing, later, first, second] = told[..] else { unreachable!("counted just before") };
         assert_eq!((nothing.remote, nothing.send), (Duration::ZERO, Duration::ZERO));
         assert!(later.local < HANDLER && later.remote >= LATER, "{later:?}");

@@ -77,6 +77,7 @@ impl Fetch {
             None => Fetcher::Consumer(Isolation::ReadUncommitted),
         };
         if let Fetcher::Follower(node, epoch) = fetcher {
+            context.connection.asked_by_replica();
             broker.peers.inbound(&broker.image().cluster, node, epoch, context.connection.id);
         }
         let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
