@@ -270,6 +270,7 @@ pub fn format(
             }
             (true, ..) => "dynamic metadata",
         };
+        make_directory(&*disk, &dir)?;
         if let Some(voters) = voters {
             write_first_voters(disk.clone(), &dir, &voters, now)?;
         }
@@ -313,6 +314,25 @@ fn describe(level: MetadataVersion) -> String {
     )
 }
 
+/// Makes a directory, and those above it that are not there, so that a loss of power does not take them: without its name what is
+/// in it is nowhere.
+fn make_directory(disk: &dyn Disk, dir: &Path) -> Result<(), FormatError> {
+    let failed = |path: &Path, source| FormatError::Disk { path: path.to_owned(), source };
+    let new: Vec<&Path> = dir.ancestors().take_while(|path| is_missing(disk, path)).collect();
+    disk.create_dir_all(dir).map_err(|error| failed(dir, error))?;
+    for path in new {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        disk.sync_dir(parent).map_err(|error| failed(parent, error))?;
+    }
+    Ok(())
+}
+
+fn is_missing(disk: &dyn Disk, dir: &Path) -> bool {
+    let is_name = dir.file_name().is_some();
+    is_name && disk.list(dir).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// The snapshot at offset 0 that names the first voters. It is there before the directory counts as formatted.
 fn write_first_voters(
     disk: Arc<dyn Disk>,
@@ -335,10 +355,9 @@ fn format_directory(
     level: MetadataVersion,
     directory_id: Uuid,
 ) -> Result<(), FormatError> {
-    let failed = |path: &Path, source| FormatError::Disk { path: path.to_owned(), source };
-    disk.create_dir_all(dir).map_err(|error| failed(dir, error))?;
     let path = dir.join(BOOTSTRAP_CHECKPOINT);
-    disk.write_atomically(&path, &bootstrap_checkpoint(level)).map_err(|error| failed(&path, error))?;
+    let failed = |source| FormatError::Disk { path: path.clone(), source };
+    disk.write_atomically(&path, &bootstrap_checkpoint(level)).map_err(failed)?;
     // Last: with it the directory counts as formatted.
     let meta = MetaProperties { cluster_id: cluster_id.to_owned(), node_id: config.node_id, directory_id };
     meta.write(disk, dir)?;
@@ -349,4 +368,42 @@ fn format_directory(
 fn bootstrap_checkpoint(level: MetadataVersion) -> Vec<u8> {
     checkpoint::encode(&bootstrap::records(level), level, LeaderEpoch(0), Timestamp(0), None)
         .expect("short records fit the wire")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Properties;
+    use ottla_storage::SimDisk;
+
+    const SETTINGS: &str = "process.roles=broker,controller\n\
+         node.id=1\n\
+         listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n\
+         controller.listener.names=CONTROLLER\n\
+         controller.quorum.bootstrap.servers=localhost:9093\n\
+         log.dirs=/srv/ottla/first,/srv/ottla/second\n";
+
+    #[test]
+    fn what_is_formatted_outlives_a_loss_of_power() {
+        let properties = Properties::parse("server.properties", SETTINGS.as_bytes()).unwrap();
+        let config = NodeConfig::new(properties).unwrap();
+        for seed in 0..50 {
+            let (disk, mut random) = (SimDisk::new(), Random::new(seed));
+            let voters = FirstVoters::Standalone;
+            let beginning = Beginning { voters, ..Beginning::at(MetadataVersion::LATEST) };
+            let on = Arc::new(disk.clone());
+            format(on, &config, "c", &beginning, Formatted::Refuse, Timestamp(0), &mut random).unwrap();
+
+            disk.lose_power(&mut random);
+
+            for dir in config.directories() {
+                let found = MetaProperties::read(&disk, &dir).unwrap();
+                assert!(found.is_some(), "seed {seed}: {}", dir.display());
+            }
+            let first = Snapshots::new(Arc::new(disk), Path::new("/srv/ottla/first/__cluster_metadata-0"));
+            let beginning =
+                ottla_types::OffsetAndEpoch { offset: ottla_types::Offset::ZERO, epoch: LeaderEpoch(0) };
+            assert!(first.size(beginning) > 0, "seed {seed}");
+        }
+    }
 }
