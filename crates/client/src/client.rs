@@ -3,10 +3,11 @@
 use crate::config::{ClientConfig, HostPort};
 use crate::connections::Connections;
 use crate::error::ClientError;
+use crate::hedge::{self, MOMENT};
 use crate::metadata::{Metadata, Scope};
 use ottla_net::{CallError, Outgoing};
 use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
-use ottla_protocol::{ErrorCode, Request};
+use ottla_protocol::{ApiKey, ErrorCode, Request};
 use ottla_types::{LeaderEpoch, NodeId, Random, TopicPartition};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -144,7 +145,9 @@ impl Client {
         Ok(connection.call(request, self.inner.config.request_timeout).await?)
     }
 
-    /// Calls whichever broker answers, beginning with one by chance.
+    /// Calls whichever broker answers, beginning with one by chance. Who says nothing for a moment is waited for no longer than
+    /// that before the next is asked, unless the request changes something and was sent: two who carry it out could answer that
+    /// it was done before.
     ///
     /// # Errors
     /// When none does; what one answers is the answer, whatever it says.
@@ -158,33 +161,46 @@ impl Client {
                 addresses.push(address.clone());
             }
         }
-        let (mut unserved, mut last) = (None, ClientError::Closed);
-        for address in addresses {
-            let answer = match self.inner.connections.to(&address).await {
-                Ok(connection) => connection.call(request, self.inner.config.request_timeout).await,
-                Err(error) => Err(error),
-            };
-            match answer {
+        let mut failed = Vec::new();
+        if only_asks(R::KEY) {
+            match hedge::first(addresses, MOMENT, |address| self.call_at(address, request)).await {
                 Ok(answer) => return Ok(answer),
-                Err(source) => {
-                    let is_answer = matches!(source, CallError::Unsupported { .. });
-                    if !is_answer {
-                        tracing::warn!(
-                            "Connection to {address} could not be established ({source}). Node may not be available."
-                        );
+                Err(errors) => failed = errors,
+            }
+        } else {
+            while !addresses.is_empty() {
+                let connect = |address| async { self.connect_at(&address).await.map(|open| (address, open)) };
+                match hedge::first(addresses.clone(), MOMENT, connect).await {
+                    Ok((address, open)) => {
+                        let answer = open.call(request, self.inner.config.request_timeout).await;
+                        match answer.map_err(|source| unreachable(&address, source)) {
+                            Ok(answer) => return Ok(answer),
+                            Err(error) => failed.push(error),
+                        }
+                        addresses.retain(|other| *other != address);
                     }
-                    let error = ClientError::Unreachable { address: address.to_string(), source };
-                    // That a broker does not serve this is an answer, and no reason to ask again; that another
-                    // cannot be reached does not change it.
-                    if is_answer {
-                        unserved = Some(error);
-                    } else {
-                        last = error;
+                    Err(errors) => {
+                        failed.extend(errors);
+                        break;
                     }
                 }
             }
         }
-        Err(unserved.unwrap_or(last))
+        // That a broker does not serve this is an answer, and no reason to ask again; that another cannot be reached does not
+        // change it.
+        let unserved = failed.iter().position(is_unserved);
+        let at = unserved.or_else(|| failed.len().checked_sub(1));
+        Err(at.map_or(ClientError::Closed, |at| failed.swap_remove(at)))
+    }
+
+    async fn connect_at(&self, address: &HostPort) -> Result<Arc<Outgoing>, ClientError> {
+        self.inner.connections.to(address).await.map_err(|source| unreachable(address, source))
+    }
+
+    async fn call_at<R: Request>(&self, address: HostPort, request: &R) -> Result<R::Response, ClientError> {
+        let open = self.connect_at(&address).await?;
+        let answer = open.call(request, self.inner.config.request_timeout).await;
+        answer.map_err(|source| unreachable(&address, source))
     }
 
     /// Tries until it succeeds, fails for good, or the time is over ([`ClientConfig::deadline`]).
@@ -235,6 +251,33 @@ impl Client {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// Returns whether a request changes nothing, so that it does no harm if two answer it.
+fn only_asks(key: ApiKey) -> bool {
+    matches!(
+        key,
+        ApiKey::Metadata
+            | ApiKey::DescribeCluster
+            | ApiKey::DescribeConfigs
+            | ApiKey::DescribeQuorum
+            | ApiKey::DescribeTopicPartitions
+            | ApiKey::FindCoordinator
+            | ApiKey::ListPartitionReassignments
+    )
+}
+
+fn unreachable(address: &HostPort, source: CallError) -> ClientError {
+    if !matches!(source, CallError::Unsupported { .. }) {
+        tracing::warn!(
+            "Connection to {address} could not be established ({source}). Node may not be available."
+        );
+    }
+    ClientError::Unreachable { address: address.to_string(), source }
+}
+
+fn is_unserved(error: &ClientError) -> bool {
+    matches!(error, ClientError::Unreachable { source: CallError::Unsupported { .. }, .. })
 }
 
 /// Pauses that double.

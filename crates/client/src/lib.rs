@@ -5,7 +5,7 @@
 //! what became of it. It deliberately has no transactions and no background thread: a client lives on its
 //! caller's runtime and ends when it is dropped.
 //!
-//! Reading order: [`config`], [`error`], [`connections`], [`metadata`], [`client`]; then [`admin`],
+//! Reading order: [`config`], [`error`], [`connections`], `hedge`, [`metadata`], [`client`]; then [`admin`],
 //! [`producer`], [`consumer`]; and [`quorum`], which asks controllers instead of brokers, with
 //! [`tail`].
 
@@ -15,6 +15,7 @@ pub mod config;
 pub mod connections;
 pub mod consumer;
 pub mod error;
+mod hedge;
 pub mod metadata;
 pub mod producer;
 pub mod quorum;
