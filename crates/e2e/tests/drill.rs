@@ -139,6 +139,40 @@ fn an_interrupted_drill_is_judged_and_leaves_nobody_behind() {
 }
 
 #[test]
+fn a_drill_that_is_interrupted_while_its_cluster_starts_leaves_nobody_behind() {
+    let laptop = Laptop::new();
+    let data = laptop.data();
+    let drill = laptop
+        .command(&["drill", "leader-kill", "--kills", "1"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it is built");
+    // Whoever has this directory on its command line: the supervisor and its nodes.
+    let shown = data.to_str().expect("text").to_owned();
+    let others = |drill: u32| -> Vec<u32> {
+        let entries = std::fs::read_dir("/proc").expect("processes");
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        let is_of_it = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            *pid != drill && String::from_utf8_lossy(&line).contains(&shown)
+        };
+        pids.filter(is_of_it).collect()
+    };
+    let id = drill.id();
+    eventually("nodes are started", PATIENCE, || (others(id).len() > 1).then_some(()));
+
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("it runs");
+    kill_process(pid, Signal::INT).expect("it runs");
+
+    let output = drill.wait_with_output().expect("it is ours");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("interrupted; the cluster that was starting was stopped"), "{said}");
+    eventually("all have ended", PATIENCE, || others(id).is_empty().then_some(()));
+}
+
+#[test]
 fn a_cluster_is_told_by_a_file_and_other_machines_are_left_alone() {
     let laptop = Laptop::up();
     let file = laptop.directory().join("nodes.properties");

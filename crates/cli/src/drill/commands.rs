@@ -78,20 +78,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let mut targets = Vec::new();
     let mut started = None;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no thread")?;
+    // From the beginning on: what is started for the drill must not outlive it.
+    let (stop, _listening) = runtime.block_on(async { interruption() })?;
     match &arguments.processes {
         Some(path) => targets.push(foreign(path)?),
         None => {
-            let (layout, is_started) = up::running(&arguments.data)?;
+            let interrupted = is_asked_to_stop(stop.clone());
+            let (layout, is_started) = runtime.block_on(up::running(&arguments.data, interrupted))?;
             targets.push(own(&layout)?);
             started = is_started.then_some(layout);
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no thread")?;
     let done = runtime.block_on(async {
         if let Some(path) = &arguments.beside {
             targets.push(foreign(path)?);
         }
-        drill_all(arguments, scenario, &targets).await
+        drill_all(arguments, scenario, &targets, stop).await
     });
     let ended = match &started {
         Some(layout) => runtime.block_on(control::send(layout, control::Command::Down)).map(drop),
@@ -100,7 +103,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     done.and(ended)
 }
 
-async fn drill_all(arguments: &Arguments, scenario: Scenario, targets: &[Target]) -> Result<()> {
+async fn drill_all(
+    arguments: &Arguments,
+    scenario: Scenario,
+    targets: &[Target],
+    stop: watch::Receiver<bool>,
+) -> Result<()> {
     let seed = arguments.seed.unwrap_or_else(|| Random::new(crate::format::seed()).below(SEED_CHOSEN_MAX));
     let faults_default = if arguments.self_test.is_some() { 1 } else { scenario.faults_default() };
     let extent = match (arguments.kills, arguments.time) {
@@ -111,7 +119,6 @@ async fn drill_all(arguments: &Arguments, scenario: Scenario, targets: &[Target]
     let (rate, only_loopback) = (arguments.rate, !arguments.yes);
     let drill = Drill { scenario, extent, seed, rate, plant: None, only_loopback };
     let mut story = Story::new(arguments.json);
-    let (stop, _listening) = interruption()?;
     if let Some(plant) = arguments.self_test {
         let target = targets.first().context("there is a cluster")?;
         return self_test(arguments, &drill, plant, target, &mut story, &stop).await;
@@ -191,6 +198,11 @@ fn interruption() -> Result<(watch::Receiver<bool>, Task)> {
         }
     });
     Ok((stop, listening))
+}
+
+async fn is_asked_to_stop(mut stop: watch::Receiver<bool>) {
+    // Whoever listens outlives this.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// The cluster of `ottla up`.

@@ -11,14 +11,17 @@ use ottla_net::Clock;
 use ottla_server::format::{self, Beginning, Formatted};
 use ottla_storage::RealDisk;
 use ottla_types::Random;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Where a cluster is kept.
 #[derive(clap::Args, Clone)]
@@ -68,7 +71,9 @@ pub(crate) struct OneNode {
 
 pub(crate) fn up(arguments: &Up) -> Result<()> {
     if arguments.detach {
-        output::line(launch(arguments)?);
+        let runtime = runtime()?;
+        let interrupted = runtime.block_on(async { signals() })?;
+        output::line(runtime.block_on(launch(arguments, interrupted))?);
         return Ok(());
     }
     let mut random = Random::new(format_command::seed());
@@ -112,8 +117,22 @@ fn check_same(layout: &Layout, arguments: &Up) -> Result<()> {
     Ok(())
 }
 
-/// Starts the supervisor in the background, waits until the cluster serves, and returns what the supervisor said.
-fn launch(arguments: &Up) -> Result<String> {
+/// Comes to its end when somebody interrupts this process or asks it to end, from the moment of this call on.
+fn signals() -> Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Starts the supervisor in the background, waits until the cluster serves, and returns what the supervisor said. If `interrupted`
+/// comes to its end before that, so does the supervisor, and its nodes: it is in a process group of its own, and hears of no
+/// Ctrl-C.
+async fn launch(arguments: &Up, interrupted: impl Future<Output = ()>) -> Result<String> {
     let data = &arguments.data.data;
     let mut command = std::process::Command::new(program::path());
     command.arg("up").arg("--data").arg(data);
@@ -136,17 +155,25 @@ fn launch(arguments: &Up) -> Result<String> {
         .stderr(log)
         .spawn()
         .context("cannot start the supervisor")?;
-    let said = runtime()?.block_on(async {
-        loop {
-            let text = fs::read_to_string(&log_path).unwrap_or_default();
-            let ended = child.try_wait()?;
-            if ended.is_some() || text.ends_with("\n\n") {
-                return anyhow::Ok((text, ended.is_some()));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut interrupted = pin!(interrupted);
+    let (text, ended) = loop {
+        let text = fs::read_to_string(&log_path).unwrap_or_default();
+        let ended = child.try_wait()?;
+        if ended.is_some() || text.ends_with("\n\n") {
+            break (text, ended.is_some());
         }
-    })?;
-    let (text, ended) = said;
+        tokio::select! {
+            biased;
+            () = &mut interrupted => {
+                // Not yet ready it ends at once, and its nodes with it; else in order. An error means that it has ended.
+                let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+                child.wait()?;
+                fs::remove_file(&log_path)?;
+                bail!("interrupted; the cluster that was starting was stopped");
+            }
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        }
+    };
     if ended {
         fs::remove_file(&log_path)?;
         bail!("{}", text.trim().trim_start_matches("ottla: "));
@@ -161,14 +188,18 @@ fn launch(arguments: &Up) -> Result<String> {
 }
 
 /// The cluster in a directory, which is started in the background when it does not run, and made when it is not there;
-/// and whether it was started.
-pub(crate) fn running(data: &Data) -> Result<(Layout, bool)> {
+/// and whether it was started. Nothing is left running if `interrupted` comes to its end before it serves.
+///
+/// # Errors
+/// When it cannot be started, or was interrupted.
+pub(crate) async fn running(data: &Data, interrupted: impl Future<Output = ()>) -> Result<(Layout, bool)> {
     if let Some(layout) = Layout::find(&data.data)?
         && std::os::unix::net::UnixStream::connect(layout.socket()).is_ok()
     {
         return Ok((layout, false));
     }
-    launch(&Up { data: data.clone(), brokers: None, base_port: None, fresh: false, detach: true })?;
+    let up = Up { data: data.clone(), brokers: None, base_port: None, fresh: false, detach: true };
+    launch(&up, interrupted).await?;
     Ok((data.layout()?, true))
 }
 
