@@ -87,7 +87,7 @@ fn topics_follow_what_is_set_for_one_broker_and_for_all_also_after_a_restart() {
     wait_until(&cluster, [false, true]);
     let of_all = ("1000".to_owned(), 3);
     let of_two = ("100000".to_owned(), 2);
-    assert_eq!(described(&cluster, 1, (BROKER, ""), NAME), [of_all.clone()]);
+    assert_eq!(described(&cluster, 1, (BROKER, ""), NAME), std::slice::from_ref(&of_all));
     let at_one = [of_all.clone(), file.clone(), default.clone()];
     assert_eq!(described(&cluster, 1, (BROKER, "1"), NAME), at_one);
     assert_eq!(described(&cluster, 1, (TOPIC, "at-one"), "max.message.bytes"), at_one);
