@@ -61,6 +61,8 @@ pub async fn make_topic(admin: &Admin) -> Result<()> {
         name: TOPIC.to_owned(),
         partitions: Some(PARTITIONS),
         replication_factor: Some(3),
+        // A clock that is weeks wrong must not make records old.
+        configs: vec![("retention.ms".to_owned(), "-1".to_owned())],
         ..NewTopic::default()
     };
     while let Err(error) = admin.create_topic(&topic).await {
