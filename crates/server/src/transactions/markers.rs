@@ -217,7 +217,10 @@ impl Writer {
             let error = errors.get(&(producer_id, partition.clone())).copied();
             match error.unwrap_or(ErrorCode::UnknownServerError) {
                 ErrorCode::None => self.written(id, &partition),
-                error @ (ErrorCode::InvalidProducerEpoch | ErrorCode::TransactionCoordinatorFenced) => {
+                // The partition has heard of a later incarnation, which had to ask before it wrote there: this one's
+                // transaction is over, whoever ended it.
+                ErrorCode::InvalidProducerEpoch => self.written(id, &partition),
+                error @ ErrorCode::TransactionCoordinatorFenced => {
                     let transactional_id = &ending.markers.transactional_id;
                     let error = error.name();
                     tracing::info!(transactional_id, %partition, error, "markers are somebody else's to write");
