@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use story::Story;
 use tokio::sync::watch;
+use transactions::transfers;
 use workload::{Found, TOPIC, Workload};
 
 /// How long faults come and go.
@@ -186,6 +187,8 @@ fn simulate(options: &Options, settings: &str, excused: Excused) -> Report {
     let workload = Workload {
         history: history.clone(),
         commits: commits.clone(),
+        // A coordinator that has lost what partitions keep ends no transaction there, in Kafka neither.
+        transfers: options.severity == Severity::WithinPromise && transfers::are_wanted(options.seed),
         transactions: transactions.clone(),
         network: cluster.clients_network(),
         nodes: cluster.node_names(),

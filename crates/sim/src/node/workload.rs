@@ -55,6 +55,8 @@ const UNHEARD: Duration = Duration::from_millis(5);
 pub struct Workload {
     /// What they did and saw.
     pub history: Arc<Mutex<History>>,
+    /// Whether there are transactions.
+    pub transfers: bool,
     /// What was done by transactions.
     pub transactions: Arc<Mutex<Transactions>>,
     /// What groups committed.
@@ -134,7 +136,7 @@ impl Workload {
         for member in 0..group::MEMBERS {
             clients.push(task::spawn("member", self.clone().take_part(member, random.next_u64())));
         }
-        let transferring = if transfers::are_wanted(self.seed) {
+        let transferring = if self.transfers {
             transfers::make_topic(&admin).await?;
             let transfer = |producer| {
                 let seed = random.next_u64();
