@@ -286,7 +286,9 @@ impl Fetcher {
                 Ok(end) => {
                     let records = asked.fetch_offset - end;
                     tracing::info!(partition = %replica.name, %end, records, "cut what the leader does not have");
-                    true
+                    // What is left lies before the leader's log, and parts from what was there somewhere.
+                    let start = Offset(data.log_start_offset);
+                    end > start || self.start_over_at(replica, asked, start)
                 }
                 Err(error) => {
                     self.broker.replicas.handle_storage_error(&error);
@@ -338,6 +340,10 @@ impl Fetcher {
             // leader's oldest record.
             return false;
         }
+        self.start_over_at(replica, asked, start)
+    }
+
+    fn start_over_at(&self, replica: &Replica, asked: FetchPosition, start: Offset) -> bool {
         let now = self.broker.clock.now();
         let done = replica.lock().handle_out_of_range(start, start, asked.leader_epoch, now);
         match done {
