@@ -38,7 +38,8 @@ impl GroupCoordinator {
                 turn.renew_session(&request.member_id);
             }
             decision.records = machine.commit_records(request, now);
-            let response = answer(request, |partition| machine.check_metadata(partition));
+            let response =
+                answer(request, |partition| machine.check_metadata(partition.committed_metadata.as_deref()));
             decision.replies.push((context.token, GroupReply::OffsetCommit(response)));
         })
     }
@@ -56,7 +57,7 @@ impl GroupCoordinator {
         let mut records = Vec::new();
         for topic in &request.topics {
             for partition in &topic.partitions {
-                if self.check_metadata(partition) == ErrorCode::None {
+                if self.check_metadata(partition.committed_metadata.as_deref()) == ErrorCode::None {
                     let value = commit_value(request, topic.topic_id, partition, now);
                     let (group_id, partition) = (&request.group_id, partition.partition_index);
                     records.push(records::offset_commit(group_id, &topic.name, partition, value));
@@ -66,19 +67,13 @@ impl GroupCoordinator {
         records
     }
 
-    fn check_metadata(&self, partition: &OffsetCommitRequestPartition) -> ErrorCode {
+    /// Checks the length, in UTF-16 units, of what a client wants to remember.
+    pub(crate) fn check_metadata(&self, metadata: Option<&str>) -> ErrorCode {
         let len_max = self.settings.offset_metadata_len_max;
-        match is_metadata_too_large(partition.committed_metadata.as_deref(), len_max) {
-            true => ErrorCode::OffsetMetadataTooLarge,
-            false => ErrorCode::None,
-        }
+        // Never more UTF-16 units than bytes, so counting is rarely needed.
+        let is_too_large = |text: &str| text.len() > len_max && text.encode_utf16().count() > len_max;
+        if metadata.is_some_and(is_too_large) { ErrorCode::OffsetMetadataTooLarge } else { ErrorCode::None }
     }
-}
-
-/// Returns whether what a client wants to remember has more than `len_max` UTF-16 units.
-pub(crate) fn is_metadata_too_large(metadata: Option<&str>, len_max: usize) -> bool {
-    // Never more UTF-16 units than bytes, so counting is rarely needed.
-    metadata.is_some_and(|text| text.len() > len_max && text.encode_utf16().count() > len_max)
 }
 
 fn validate_member_commit(group: &Group, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {

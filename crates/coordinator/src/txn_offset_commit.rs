@@ -2,7 +2,6 @@
 
 use crate::coordinator::{GroupCoordinator, reply};
 use crate::group::{Group, GroupState};
-use crate::offset_commit::is_metadata_too_large;
 use crate::records;
 use crate::reply::{GroupDecision, GroupReply, RequestContext};
 use ottla_protocol::ErrorCode;
@@ -30,13 +29,8 @@ impl GroupCoordinator {
         if let Err(error) = self.validate_txn_commit(request) {
             return reply(context.token, GroupReply::TxnOffsetCommit(txn_answer(request, |_| error)));
         }
-        let len_max = self.settings.offset_metadata_len_max;
-        let check = |partition: &TxnOffsetCommitRequestPartition| match is_metadata_too_large(
-            partition.committed_metadata.as_deref(),
-            len_max,
-        ) {
-            true => ErrorCode::OffsetMetadataTooLarge,
-            false => ErrorCode::None,
+        let check = |partition: &TxnOffsetCommitRequestPartition| {
+            self.check_metadata(partition.committed_metadata.as_deref())
         };
         let mut decision = reply(context.token, GroupReply::TxnOffsetCommit(txn_answer(request, check)));
         for topic in &request.topics {

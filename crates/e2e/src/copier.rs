@@ -1,14 +1,10 @@
 //! Programs that copy a topic into another by transactions, and may be killed meanwhile.
 
-use crate::failover::client::{Client, clients_directory};
+use crate::failover::client::Client;
 use crate::{Cluster, jars};
-use parking_lot::Mutex;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::process::{Child, Stdio};
 
 /// How many records a transaction holds.
 const RECORDS: &str = "20";
@@ -27,8 +23,6 @@ pub struct Work<'a> {
 /// A running program. It ends with its owner.
 pub struct Copier {
     child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-    reader: Option<JoinHandle<()>>,
 }
 
 impl Copier {
@@ -47,39 +41,26 @@ impl Copier {
             command.args(["--transaction-size", RECORDS, "--enable-random-aborts", "--use-group-metadata"]);
             command
         } else {
-            let clients = clients_directory();
-            let mut command = Command::new(clients.join("copier"));
-            if client == Client::NewRdkafka {
-                command.env("LD_LIBRARY_PATH", clients.join("librdkafka-2"));
-            }
+            let mut command = client.with_rdkafka("copier");
             command.args([&bootstrap, from, to, id, id, RECORDS]);
             command
         };
-        let errors = File::options().create(true).append(true).open(directory.join(format!("{id}.log")));
-        let mut child = command
+        // What it says is for who wants to know more when it fails.
+        let log = |kind: &str| {
+            let file = directory.join(format!("{id}.{kind}"));
+            File::options().create(true).append(true).open(file).expect("a log file for the copier")
+        };
+        let child = command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(errors.expect("a log file for the copier"))
+            .stdout(log("txt"))
+            .stderr(log("log"))
             .spawn()
             .expect("`cargo xtask test` makes the clients ready");
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let told = lines.clone();
-        let output = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let reader = std::thread::spawn(move || {
-            output.map_while(Result::ok).for_each(|line| told.lock().push(line));
-        });
-        Copier { child, lines, reader: Some(reader) }
+        Copier { child }
     }
 
-    /// What it has said.
-    pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().clone()
-    }
-
-    /// `kill -9`.
-    pub fn kill(mut self) {
-        self.end();
-    }
+    /// `kill -9`, as whenever one is dropped.
+    pub fn kill(self) {}
 
     /// Whether it has ended by itself.
     ///
@@ -102,19 +83,12 @@ impl Copier {
         let status = self.child.wait().expect("the child is ours");
         assert!(status.success(), "the copier: {status}");
     }
-
-    fn end(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-    }
 }
 
 impl Drop for Copier {
     fn drop(&mut self) {
-        self.end();
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

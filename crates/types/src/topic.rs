@@ -1,6 +1,7 @@
 //! Topics and their partitions, by name and by id.
 
 use crate::Uuid;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The longest topic name: with `-` and a partition number it still fits a directory name.
@@ -19,6 +20,17 @@ impl TopicPartition {
     /// The partition numbered `partition` of `topic`.
     pub fn new(topic: impl Into<String>, partition: i32) -> TopicPartition {
         TopicPartition { topic: topic.into(), partition }
+    }
+
+    /// The partitions' numbers by their topics, as requests and records have them; in the order in which they come.
+    pub fn by_topic<'a>(
+        partitions: impl IntoIterator<Item = &'a TopicPartition>,
+    ) -> BTreeMap<&'a str, Vec<i32>> {
+        let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for TopicPartition { topic, partition } in partitions {
+            topics.entry(topic).or_default().push(*partition);
+        }
+        topics
     }
 }
 

@@ -119,15 +119,8 @@ async fn list(admin: &Admin, parsed: &Parsed) -> Result<(), Failure> {
         transactional_id_pattern: parsed.value("transactional-id-pattern").map(str::to_owned),
         ..Default::default()
     };
-    let found = admin.list_transactions(&request).await.map_err(|error| {
-        let why = match error.code() {
-            Some(ErrorCode::InvalidRegularExpression) => {
-                "ListTransactions request sent to broker 1 failed with an unexpected exception".to_owned()
-            }
-            _ => error.to_string(),
-        };
-        failed("Failed to list transactions", &why)
-    })?;
+    let found = admin.list_transactions(&request).await;
+    let found = found.map_err(|error| failed("Failed to list transactions", &error.to_string()))?;
     let mut rows = Vec::new();
     for (broker, transactions) in found {
         rows.extend(transactions.into_iter().map(|transaction| {

@@ -45,7 +45,10 @@ impl Admin {
             let metadata = self.client.refresh(Topics::Named(&[])).await?;
             for &broker in metadata.brokers.keys() {
                 let answer = self.client.call(broker, request).await?;
-                ClientError::check(answer.error_code, None)?;
+                let message = format!(
+                    "ListTransactions request sent to broker {broker} failed with an unexpected exception"
+                );
+                ClientError::check(answer.error_code, Some(message))?;
                 found.insert(broker, answer.transaction_states);
             }
             Ok(found)

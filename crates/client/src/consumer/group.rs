@@ -452,13 +452,12 @@ fn share_out(
 ) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
     let shares = range(&subscribers(joined)?, partitions);
     let encode = |(member_id, share): (String, Vec<TopicPartition>)| {
-        let mut topics: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-        for at in share {
-            topics.entry(at.topic).or_default().push(at.partition);
-        }
-        let assigned_partitions = topics
+        let assigned_partitions = TopicPartition::by_topic(&share)
             .into_iter()
-            .map(|(topic, partitions)| m::consumer_protocol_assignment::TopicPartition { topic, partitions })
+            .map(|(topic, partitions)| m::consumer_protocol_assignment::TopicPartition {
+                topic: topic.to_owned(),
+                partitions,
+            })
             .collect();
         let blob = m::ConsumerProtocolAssignment { assigned_partitions, user_data: None };
         let assignment = encode_prefixed(&blob, BLOB_VERSION).map_err(|_| too_long())?.into();

@@ -5,7 +5,7 @@ use ottla_protocol::EncodeError;
 use ottla_protocol::records::transaction::transaction_log::PartitionsSchema;
 use ottla_protocol::records::transaction::{TransactionLogKey, TransactionLogValue, TransactionRecord};
 use ottla_types::TopicPartition;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The version of the value that is written at a level of `transaction.version`: 1 is flexible, and has the ids before and after
 /// this one (`TransactionLog.valueToBytes`).
@@ -42,11 +42,7 @@ pub fn encode(
 
 /// What the log is to hold of a transactional id.
 pub(super) fn state(transactional_id: &str, transaction: &Transaction) -> TransactionRecord {
-    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for TopicPartition { topic, partition } in &transaction.partitions {
-        topics.entry(topic).or_default().push(*partition);
-    }
-    let partitions = topics
+    let partitions = TopicPartition::by_topic(&transaction.partitions)
         .into_iter()
         .map(|(topic, partition_ids)| PartitionsSchema { topic: topic.to_owned(), partition_ids })
         .collect();

@@ -43,17 +43,10 @@ impl Client {
     }
 
     fn command(self) -> Command {
-        let clients = clients_directory();
-        let rdkafka = clients.join("rdkafka");
         match self {
-            Client::SystemRdkafka => Command::new(rdkafka),
-            Client::NewRdkafka => {
-                let mut command = Command::new(rdkafka);
-                command.env("LD_LIBRARY_PATH", clients.join("librdkafka-2"));
-                command
-            }
+            Client::SystemRdkafka | Client::NewRdkafka => self.with_rdkafka("rdkafka"),
             Client::Java => {
-                let java = clients.join("java");
+                let java = clients_directory().join("java");
                 let mut command = Command::new("java");
                 let class_path =
                     format!("{}:{}/*", java.join("classes").display(), java.join("jars").display());
@@ -61,6 +54,18 @@ impl Client {
                 command
             }
         }
+    }
+}
+
+impl Client {
+    /// A program of ours that is linked with librdkafka, run with this one.
+    pub(crate) fn with_rdkafka(self, program: &str) -> Command {
+        let clients = clients_directory();
+        let mut command = Command::new(clients.join(program));
+        if self == Client::NewRdkafka {
+            command.env("LD_LIBRARY_PATH", clients.join("librdkafka-2"));
+        }
+        command
     }
 }
 
@@ -75,7 +80,7 @@ impl fmt::Display for Client {
 }
 
 /// Where `cargo xtask failover` puts the drivers.
-pub(crate) fn clients_directory() -> PathBuf {
+fn clients_directory() -> PathBuf {
     let target = profile_directory().parent().map(Path::to_owned).expect("target/<profile>");
     let clients = target.join("clients");
     assert!(clients.exists(), "{} is missing: run `cargo xtask failover` or `test`", clients.display());

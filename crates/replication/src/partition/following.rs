@@ -62,13 +62,15 @@ impl Partition {
     }
 
     /// The leader's log parted from this one: cuts off what the leader does not have (KIP-279). Returns
-    /// the new end.
+    /// the new end. Where they parted before the leader's log begins, what would be left is deleted there, and not the
+    /// same: this log starts over.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn handle_diverging(
         &mut self,
         leader_end: OffsetAndEpoch,
+        leader_start: Offset,
         asked_epoch: LeaderEpoch,
         now: Now,
     ) -> Result<Offset, StorageError> {
@@ -76,6 +78,9 @@ impl Partition {
             return Ok(self.log.log_end_offset());
         }
         let truncation: Truncation = self.log.epochs().truncation(leader_end, self.log.log_end_offset());
+        if truncation.offset <= leader_start {
+            return self.start_over_at(leader_start, now);
+        }
         self.truncate_to(truncation.offset, now)
     }
 
@@ -97,9 +102,13 @@ impl Partition {
         if leader_end < self.log.log_end_offset() {
             return self.truncate_to(leader_end, now);
         }
-        self.log.truncate_fully_and_start_at(leader_start, now)?;
-        self.high_watermark = leader_start;
-        Ok(leader_start)
+        self.start_over_at(leader_start, now)
+    }
+
+    fn start_over_at(&mut self, start: Offset, now: Now) -> Result<Offset, StorageError> {
+        self.log.truncate_fully_and_start_at(start, now)?;
+        self.high_watermark = start;
+        Ok(start)
     }
 
     pub(super) fn truncate_to(&mut self, offset: Offset, now: Now) -> Result<Offset, StorageError> {

@@ -71,7 +71,8 @@ enum Message {
 enum Fetched {
     /// The region is read when the answer is taken in: late, as `sendfile` may be.
     Records(Option<FileRegion>, Offset, Offset),
-    Diverging(OffsetAndEpoch),
+    /// And where the leader's log begins.
+    Diverging(OffsetAndEpoch, Offset),
     OutOfRange(Offset),
     Refused,
 }
@@ -605,7 +606,7 @@ impl World {
         let start = running.partition.log().log_start_offset();
         let answer = match found {
             Ok(found) => match found.diverging {
-                Some(diverging) => Fetched::Diverging(diverging),
+                Some(diverging) => Fetched::Diverging(diverging, found.log_start_offset),
                 None => Fetched::Records(found.records, found.high_watermark, found.log_start_offset),
             },
             Err(FetchError::OffsetOutOfRange { .. }) => Fetched::OutOfRange(start),
@@ -646,9 +647,9 @@ impl World {
                     return Err(format!("the disk failed: {error}"));
                 }
             }
-            Fetched::Diverging(end) => {
+            Fetched::Diverging(end, start) => {
                 partition
-                    .handle_diverging(end, asked.leader_epoch, now)
+                    .handle_diverging(end, start, asked.leader_epoch, now)
                     .map_err(|error| error.to_string())?;
             }
             Fetched::OutOfRange(start) if start > asked.fetch_offset => {

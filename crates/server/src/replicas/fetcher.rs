@@ -282,13 +282,12 @@ impl Fetcher {
             offset: Offset(data.diverging_epoch.end_offset),
         };
         if diverging.offset.is_some() {
-            return match self.broker.replicas.truncate(replica, diverging, asked.leader_epoch) {
+            let start = Offset(data.log_start_offset);
+            return match self.broker.replicas.truncate(replica, diverging, start, asked.leader_epoch) {
                 Ok(end) => {
-                    let records = asked.fetch_offset - end;
-                    tracing::info!(partition = %replica.name, %end, records, "cut what the leader does not have");
-                    // What is left lies before the leader's log, and parts from what was there somewhere.
-                    let start = Offset(data.log_start_offset);
-                    end > start || self.start_over_at(replica, asked, start)
+                    let from = asked.fetch_offset;
+                    tracing::info!(partition = %replica.name, %from, to = %end, "cut what the leader does not have");
+                    true
                 }
                 Err(error) => {
                     self.broker.replicas.handle_storage_error(&error);
@@ -340,10 +339,6 @@ impl Fetcher {
             // leader's oldest record.
             return false;
         }
-        self.start_over_at(replica, asked, start)
-    }
-
-    fn start_over_at(&self, replica: &Replica, asked: FetchPosition, start: Offset) -> bool {
         let now = self.broker.clock.now();
         let done = replica.lock().handle_out_of_range(start, start, asked.leader_epoch, now);
         match done {

@@ -177,12 +177,13 @@ impl Writer {
     }
 
     fn request(&self, markers: &[Marker]) -> WriteTxnMarkersRequest {
-        let mut by_ending: BTreeMap<EndingId, BTreeMap<&str, Vec<i32>>> = BTreeMap::new();
-        for (id, TopicPartition { topic, partition }) in markers {
-            by_ending.entry(*id).or_default().entry(topic).or_default().push(*partition);
+        let mut by_ending: BTreeMap<EndingId, Vec<&TopicPartition>> = BTreeMap::new();
+        for (id, partition) in markers {
+            by_ending.entry(*id).or_default().push(partition);
         }
-        let markers = by_ending.into_iter().filter_map(|(id, topics)| {
+        let markers = by_ending.into_iter().filter_map(|(id, partitions)| {
             let Ending { shard, markers } = self.endings.get(&id)?;
+            let topics = TopicPartition::by_topic(partitions);
             let topics = topics.into_iter().map(|(name, partition_indexes)| WritableTxnMarkerTopic {
                 name: name.to_owned(),
                 partition_indexes,

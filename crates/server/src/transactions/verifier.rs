@@ -187,11 +187,7 @@ pub async fn run(broker: Arc<Broker>) {
 }
 
 fn transaction(question: &Question) -> AddPartitionsToTxnTransaction {
-    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for TopicPartition { topic, partition } in &question.partitions {
-        topics.entry(topic).or_default().push(*partition);
-    }
-    let topics = topics
+    let topics = TopicPartition::by_topic(&question.partitions)
         .into_iter()
         .map(|(name, partitions)| AddPartitionsToTxnTopic { name: name.to_owned(), partitions });
     AddPartitionsToTxnTransaction {

@@ -2,7 +2,6 @@
 
 use ottla_client::admin::groups::MemberDescription;
 use ottla_types::TopicPartition;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// What stands for a value that is not known.
@@ -138,11 +137,7 @@ fn assignment(share: &[TopicPartition]) -> String {
     if share.is_empty() {
         return MISSING.to_owned();
     }
-    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for at in share {
-        topics.entry(&at.topic).or_default().push(at.partition);
-    }
-    let topics = topics.into_iter().map(|(topic, mut partitions)| {
+    let topics = TopicPartition::by_topic(share).into_iter().map(|(topic, mut partitions)| {
         partitions.sort_unstable();
         let partitions: Vec<String> = partitions.iter().map(i32::to_string).collect();
         format!("{topic}:{}", partitions.join(","))

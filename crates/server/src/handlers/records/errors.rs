@@ -3,8 +3,10 @@
 use ottla_protocol::ErrorCode;
 use ottla_records::batch::HEADER_BYTES;
 use ottla_records::{CorruptBatch, InvalidBatch};
-use ottla_replication::{AppendError, DeleteError, FetchError};
+use ottla_replication::{AppendError, DeleteError, FetchError, Outcome};
 use ottla_storage::{AppendError as LogAppendError, ProducerError, ReadError};
+use tokio::sync::oneshot::error::RecvError;
+use tokio::time::error::Elapsed;
 
 /// The code of a batch that breaks a rule.
 pub fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
@@ -63,6 +65,18 @@ pub fn append(error: &AppendError) -> ErrorCode {
                 ErrorCode::UnknownServerError
             }
         },
+    }
+}
+
+/// What is said when an append was waited for: `heard` is what became of it, unless it took too long. `None` when it has what was
+/// asked for.
+pub fn awaited(heard: Result<Result<Outcome, RecvError>, Elapsed>) -> Option<ErrorCode> {
+    match heard {
+        Ok(Ok(Outcome::Committed | Outcome::Written)) => None,
+        Ok(Ok(Outcome::NotEnoughReplicas)) => Some(ErrorCode::NotEnoughReplicasAfterAppend),
+        // Only deletions hear of deletions.
+        Ok(Ok(Outcome::NotLeader | Outcome::Deleted) | Err(_)) => Some(ErrorCode::NotLeaderOrFollower),
+        Err(_) => Some(ErrorCode::RequestTimedOut),
     }
 }
 

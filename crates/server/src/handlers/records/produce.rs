@@ -228,17 +228,12 @@ async fn await_commit(
     deadline: Instant,
     replica: &Replica,
 ) -> Option<ErrorCode> {
-    match tokio::time::timeout_at(deadline, outcome).await {
-        Ok(Ok(Outcome::Committed | Outcome::Written)) => None,
-        Ok(Ok(Outcome::NotEnoughReplicas)) => Some(ErrorCode::NotEnoughReplicasAfterAppend),
-        // Only deletions hear of deletions.
-        Ok(Ok(Outcome::NotLeader | Outcome::Deleted) | Err(_)) => Some(ErrorCode::NotLeaderOrFollower),
-        Err(_) => {
-            broker.replicas.waiting().forget_producer(id);
-            tracing::debug!(partition = %replica.name, "a batch was not replicated in time");
-            Some(ErrorCode::RequestTimedOut)
-        }
+    let heard = tokio::time::timeout_at(deadline, outcome).await;
+    if heard.is_err() {
+        broker.replicas.waiting().forget_producer(id);
+        tracing::debug!(partition = %replica.name, "a batch was not replicated in time");
     }
+    errors::awaited(heard)
 }
 
 /// Why a partition's batch is not appended.

@@ -21,9 +21,8 @@ use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest
 use ottla_protocol::messages::list_transactions_response::{
     ListTransactionsResponse, TransactionState as Listed,
 };
-use ottla_types::ProducerId;
+use ottla_types::{ProducerId, TopicPartition};
 use regex::Regex;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Describes transactional ids.
@@ -58,10 +57,10 @@ async fn describe_one(broker: &Broker, transactional_id: &str) -> Result<Transac
 }
 
 fn described(description: TransactionDescription) -> Described {
-    let mut topics: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-    for partition in description.partitions {
-        topics.entry(partition.topic).or_default().push(partition.partition);
-    }
+    let topics = TopicPartition::by_topic(&description.partitions)
+        .into_iter()
+        .map(|(topic, partitions)| TopicData { topic: topic.to_owned(), partitions })
+        .collect();
     Described {
         error_code: ErrorCode::None.code(),
         transactional_id: description.transactional_id,
@@ -70,7 +69,7 @@ fn described(description: TransactionDescription) -> Described {
         transaction_start_time_ms: description.started_at.0,
         producer_id: description.producer.id.0,
         producer_epoch: description.producer.epoch.0,
-        topics: topics.into_iter().map(|(topic, partitions)| TopicData { topic, partitions }).collect(),
+        topics,
     }
 }
 

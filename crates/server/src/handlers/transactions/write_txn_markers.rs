@@ -65,13 +65,9 @@ pub fn handle(broker: &Arc<Broker>, request: WriteTxnMarkersRequest) -> Answer<W
     let deadline = Instant::now() + PATIENCE;
     Answer::later(async move {
         for Wait { marker, topic, partition, outcome } in waits {
-            let error = match tokio::time::timeout_at(deadline, outcome).await {
-                Ok(Ok(Outcome::Committed | Outcome::Written)) => continue,
-                Ok(Ok(Outcome::NotEnoughReplicas)) => ErrorCode::NotEnoughReplicasAfterAppend,
-                Ok(Ok(Outcome::NotLeader | Outcome::Deleted) | Err(_)) => ErrorCode::NotLeaderOrFollower,
-                Err(_) => ErrorCode::RequestTimedOut,
-            };
-            response.markers[marker].topics[topic].partitions[partition].error_code = error.code();
+            if let Some(error) = errors::awaited(tokio::time::timeout_at(deadline, outcome).await) {
+                response.markers[marker].topics[topic].partitions[partition].error_code = error.code();
+            }
         }
         response
     })

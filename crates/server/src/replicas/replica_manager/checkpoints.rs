@@ -61,6 +61,7 @@ impl ReplicaManager {
         &self,
         replica: &Replica,
         leaders: OffsetAndEpoch,
+        leader_start: Offset,
         asked_epoch: LeaderEpoch,
     ) -> Result<Offset, StorageError> {
         loop {
@@ -77,7 +78,8 @@ impl ReplicaManager {
             let to = log.epochs().truncation(leaders, log.log_end_offset()).offset;
             directory.lower_first_dirty(&mut first_dirty, &replica.name, to)?;
             directory.lower_recovery_point(&mut written, &replica.name, to)?;
-            return partition.handle_diverging(leaders, asked_epoch, self.options.clock.now());
+            let now = self.options.clock.now();
+            return partition.handle_diverging(leaders, leader_start, asked_epoch, now);
         }
     }
 

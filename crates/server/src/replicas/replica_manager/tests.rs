@@ -203,7 +203,7 @@ fn a_log_that_is_cut_is_checked_from_there_on_after_a_loss_of_power() {
     manager.apply(&image, &MetadataDelta::default(), true);
 
     let leaders = OffsetAndEpoch { epoch: LeaderEpoch(0), offset: Offset(4) };
-    let end = manager.truncate(&replica, leaders, LeaderEpoch(1)).unwrap();
+    let end = manager.truncate(&replica, leaders, Offset::ZERO, LeaderEpoch(1)).unwrap();
 
     assert_eq!(end, Offset(4));
     assert_eq!(recovery_point(&disk), Some(Offset(4)));

@@ -95,7 +95,7 @@ fn what_is_compacted_is_written_down_and_taken_back_when_the_log_is_cut() {
     image.replay(&MetadataRecord::PartitionChange(change), &mut MetadataDelta::default()).unwrap();
     manager.apply(&image, &MetadataDelta::default(), true);
     let leaders = OffsetAndEpoch { epoch: LeaderEpoch(0), offset: Offset(5) };
-    manager.truncate(&replica, leaders, LeaderEpoch(1)).unwrap();
+    manager.truncate(&replica, leaders, Offset::ZERO, LeaderEpoch(1)).unwrap();
 
     assert!(first_dirty(&disk, 0) <= Some(Offset(5)), "{:?}", first_dirty(&disk, 0));
     assert!(replica.lock().log().first_dirty_offset() <= Offset(5));
