@@ -140,6 +140,61 @@ fn what_was_moved_goes_back_by_the_plan_that_either_tool_has_printed() {
     }
 }
 
+/// A throttled move crawls, and holds up nobody else; another rate counts at once, and the end of the move ends the throttle.
+#[test]
+fn a_throttled_move_is_slow_until_the_throttle_is_raised() {
+    let cluster = Cluster::start(3, "");
+    create(&cluster, "1:2");
+    let bootstrap = cluster.bootstrap();
+    let filler = format!("{}\n", "x".repeat(1000)).repeat(20_000);
+    kcat::run(&cluster, &[&["-P"][..], &PRODUCER].concat(), &filler);
+    let directory = tempfile::tempdir().expect("a directory for the tools");
+    let write = |name: &str, replicas: &str| {
+        let plan = format!(r#"{{"partitions":[{{"topic":"t","partition":0,"replicas":[{replicas}]}}]}}"#);
+        fs::write(directory.path().join(name), plan).expect("the directory is ours");
+    };
+    write("there.json", "3,2");
+    write("back.json", "1,2");
+    let copied = |node: usize| {
+        let log = cluster.nodes()[node - 1].data().join("t-0/00000000000000000000.log");
+        // Preallocated: what was copied is where it is not empty.
+        fs::read(log).map_or(0, |bytes| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1))
+    };
+    let configs = || {
+        let describe = ["kafka-topics", "--bootstrap-server", &bootstrap, "--describe", "--topic", "t"];
+        cluster.tool(&describe)
+    };
+
+    let kafka = Tools::Kafka(jars::Tools::start(directory.path()));
+    for (mut tools, plan, newcomer) in [(kafka, "there.json", 3), (Tools::Ottla, "back.json", 1)] {
+        let mut run = |arguments: &str| {
+            let line = format!(
+                "kafka-reassign-partitions --bootstrap-server {bootstrap} --reassignment-json-file {plan} {arguments}"
+            );
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let said = tools.run(directory.path(), &words);
+            assert_eq!(said.status, 0, "{line}\n{}{}", said.out, said.err);
+            said.out
+        };
+
+        let said = run("--execute --throttle 50000");
+        assert!(said.contains("The inter-broker throttle limit was set to 50000 B/s"), "{said}");
+        assert!(configs().contains("follower.replication.throttled.replicas=0:"), "{}", configs());
+        eventually("some of it is copied", PATIENCE, || (copied(newcomer) > 100_000).then_some(()));
+        kcat::run(&cluster, &[&["-P"][..], &PRODUCER].concat(), &"more\n".repeat(100));
+        assert_eq!(under_way(&bootstrap), 1);
+        assert!(copied(newcomer) < 10_000_000, "throttled, it takes minutes");
+
+        run("--execute --additional --throttle 50000000");
+        wait_until_over(&bootstrap);
+        let said = run("--verify");
+        assert!(said.contains("Clearing topic-level throttles on topic t"), "{said}");
+        assert!(!configs().contains("throttled"), "{}", configs());
+    }
+    assert_eq!(kcat::consume_all(&cluster, "t").len(), 20_200);
+    wait_until_held_by(&cluster, 0, &[1, 2]);
+}
+
 #[test]
 fn both_tools_say_the_same_of_a_move_to_a_broker_that_is_down() {
     let mut cluster = Cluster::start(3, "");

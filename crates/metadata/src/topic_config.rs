@@ -3,7 +3,8 @@
 //! One table serves validation on the controller, the log's settings on the broker, DescribeConfigs and
 //! the documentation. A value that would be accepted and then ignored is refused.
 
-use std::collections::BTreeMap;
+use ottla_types::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What values a configuration takes.
@@ -21,8 +22,8 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// A comma-separated list of these words.
     ListOf(&'static [&'static str]),
-    /// A comma-separated list of anything.
-    List,
+    /// `*`, or a comma-separated list of replicas as `partition:broker`.
+    Replicas,
 }
 
 impl Kind {
@@ -34,7 +35,7 @@ impl Kind {
             Kind::Int(..) => 3,
             Kind::Long(..) => 5,
             Kind::Fraction => 6,
-            Kind::ListOf(_) | Kind::List => 7,
+            Kind::ListOf(_) | Kind::Replicas => 7,
         }
     }
 }
@@ -66,11 +67,11 @@ pub struct TopicConfigDef {
 }
 
 /// `Long.MAX_VALUE` in Kafka's tables.
-const LONG_MAX: &str = "9223372036854775807";
+pub(crate) const LONG_MAX: &str = "9223372036854775807";
 const INT: i64 = i32::MAX as i64;
-const LONG: i64 = i64::MAX;
+pub(crate) const LONG: i64 = i64::MAX;
 
-const fn def(
+pub(crate) const fn def(
     name: &'static str,
     kind: Kind,
     default: &'static str,
@@ -106,12 +107,12 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         "After how many records the log is synced to disk. With 1 nothing is acknowledged before it is."),
     def("flush.ms", Kind::Long(0, LONG), LONG_MAX, &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
         Enforced, "After how many milliseconds the log is synced to disk."),
-    def("follower.replication.throttled.replicas", Kind::List, "", &[], DefaultOnly,
-        "The replicas whose fetching is throttled."),
+    def("follower.replication.throttled.replicas", Kind::Replicas, "", &[], Enforced,
+        "The replicas whose fetching is throttled while they are behind; * for all."),
     def("index.interval.bytes", Kind::Int(0, INT), "4096", &["log.index.interval.bytes"], Enforced,
         "After how many bytes of records an index entry is made."),
-    def("leader.replication.throttled.replicas", Kind::List, "", &[], DefaultOnly,
-        "The replicas whose serving is throttled."),
+    def("leader.replication.throttled.replicas", Kind::Replicas, "", &[], Enforced,
+        "The replicas whose serving of followers out of sync is throttled; * for all."),
     def("local.retention.bytes", Kind::Long(-2, LONG), "-2", &["log.local.retention.bytes"], DefaultOnly,
         "How much of a tiered topic stays on local disks."),
     def("local.retention.ms", Kind::Long(-2, LONG), "-2", &["log.local.retention.ms"], DefaultOnly,
@@ -225,6 +226,12 @@ pub(crate) fn check(
         Kind::ListOf(words) if !list(text).all(|word| words.contains(&word)) => {
             return invalid(&format!("String must be one of: {}", words.join(", ")));
         }
+        Kind::Replicas if ThrottledReplicas::parse(text).is_none() => {
+            return invalid(&format!(
+                "{name} must be the literal '*' or a list of replicas in the following format: \
+                 [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+            ));
+        }
         _ => {}
     }
     let supported = match def.support {
@@ -240,6 +247,40 @@ pub(crate) fn check(
 /// The words of a comma-separated list.
 fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+/// Which replicas of a topic are throttled (KIP-73).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThrottledReplicas {
+    /// All.
+    All,
+    /// These partitions' replicas on these brokers.
+    Listed(BTreeSet<(i32, NodeId)>),
+}
+
+impl ThrottledReplicas {
+    /// Reads a value of `leader.replication.throttled.replicas` or `follower…`; `None` when it is neither a list nor `*`.
+    pub fn parse(text: &str) -> Option<ThrottledReplicas> {
+        if text.trim() == "*" {
+            return Some(ThrottledReplicas::All);
+        }
+        let number = |digits: &str| {
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<i32>().ok()).flatten()
+        };
+        let replica = |word: &str| {
+            let (partition, broker) = word.split_once(':')?;
+            Some((number(partition)?, NodeId(number(broker)?)))
+        };
+        list(text).map(replica).collect::<Option<_>>().map(ThrottledReplicas::Listed)
+    }
+
+    /// Returns whether the replica of this partition on this broker is among them.
+    pub fn contains(&self, partition: i32, broker: NodeId) -> bool {
+        match self {
+            ThrottledReplicas::All => true,
+            ThrottledReplicas::Listed(listed) => listed.contains(&(partition, broker)),
+        }
+    }
 }
 
 /// A topic's values, with what the broker and Kafka put where it sets none.
@@ -277,6 +318,15 @@ impl TopicConfig {
     /// As [`TopicConfig::value`], or when the configuration is not a number.
     pub fn number(&self, name: &str) -> i64 {
         self.value(name).trim().parse().unwrap_or_else(|_| panic!("{name} was validated as a number"))
+    }
+
+    /// The throttled replicas in force; none where the value is not legal.
+    ///
+    /// # Panics
+    /// As [`TopicConfig::value`].
+    pub fn throttled_replicas(&self, name: &str) -> ThrottledReplicas {
+        let none = || ThrottledReplicas::Listed(BTreeSet::new());
+        ThrottledReplicas::parse(self.value(name)).unwrap_or_else(none)
     }
 
     /// A fraction in force.
@@ -320,6 +370,26 @@ mod tests {
         assert_eq!(validate("flush.messages", "1", Owner::User), Ok(()));
         assert_eq!(validate("cleanup.policy", "compact, delete", Owner::User), Ok(()));
         assert_eq!(validate("retention.ms", "-1", Owner::User), Ok(()));
+    }
+
+    #[test]
+    fn throttled_replicas_are_listed_or_all() {
+        let contains = |text: &str, partition, broker| {
+            ThrottledReplicas::parse(text).map(|replicas| replicas.contains(partition, NodeId(broker)))
+        };
+
+        assert_eq!(contains("*", 7, 7), Some(true));
+        assert_eq!(contains("", 0, 1), Some(false));
+        assert_eq!(contains("0:1, 1:2", 1, 2), Some(true));
+        assert_eq!(contains("0:1,1:2", 1, 1), Some(false));
+        for text in ["0", "0:", ":1", "*,0:1", "0:-1", "+0:1", "0:1:2", "a:b", "0:99999999999"] {
+            assert_eq!(contains(text, 0, 1), None, "{text}");
+            assert!(
+                validate("leader.replication.throttled.replicas", text, Owner::User)
+                    .is_err_and(|why| why.to_string().contains("must be the literal '*'")),
+                "{text}"
+            );
+        }
     }
 
     #[test]

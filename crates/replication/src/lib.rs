@@ -9,7 +9,7 @@
 //! is on every member of the maximal in-sync set), LOG-3, and the leader's part of ACK-1.
 //!
 //! Reading order: [`partition`], [`leader`], [`isr`], [`high_watermark`], [`follower`], [`waiters`],
-//! [`error`].
+//! [`throttle`], [`error`].
 
 mod bug;
 pub mod error;
@@ -18,6 +18,7 @@ pub mod high_watermark;
 pub mod isr;
 pub mod leader;
 pub mod partition;
+pub mod throttle;
 pub mod waiters;
 
 #[cfg(test)]
@@ -30,4 +31,5 @@ pub use follower::{FetchPosition, Follower};
 pub use isr::{IsrChange, IsrMember, IsrState};
 pub use leader::{Leader, PeerState, Reader};
 pub use partition::{Assignment, Effects, Fetched, Isolation, Partition, Peer, ReadFrom, Role, Settings};
+pub use throttle::Throttle;
 pub use waiters::{Outcome, WaiterId, Waiters};

@@ -14,6 +14,7 @@ fn main() {
     );
     settings();
     topic_settings();
+    throttles();
     println!("## Without effect\n");
     println!(
         "They ask how Kafka does something, not what it does. They are accepted, and nothing comes of them.\n"
@@ -72,6 +73,19 @@ fn topic_settings() {
     println!();
 }
 
+fn throttles() {
+    println!("## Throttles\n");
+    println!(
+        "Set while the cluster runs, for one broker or for all (`kafka-reassign-partitions --throttle` does it); no file has them.\n"
+    );
+    println!("| setting | values | default | meaning |\n|---|---|---|---|");
+    for def in broker_config::THROTTLES {
+        let meaning = def.documentation.to_owned();
+        row(&[code(def.name), topic_values(def), code(def.default), meaning]);
+    }
+    println!();
+}
+
 fn topic_values(def: &TopicConfigDef) -> String {
     match def.support {
         Support::DefaultOnly => return "only the default".to_owned(),
@@ -83,7 +97,7 @@ fn topic_values(def: &TopicConfigDef) -> String {
         topic_config::Kind::Fraction => "0 to 1".to_owned(),
         topic_config::Kind::OneOf(words) => words.join(", "),
         topic_config::Kind::ListOf(words) => format!("list of {}", words.join(", ")),
-        topic_config::Kind::List => "list".to_owned(),
+        topic_config::Kind::Replicas => "* or partition:broker,...".to_owned(),
     }
 }
 

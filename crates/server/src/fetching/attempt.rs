@@ -79,6 +79,8 @@ pub struct Attempt {
     pub response: FetchResponse,
     /// How many bytes of records it holds.
     pub bytes: usize,
+    /// How many of them count as throttled.
+    pub throttled_bytes: usize,
     /// Something that the fetcher must hear at once.
     pub is_urgent: bool,
     told: Vec<(Slot, Told)>,
@@ -145,9 +147,10 @@ impl Look<'_> {
         attempt: &mut Attempt,
     ) -> Next {
         let replica = asked.replica(image, &self.broker.replicas);
-        let left = self.bytes_max.saturating_sub(attempt.bytes);
-        let at_least = if attempt.bytes == 0 { AtLeast::OneBatch } else { AtLeast::Nothing };
+        let mut left = self.bytes_max.saturating_sub(attempt.bytes);
+        let mut at_least = if attempt.bytes == 0 { AtLeast::OneBatch } else { AtLeast::Nothing };
         let mut elsewhere = None;
+        let mut is_throttled = false;
         let found = match &replica {
             None => Err(self.absent(image, asked)),
             Some(replica) => {
@@ -155,6 +158,15 @@ impl Look<'_> {
                 let mut partition = replica.lock();
                 wait(&mut partition);
                 elsewhere = self.elsewhere(image, &partition, asked, now);
+                is_throttled = self.is_throttled(replica, &partition);
+                if is_throttled {
+                    let admitted = self.broker.replicas.throttles().leader.lock().admits(now);
+                    let admitted = usize::try_from(admitted).unwrap_or(usize::MAX);
+                    left = left.min(admitted.saturating_sub(attempt.throttled_bytes));
+                    if left == 0 {
+                        at_least = AtLeast::Nothing;
+                    }
+                }
                 match elsewhere {
                     Some(_) => Ok(partition.without_records()),
                     None => self.fetch(partition, asked, left, at_least, now),
@@ -187,6 +199,9 @@ impl Look<'_> {
                     && told.high_watermark > asked.told.high_watermark;
                 attempt.is_urgent |= diverges || begins_later || elsewhere.is_some() || is_awaited;
                 attempt.bytes += bytes;
+                if is_throttled {
+                    attempt.throttled_bytes += bytes;
+                }
                 if is_news || self.scope == Scope::All {
                     self.fill(&mut data, replica.as_deref(), asked, found);
                     data.preferred_read_replica = elsewhere.unwrap_or(NodeId::NONE).0;
@@ -252,6 +267,14 @@ impl Look<'_> {
         } else {
             ReadFrom::Leader
         }
+    }
+
+    /// Whether what is read counts as throttled. Members of the in-sync set are never held up: producers wait for them.
+    /// Nor do they count, as they do in Kafka, where they may take all that there is for those to be copied.
+    fn is_throttled(&self, replica: &Replica, partition: &Partition) -> bool {
+        let Fetcher::Follower(node, _) = self.fetcher else { return false };
+        let is_in_sync = || partition.serving().is_some_and(|leader| leader.isr.committed.contains(&node));
+        replica.throttled.as_leader() && !is_in_sync()
     }
 
     fn is_follower(&self) -> bool {

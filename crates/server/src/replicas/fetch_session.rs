@@ -3,7 +3,7 @@
 use super::Replica;
 use crate::fetching::sessions::{EPOCH_INITIAL, next_epoch};
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
-use ottla_replication::FetchPosition;
+use ottla_replication::{FetchPosition, Throttle};
 use ottla_types::{Monotonic, NodeId, TopicIdPartition, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -69,6 +69,17 @@ impl FetchSession {
         self.touch(at);
     }
 
+    /// Leaves throttled replicas out of the next request that may have moved, until the throttle opens. The others of them are
+    /// at their leader already, which answers each once.
+    pub(super) fn rest_throttled(&mut self, followed: &Followed, until: Monotonic) {
+        let throttled = self.touched(followed).filter(|replica| replica.throttled.as_follower());
+        let throttled: Vec<TopicIdPartition> = throttled.map(|replica| replica.id).collect();
+        for at in throttled {
+            let rest = self.resting.entry(at).or_insert(until);
+            *rest = until.max(*rest);
+        }
+    }
+
     /// Where the leader was last asked from, for a partition that it has answered.
     pub(super) fn position(&self, at: TopicIdPartition) -> Option<FetchPosition> {
         self.asked.get(&at).copied()
@@ -102,7 +113,7 @@ impl FetchSession {
         request: &mut FetchRequest,
         leader: NodeId,
         followed: &Followed,
-        partition_max_bytes: i32,
+        bytes_max: BytesMax,
         now: Monotonic,
     ) {
         self.wake_rested(now);
@@ -149,7 +160,7 @@ impl FetchSession {
                         topic_id: at.topic_id,
                         partitions: Vec::new(),
                     });
-                    topic.partitions.push(partition(at, &position, partition_max_bytes));
+                    topic.partitions.push(partition(at, &position, bytes_max.of(replica)));
                 }
                 _ => {
                     if self.asked.remove(&at).is_some() {
@@ -192,6 +203,25 @@ fn partition(at: TopicIdPartition, position: &FetchPosition, partition_max_bytes
         log_start_offset: position.log_start_offset.0,
         partition_max_bytes,
         ..Default::default()
+    }
+}
+
+/// How much the answer may hold of one partition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BytesMax {
+    usual: i32,
+    throttled: i32,
+}
+
+impl BytesMax {
+    /// `replica.fetch.max.bytes`, and no more of a throttled replica than passes the throttle at a time.
+    pub(super) fn new(usual: i32, throttle: &Throttle, now: Monotonic) -> BytesMax {
+        let admitted = i32::try_from(throttle.admits(now)).unwrap_or(i32::MAX);
+        BytesMax { usual, throttled: admitted.min(usual) }
+    }
+
+    fn of(self, replica: &Replica) -> i32 {
+        if replica.throttled.as_follower() { self.throttled } else { self.usual }
     }
 }
 

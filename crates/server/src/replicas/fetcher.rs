@@ -4,7 +4,7 @@
 //! `flush.messages=1` it says that everything before is on its disk, and is synced first.
 
 use super::Replica;
-use super::fetch_session::{FetchSession, Followed, REST};
+use super::fetch_session::{BytesMax, FetchSession, Followed, REST};
 use super::flusher::SYNCS_MAX;
 use crate::broker::Broker;
 use crate::io_pool::IoPool;
@@ -220,8 +220,13 @@ impl Fetcher {
             max_bytes: number("replica.fetch.response.max.bytes"),
             ..Default::default()
         };
-        let partition_max_bytes = number("replica.fetch.max.bytes");
-        session.fill(&mut request, self.leader, followed, partition_max_bytes, self.broker.clock.monotonic());
+        let now = self.broker.clock.monotonic();
+        let throttle = *self.broker.replicas.throttles().follower.lock();
+        let bytes_max = BytesMax::new(number("replica.fetch.max.bytes"), &throttle, now);
+        if let Some(until) = throttle.opens_at(now) {
+            session.rest_throttled(followed, until);
+        }
+        session.fill(&mut request, self.leader, followed, bytes_max, now);
         request
     }
 
@@ -311,8 +316,13 @@ impl Fetcher {
         );
         // With 1 it is synced before the next fetch.
         let is_flush_due = partition.is_flush_due() && !partition.counts_on_disk();
+        let is_behind = partition.log().log_end_offset().0 < data.high_watermark;
         drop(partition);
         self.broker.replicas.carry_out(effects);
+        if replica.throttled.as_follower() {
+            self.broker.replicas.throttles().follower.lock().record(records.len() as u64, now.monotonic);
+        }
+        replica.throttled.answered(is_behind);
         if is_flush_due {
             self.broker.replicas.flushes().request(replica.id);
         }

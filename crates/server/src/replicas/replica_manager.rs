@@ -8,6 +8,7 @@ mod opening;
 use super::directories::{Directories, Directory, FoundDirectory};
 use super::flusher::FlushQueue;
 use super::log_config::log_config;
+use super::throttles::{Throttled, Throttles};
 use super::waiting::Waiting;
 use cleaning::Cleaner;
 use moving::Moves;
@@ -42,6 +43,8 @@ pub struct Replica {
     directory: RwLock<Arc<Directory>>,
     /// Set, under the lock of `partition`, before the log's files go, and when their directory has failed.
     removed: AtomicBool,
+    /// Whether copying it is throttled.
+    pub throttled: Throttled,
 }
 
 impl Replica {
@@ -115,6 +118,7 @@ pub struct ReplicaManager {
     full: AtomicBool,
     cleaner: Cleaner,
     moves: Moves,
+    throttles: Throttles,
     /// Set while this broker may not lead.
     cut_off: AtomicBool,
 }
@@ -136,6 +140,7 @@ impl ReplicaManager {
             directories,
             cleaner: Cleaner::default(),
             moves: Moves::default(),
+            throttles: Throttles::default(),
             replicas: RwLock::default(),
             offline: Mutex::default(),
             has_misplaced: AtomicBool::new(false),
@@ -169,6 +174,11 @@ impl ReplicaManager {
     /// The logs that are to be synced.
     pub fn flushes(&self) -> &FlushQueue {
         &self.flushes
+    }
+
+    /// What copying replicas may take.
+    pub fn throttles(&self) -> &Throttles {
+        &self.throttles
     }
 
     /// The clocks.
@@ -313,6 +323,7 @@ impl ReplicaManager {
             self.remove_topic(*topic_id);
         }
         if full {
+            self.apply_throttles(image);
             self.remove_strays(image);
             for topic in image.topics.iter() {
                 for &partition in topic.partitions.keys() {
@@ -447,18 +458,25 @@ impl ReplicaManager {
         }
     }
 
-    fn topic_settings(&self, image: &MetadataImage, topic: &str) -> (LogConfig, Settings) {
+    fn apply_throttles(&self, image: &MetadataImage) {
+        self.throttles.apply(&image.configs, self.options.node_id, self.options.clock.monotonic());
+    }
+
+    fn topic_config(&self, image: &MetadataImage, topic: &str) -> TopicConfig {
         let overrides = image.configs.get(&ConfigResource::topic(topic)).cloned().unwrap_or_default();
         let written = &self.options.topic_defaults;
         let defaults = broker_config::topic_defaults(&image.configs, self.options.node_id, written);
-        let config = TopicConfig::new(overrides, defaults);
+        TopicConfig::new(overrides, defaults)
+    }
+
+    fn topic_settings(&self, config: &TopicConfig) -> (LogConfig, Settings) {
         let settings = Settings {
             min_insync_replicas: usize::try_from(config.number("min.insync.replicas")).unwrap_or(1),
             replica_lag_time_max: self.options.replica_lag_time_max,
             has_readers_elsewhere: self.options.has_readers_elsewhere,
         };
         let ReplicaManagerOptions { producer_id_expiration_ms, transaction_verification, .. } = self.options;
-        let log_config = log_config(&config, producer_id_expiration_ms);
+        let log_config = log_config(config, producer_id_expiration_ms);
         (LogConfig { transaction_verification, ..log_config }, settings)
     }
 
@@ -488,6 +506,7 @@ impl ReplicaManager {
             ResourceType::Broker => {
                 let own = ConfigResource::broker(self.options.node_id);
                 if *resource == own || *resource == ConfigResource::cluster() {
+                    self.apply_throttles(image);
                     image.topics.iter().for_each(|topic| self.apply_topic_settings(image, topic));
                 }
             }
@@ -496,10 +515,12 @@ impl ReplicaManager {
     }
 
     fn apply_topic_settings(&self, image: &MetadataImage, topic: &TopicImage) {
-        let (config, settings) = self.topic_settings(image, &topic.name);
+        let topic_config = self.topic_config(image, &topic.name);
+        let (config, settings) = self.topic_settings(&topic_config);
         for &number in topic.partitions.keys() {
             let Some(replica) = self.get(TopicIdPartition::new(topic.id, number)) else { continue };
             let mut effects = Effects::default();
+            replica.throttled.apply(&topic_config, number, self.options.node_id);
             *replica.log_config.write() = config;
             let now = self.options.clock.monotonic();
             replica.lock().handle_settings(settings, config, now, &mut effects);

@@ -1,8 +1,7 @@
 //! `--execute` and `--cancel`: moves begun, and taken back.
 
 use super::plan::{self, Plan};
-use super::verify::clear_throttles;
-use super::{Failure, directories, error, failed, names, plural, replicas, unknown};
+use super::{Failure, directories, error, failed, names, plural, replicas, throttles, unknown};
 use crate::output;
 use crate::tools::options::Parsed;
 use ottla_client::{Admin, ClientError};
@@ -19,6 +18,7 @@ const TIMEOUT_MS: i64 = 10_000;
 
 pub(super) async fn execute(admin: &Admin, parsed: &Parsed) -> Result<(), Failure> {
     let timeout = timeout(parsed)?;
+    let rates = throttles::Rates::read(parsed)?;
     let plan = Plan::read(&plan::text(parsed.value("reassignment-json-file").unwrap_or_default())?)?;
     plan.check()?;
     let ongoing = admin.list_reassignments().await.map_err(failed)?;
@@ -38,6 +38,7 @@ pub(super) async fn execute(admin: &Admin, parsed: &Parsed) -> Result<(), Failur
          during rollback",
         plan::write(&current, |node, at| directories.get(&(node, at.clone())).cloned())
     ));
+    throttles::set(admin, rates, &plan, &ongoing, &current).await?;
     let targets: BTreeMap<TopicPartition, Option<Vec<NodeId>>> =
         plan.partitions.iter().map(|(at, replicas)| (at.clone(), Some(replicas.clone()))).collect();
     let may_change_factor = !parsed.has("disallow-replication-factor-change");
@@ -86,7 +87,7 @@ pub(super) async fn cancel(admin: &Admin, parsed: &Parsed) -> Result<(), Failure
         directories::move_to(admin, moving, timeout).await?;
     }
     if !parsed.has("preserve-throttles") {
-        clear_throttles(admin, &plan).await?;
+        throttles::clear(admin, &plan).await?;
     }
     Ok(())
 }

@@ -1,14 +1,12 @@
 //! `kafka-reassign-partitions`: replicas moved between brokers (`ReassignPartitionsCommand`).
 //!
-//! Nothing here throttles replication: `--throttle` is refused. `--verify` and `--cancel` remove throttles all the same, as
-//! Kafka's tool does, so that those of a cluster of Apache Kafka end.
-//!
-//! Reading order: [`plan`], [`generate`], [`execute`], [`verify`], [`directories`].
+//! Reading order: [`plan`], [`generate`], [`execute`], [`throttles`], [`verify`], [`directories`].
 
 mod directories;
 mod execute;
 mod generate;
 mod plan;
+mod throttles;
 mod verify;
 
 use super::options::{Argument, Opt, Parsed, Tool, flag, refused, require, value};
@@ -46,6 +44,16 @@ pub(super) const TOOL: Tool = Tool {
         flag("preserve-throttles", "Leaves throttles as they are."),
         value("reassignment-json-file", "file", "The plan."),
         value(
+            "replica-alter-log-dirs-throttle",
+            "bytes",
+            "How many bytes a second a broker may move between its directories, until --verify finds that all is done.",
+        ),
+        value(
+            "throttle",
+            "bytes",
+            "How many bytes a second a broker may serve and fetch for this, until --verify finds that all is done.",
+        ),
+        value(
             "timeout",
             "ms",
             "How long to wait until replicas can be put into directories; 10000 if not given.",
@@ -53,11 +61,6 @@ pub(super) const TOOL: Tool = Tool {
         value("topics-to-move-json-file", "file", "The topics for which --generate makes a plan."),
         flag("verify", "Tells whether the plan is carried out."),
         refused("bootstrap-controller", "name brokers with --bootstrap-server; they ask the controller"),
-        refused("throttle", "replication is not throttled here, it takes what bandwidth there is"),
-        refused(
-            "replica-alter-log-dirs-throttle",
-            "a broker has one directory, and moves nothing between several",
-        ),
     ],
 };
 
@@ -92,7 +95,13 @@ impl Action {
             Action::Generate => (&["topics-to-move-json-file", "broker-list"], &["disable-rack-aware"]),
             Action::Execute => (
                 &["reassignment-json-file"],
-                &["additional", "timeout", "disallow-replication-factor-change"],
+                &[
+                    "additional",
+                    "throttle",
+                    "replica-alter-log-dirs-throttle",
+                    "timeout",
+                    "disallow-replication-factor-change",
+                ],
             ),
             Action::Verify => (&["reassignment-json-file"], &["preserve-throttles"]),
             Action::Cancel => (&["reassignment-json-file"], &["preserve-throttles", "timeout"]),

@@ -1,24 +1,13 @@
 //! `--verify`: how far a plan is carried out.
 
 use super::plan::{self, Plan};
-use super::{Failure, directories, failed, ids, plural};
+use super::{Failure, directories, failed, ids, throttles};
 use crate::output;
-use crate::tools::java_map::in_hash_order;
 use crate::tools::options::Parsed;
 use ottla_client::Admin;
-use ottla_client::admin::configs::ConfigChange;
 use ottla_client::admin::topics::Reassignment;
 use ottla_types::{NodeId, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The settings by which Kafka's tool throttles brokers, and those by which it says of which topics.
-const BROKER_THROTTLES: [&str; 3] = [
-    "leader.replication.throttled.rate",
-    "follower.replication.throttled.rate",
-    "replica.alter.log.dirs.io.max.bytes.per.second",
-];
-const TOPIC_THROTTLES: [&str; 2] =
-    ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
 
 pub(super) async fn verify(admin: &Admin, parsed: &Parsed) -> Result<(), Failure> {
     let plan = Plan::read(&plan::text(parsed.value("reassignment-json-file").unwrap_or_default())?)?;
@@ -37,7 +26,7 @@ pub(super) async fn verify(admin: &Admin, parsed: &Parsed) -> Result<(), Failure
     let (moves, moves_ongoing) = directories::states(admin, &plan.directories).await?;
     output::line(moves);
     if ongoing.is_empty() && !moves_ongoing && !parsed.has("preserve-throttles") {
-        clear_throttles(admin, &plan).await?;
+        throttles::clear(admin, &plan).await?;
     }
     Ok(())
 }
@@ -66,28 +55,6 @@ fn states(
         });
     }
     lines.join("\n")
-}
-
-/// Ends all throttles: which brokers took part is not known any more.
-pub(super) async fn clear_throttles(admin: &Admin, plan: &Plan) -> Result<(), Failure> {
-    let delete = |names: &[&str]| -> Vec<ConfigChange> {
-        names.iter().map(|name| ConfigChange::Delete((*name).to_owned())).collect()
-    };
-    let mut brokers = admin.describe_cluster().await.map_err(failed)?.brokers;
-    brokers.extend(plan.partitions.iter().flat_map(|(_, replicas)| replicas));
-    let brokers: Vec<NodeId> = brokers.into_iter().collect();
-    let (count, list) = (brokers.len(), ids(&brokers));
-    output::line(format_args!("Clearing broker-level throttles on broker{} {list}", plural(count)));
-    for broker in brokers {
-        admin.alter_broker_configs(broker, &delete(&BROKER_THROTTLES)).await.map_err(failed)?;
-    }
-    let topics = in_hash_order(plan.topics(), |topic| topic);
-    let (count, list) = (topics.len(), topics.join(","));
-    output::line(format_args!("Clearing topic-level throttles on topic{} {list}", plural(count)));
-    for topic in &topics {
-        admin.alter_topic_configs(topic, &delete(&TOPIC_THROTTLES)).await.map_err(failed)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -122,6 +122,10 @@ impl Fetch {
             Fetcher::Follower(..) => &traffic.replication_bytes_out,
         };
         bytes_out.inc_by(attempt.bytes as u64);
+        if attempt.throttled_bytes > 0 {
+            let now = self.broker.clock.monotonic();
+            self.broker.replicas.throttles().leader.lock().record(attempt.throttled_bytes as u64, now);
+        }
         let mut response = attempt.send(&mut self.session.lock().interest);
         response.session_id = self.session_id;
         response

@@ -88,7 +88,11 @@ fn describe(
                     ),
                 ));
             }
-            properties().into_iter().filter(|name| wanted(name)).map(|name| sources.of_broker(name)).collect()
+            let mut names = properties();
+            // Kafka tells of a throttle when there is one.
+            let throttles = broker_config::THROTTLES.iter().map(|def| def.name);
+            names.extend(throttles.filter(|name| sources.is_set(name)));
+            names.into_iter().filter(|name| wanted(name)).map(|name| sources.of_broker(name)).collect()
         }
         _ => {
             let message = "only topics and brokers have a configuration";
@@ -146,6 +150,14 @@ impl Property {
                 wire_type,
                 default,
                 documentation: setting.documentation,
+                synonyms: &[],
+            });
+        }
+        if let Some(throttle) = broker_config::THROTTLES.iter().find(|def| def.name == name) {
+            return Some(Property {
+                wire_type: throttle.kind.wire_type(),
+                default: None,
+                documentation: throttle.documentation,
                 synonyms: &[],
             });
         }
@@ -230,6 +242,10 @@ impl Sources<'_> {
         described.value = self.configs.value(&ConfigResource::cluster(), name).map(str::to_owned);
         described.config_source = DYNAMIC_DEFAULT_BROKER;
         described
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        [DYNAMIC_BROKER, DYNAMIC_DEFAULT_BROKER].iter().any(|source| self.dynamic(name, *source).is_some())
     }
 
     fn dynamic(&self, name: &str, source: i8) -> Option<DescribeConfigsSynonym> {

@@ -11,22 +11,23 @@ use ottla_storage::{
     AppendError, AtLeast, Log, LogConfig, PartitionDir, ReadError, ReadResult, Recovery, RecoveryReport,
     StorageError, partition_metadata,
 };
-use ottla_types::{LeaderEpoch, Offset, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{LeaderEpoch, Monotonic, Offset, TopicIdPartition, TopicPartition, Uuid};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::sync::oneshot::error::RecvError;
 
 /// How much is copied at a time.
 const BYTES_MAX: usize = 1 << 20;
 
-/// How little may be left when the replica is held up for the rest.
-const BYTES_LEFT_MAX: usize = 64 << 10;
-
 /// How long to wait for the pass of compaction that is under way.
 const BACKOFF: Duration = Duration::from_millis(50);
+
+/// How long to wait for the throttle at most before looking whether the move is still wanted.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A copy of a log that is not complete.
 #[derive(Clone, Copy, Debug)]
@@ -118,21 +119,37 @@ impl From<StorageError> for Ended {
     }
 }
 
+/// A copy that is under way.
+struct Copying {
+    replica: Arc<Replica>,
+    from: Arc<Directory>,
+    to: Arc<Directory>,
+    path: PathBuf,
+    /// `None` until its log is made.
+    begun: Option<Begun>,
+}
+
+struct Begun {
+    future: Log,
+    /// Those of the log that is copied: another one, and the copy is of something that is not there any more.
+    truncations: u64,
+}
+
 /// Moves what is asked for, on a thread of its own.
 pub async fn run(replicas: Arc<ReplicaManager>, pool: IoPool) {
     loop {
         let mut busy = BTreeSet::new();
         while let Some((at, to)) = replicas.moves.next(&busy) {
-            let manager = replicas.clone();
-            match pool.run(move || manager.move_replica(at, to)).await {
-                Ok(true) => {}
-                // It is being compacted.
-                Ok(false) => {
-                    busy.insert(at);
-                }
-                Err(_) => {
-                    tracing::error!(partition = %at, "moving a replica ended in a panic");
+            match replicas.begin_move(at, to) {
+                Begin::Copy(copying) => {
+                    if move_replica(&replicas, &pool, copying).await.is_err() {
+                        tracing::error!(partition = %at, "moving a replica ended in a panic");
+                    }
                     replicas.moves.done(at, to);
+                }
+                Begin::Nothing => replicas.moves.done(at, to),
+                Begin::Busy => {
+                    busy.insert(at);
                 }
             }
         }
@@ -144,35 +161,75 @@ pub async fn run(replicas: Arc<ReplicaManager>, pool: IoPool) {
     }
 }
 
+/// Copies, and waits where the throttle says so, until the copy has taken the log's place or nothing comes of it.
+async fn move_replica(
+    replicas: &Arc<ReplicaManager>,
+    pool: &IoPool,
+    mut copying: Box<Copying>,
+) -> Result<(), RecvError> {
+    loop {
+        let manager = replicas.clone();
+        let (back, step) = pool
+            .run(move || {
+                let step = manager.copy_on(&mut copying);
+                (copying, step)
+            })
+            .await?;
+        copying = back;
+        let ended = match step {
+            Ok(Some(open_at)) => {
+                let wait = open_at - replicas.options.clock.monotonic();
+                tokio::time::sleep(wait.min(PAUSE_MAX)).await;
+                continue;
+            }
+            Err(Ended::Overtaken) => {
+                let partition = &copying.replica.name;
+                tracing::info!(%partition, "its log was cut while it was copied; copied anew");
+                copying.begun = None;
+                continue;
+            }
+            Ok(None) => Ok(()),
+            Err(ended) => Err(ended),
+        };
+        let manager = replicas.clone();
+        return pool.run(move || manager.end_move(copying, ended)).await;
+    }
+}
+
+/// Whether a move begins.
+enum Begin {
+    Copy(Box<Copying>),
+    /// The replica or the directory is gone.
+    Nothing,
+    /// It is being compacted.
+    Busy,
+}
+
 impl ReplicaManager {
     /// The moves between directories.
     pub fn moves(&self) -> &Moves {
         &self.moves
     }
 
-    /// Moves a replica. Returns `false` when it has to wait.
-    fn move_replica(&self, at: TopicIdPartition, to: Uuid) -> bool {
-        let (Some(replica), Some(directory)) = (self.get(at), self.directories.online_by_id(to)) else {
-            self.moves.done(at, to);
-            return true;
+    fn begin_move(&self, at: TopicIdPartition, to: Uuid) -> Begin {
+        let (Some(replica), Some(to)) = (self.get(at), self.directories.online_by_id(to)) else {
+            return Begin::Nothing;
         };
         // No pass of compaction may replace segments that are being copied.
         if !self.cleaner.busy.lock().insert(replica.name.clone()) {
-            return false;
+            return Begin::Busy;
         }
-        let from = replica.directory();
-        let path = directory.files.future_path(&replica.name, self.random.lock().uuid());
-        let outcome: Result<(), Ended> = loop {
-            match self.copy(&replica, directory, &path) {
-                Err(Ended::Overtaken) => {
-                    tracing::info!(partition = %replica.name, "its log was cut while it was copied; copied anew");
-                }
-                outcome => break outcome,
-            }
-        };
+        let path = to.files.future_path(&replica.name, self.random.lock().uuid());
+        let (from, to) = (replica.directory(), to.clone());
+        Begin::Copy(Box::new(Copying { from, to, replica, path, begun: None }))
+    }
+
+    fn end_move(&self, copying: Box<Copying>, outcome: Result<(), Ended>) {
+        let Copying { replica, from, to, path, begun } = *copying;
+        drop(begun);
         self.cleaner.busy.lock().remove(&replica.name);
         let partition = &replica.name;
-        let (from, to_path) = (from.files.path().display(), directory.files.path().display());
+        let (from, to_path) = (from.files.path().display(), to.files.path().display());
         let is_left = outcome.is_err();
         match outcome {
             Ok(()) => {
@@ -193,38 +250,40 @@ impl ReplicaManager {
             }
         }
         if is_left
-            && !directory.is_offline()
-            && let Err(error) = directory.files.remove_if_exists(&path)
+            && !to.is_offline()
+            && let Err(error) = to.files.remove_if_exists(&path)
         {
             self.handle_storage_error(&error);
         }
-        self.moves.done(at, to);
-        true
     }
 
-    fn copy(&self, replica: &Replica, to: &Arc<Directory>, path: &Path) -> Result<(), Ended> {
-        let disk = to.files.disk();
-        let config = replica.log_config();
-        let (mut future, _) = self.open_future(path, config, to)?;
-        let (start, truncations) = {
-            let partition = replica.lock();
-            let log = partition.log();
-            // The first batch may begin before the log does.
-            (next_region(log, log.log_start_offset())?.base_offset, log.truncations())
+    /// Copies until the copy has taken the log's place, or the throttle closes: then it tells when that opens.
+    fn copy_on(&self, copying: &mut Copying) -> Result<Option<Monotonic>, Ended> {
+        let Copying { replica, to, path, begun, .. } = copying;
+        let begun = match begun {
+            Some(begun) => begun,
+            None => begun.insert(self.begin_copy(replica, to, path)?),
         };
-        future.truncate_fully_and_start_at(start, self.options.clock.now())?;
         loop {
             if !self.moves.is_wanted(replica.id, to) {
                 return Err(Ended::Unwanted);
             }
-            let region = {
+            let now = self.options.clock.monotonic();
+            let throttle = *self.throttles.directories.lock();
+            if let Some(open_at) = throttle.opens_at(now) {
+                return Ok(Some(open_at));
+            }
+            let bytes_max = usize::try_from(throttle.admits(now)).unwrap_or(usize::MAX).min(BYTES_MAX);
+            let Begun { future, truncations } = begun;
+            let (region, end) = {
                 let partition = replica.lock();
-                check(replica, partition.log(), truncations)?;
-                next_region(partition.log(), future.log_end_offset())?
+                let log = partition.log();
+                check(replica, log, *truncations)?;
+                (next_region(log, future.log_end_offset(), bytes_max)?, log.log_end_offset())
             };
             let piece = read(region, &replica.directory())?;
-            let is_near = piece.len() < BYTES_LEFT_MAX;
-            self.append(&mut future, &piece)?;
+            self.append(future, &piece)?;
+            self.throttles.directories.lock().record(piece.len() as u64, now);
             self.moves.future.lock().replace((
                 replica.id,
                 Future {
@@ -233,26 +292,46 @@ impl ReplicaManager {
                     log_end_offset: future.log_end_offset(),
                 },
             ));
-            if is_near {
+            if future.log_end_offset() >= end {
                 break;
             }
         }
+        self.take_over(copying)?;
+        Ok(None)
+    }
+
+    fn begin_copy(&self, replica: &Replica, to: &Directory, path: &Path) -> Result<Begun, Ended> {
+        let (mut future, _) = self.open_future(path, replica.log_config(), to)?;
+        let (start, truncations) = {
+            let partition = replica.lock();
+            let log = partition.log();
+            // The first batch may begin before the log does.
+            (next_region(log, log.log_start_offset(), BYTES_MAX)?.base_offset, log.truncations())
+        };
+        future.truncate_fully_and_start_at(start, self.options.clock.now())?;
+        Ok(Begun { future, truncations })
+    }
+
+    /// The copy gets what is missing, and takes the log's place.
+    fn take_over(&self, copying: &mut Copying) -> Result<(), Ended> {
+        let Copying { replica, to, path, begun, .. } = copying;
+        let Some(Begun { mut future, truncations }) = begun.take() else { return Ok(()) };
         // Most of it, while the replica goes on.
         future.flush()?;
-        partition_metadata::write(&**disk, path, replica.id.topic_id)?;
+        partition_metadata::write(&**to.files.disk(), path, replica.id.topic_id)?;
 
         let mut recovery_points = to.recovery_points.lock();
         let mut first_dirty = to.first_dirty.lock();
         let mut partition = replica.lock();
         check(replica, partition.log(), truncations)?;
         while future.log_end_offset() < partition.log().log_end_offset() {
-            let region = next_region(partition.log(), future.log_end_offset())?;
+            let region = next_region(partition.log(), future.log_end_offset(), BYTES_MAX)?;
             let piece = read(region, &replica.directory())?;
             self.append(&mut future, &piece)?;
         }
         future.close()?;
         let moved = to.files.adopt(path, &replica.name)?;
-        let (mut log, _) = self.open_future(&moved, config, to)?;
+        let (mut log, _) = self.open_future(&moved, replica.log_config(), to)?;
         log.succeed(partition.log())?;
         // What is written down may be about a log that was here before.
         to.lower_recovery_point(&mut recovery_points, &replica.name, log.log_end_offset())?;
@@ -316,8 +395,8 @@ fn check(replica: &Replica, log: &Log, truncations: u64) -> Result<(), Ended> {
     }
 }
 
-fn next_region(log: &Log, from: Offset) -> Result<ReadResult, Ended> {
-    log.read(from, log.log_end_offset(), BYTES_MAX, AtLeast::OneBatch).map_err(|error| match error {
+fn next_region(log: &Log, from: Offset, bytes_max: usize) -> Result<ReadResult, Ended> {
+    log.read(from, log.log_end_offset(), bytes_max, AtLeast::OneBatch).map_err(|error| match error {
         ReadError::Storage(error) => Ended::Storage(error),
         // Retention was quicker.
         ReadError::OffsetOutOfRange { .. } => Ended::Overtaken,

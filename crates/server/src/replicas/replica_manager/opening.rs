@@ -5,6 +5,7 @@ use super::{Replica, ReplicaManager};
 use crate::bug::{Bug, is_made};
 use crate::replicas::directories::Directory;
 use crate::replicas::offset_checkpoints::Checkpoint;
+use crate::replicas::throttles::Throttled;
 use ottla_metadata::{MetadataImage, PartitionRegistration, TopicImage};
 use ottla_replication::Partition;
 use ottla_storage::{Log, PartitionDir, Recovery, StorageError, partition_metadata};
@@ -42,7 +43,8 @@ impl ReplicaManager {
         };
         let dir = directory.files.partition_path(&name);
         let disk = directory.files.disk();
-        let (config, settings) = self.topic_settings(image, &topic.name);
+        let topic_config = self.topic_config(image, &topic.name);
+        let (config, settings) = self.topic_settings(&topic_config);
         let recovery = Recovery {
             clean: directory.clean || is_made(Bug::EveryEndTakenForOrderly),
             recovery_point: checkpoint.recovery_point,
@@ -72,6 +74,7 @@ impl ReplicaManager {
             flushed_at: Mutex::new(now.monotonic),
             directory: RwLock::new(directory.clone()),
             removed: AtomicBool::new(false),
+            throttled: Throttled::new(&topic_config, at.partition, self.options.node_id),
         });
         self.replicas.write().insert(at, replica.clone());
         if directory.is_offline() {

@@ -24,7 +24,28 @@ fn disks() -> [SimDisk; 2] {
 fn move_to(manager: &ReplicaManager, replica: &Replica, number: usize) -> bool {
     let directory = manager.directories.all()[number].clone();
     manager.moves.request(replica, &directory);
-    manager.move_replica(AT, directory.id)
+    move_replica(manager, directory.id)
+}
+
+/// Carries a move out, whatever the throttle says; returns `false` when it has to wait for the cleaner.
+fn move_replica(manager: &ReplicaManager, to: Uuid) -> bool {
+    match manager.begin_move(AT, to) {
+        Begin::Busy => return false,
+        Begin::Nothing => {}
+        Begin::Copy(mut copying) => {
+            let ended = manager.copy_on(&mut copying);
+            manager.end_move(copying, ended.map(|open_at| assert_eq!(open_at, None)));
+        }
+    }
+    manager.moves.done(AT, to);
+    true
+}
+
+fn begin(manager: &ReplicaManager, to: Uuid) -> Box<Copying> {
+    match manager.begin_move(AT, to) {
+        Begin::Copy(copying) => copying,
+        Begin::Nothing | Begin::Busy => panic!("it does not begin"),
+    }
 }
 
 /// The log's batches, byte for byte.
@@ -83,7 +104,7 @@ fn what_is_asked_for_is_seen_until_it_is_done_and_can_be_taken_back() {
     manager.moves.request(&replica, &all[0]);
 
     assert!(manager.moves.future(AT, directory_id(1)).is_none());
-    assert!(manager.move_replica(AT, directory_id(1)), "nobody wants it");
+    assert!(move_replica(&manager, directory_id(1)), "nobody wants it");
     assert_eq!(place(&manager, 0), Some(directory_id(0)));
     assert_eq!(dirs(&manager, 1), vec![]);
 }
@@ -150,7 +171,7 @@ fn a_copy_that_a_kill_interrupted_is_begun_anew() {
 
     assert_eq!(dirs(&manager, 1), vec![]);
     assert!(manager.moves.future(AT, directory_id(1)).is_some());
-    assert!(manager.move_replica(AT, directory_id(1)));
+    assert!(move_replica(&manager, directory_id(1)));
     assert_eq!(place(&manager, 0), Some(directory_id(1)));
 }
 
@@ -158,16 +179,43 @@ fn a_copy_that_a_kill_interrupted_is_begun_anew() {
 #[test]
 fn a_log_that_is_cut_is_copied_anew() {
     let (manager, replica) = with_records(&disks(), 10);
-    let all = manager.directories.all().to_vec();
-    manager.moves.request(&replica, &all[1]);
-    let path = all[1].files.future_path(&replica.name, Uuid::from_u128(5));
-    let truncations = replica.lock().log().truncations();
+    let to = manager.directories.all()[1].clone();
+    manager.moves.request(&replica, &to);
+    let mut copying = begin(&manager, to.id);
+    copying.begun = Some(manager.begin_copy(&replica, &to, &copying.path).ok().unwrap());
     let now = manager.clock().now();
     replica.lock().log_mut().truncate_to(Offset(4), now).unwrap();
 
-    let ended = check(&replica, replica.lock().log(), truncations);
+    assert!(matches!(manager.copy_on(&mut copying), Err(Ended::Overtaken)));
+    copying.begun = None;
+    assert!(matches!(manager.copy_on(&mut copying), Ok(None)));
 
-    assert!(matches!(ended, Err(Ended::Overtaken)));
-    assert!(manager.copy(&replica, &all[1], &path).is_ok());
+    assert_eq!(place(&manager, 0), Some(to.id));
     assert_eq!(replica.lock().log().log_end_offset(), Offset(4));
+}
+
+#[test]
+fn a_throttled_copy_waits_when_it_has_had_what_it_may() {
+    let (manager, replica) = with_records(&disks(), 40);
+    let before = bytes(&replica);
+    let to = manager.directories.all()[1].clone();
+    manager.moves.request(&replica, &to);
+    let throttle = &manager.throttles.directories;
+    let now = manager.clock().monotonic();
+    throttle.lock().set_rate(Some(1), now);
+    let mut copying = begin(&manager, to.id);
+
+    for batches in 1..=2 {
+        let step = manager.copy_on(&mut copying);
+
+        assert!(matches!(step, Ok(Some(open_at)) if open_at > now));
+        assert_eq!(manager.moves.future(AT, to.id).unwrap().log_end_offset, Offset(batches));
+        // Another rate counts at once.
+        throttle.lock().set_rate(Some(batches.unsigned_abs() + 1), now);
+    }
+    throttle.lock().set_rate(None, now);
+    assert!(matches!(manager.copy_on(&mut copying), Ok(None)));
+    manager.end_move(copying, Ok(()));
+    assert_eq!(place(&manager, 0), Some(to.id));
+    assert_eq!(bytes(&replica), before);
 }
