@@ -19,7 +19,7 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
-const MIN_ISR: &str = "min.insync.replicas";
+pub(crate) const MIN_ISR: &str = "min.insync.replicas";
 
 impl Controller {
     /// Changes single configuration values (KIP-339); each resource succeeds or fails as a whole.
@@ -172,7 +172,7 @@ impl Controller {
             SET => Ok(Some(config.value.clone().ok_or_else(missing)?)),
             DELETE => Ok(None),
             operation @ (APPEND | SUBTRACT) => {
-                if !matches!(def.kind, topic_config::Kind::ListOf(_) | topic_config::Kind::List) {
+                if !matches!(def.kind, topic_config::Kind::ListOf(_) | topic_config::Kind::Replicas) {
                     return Err((
                         ErrorCode::InvalidConfig,
                         format!("Can't append or subtract: {} is not a list.", config.name),
@@ -196,7 +196,7 @@ impl Controller {
     }
 }
 
-fn record(resource: &ConfigResource, name: &str, value: Option<String>) -> MetadataRecord {
+pub(crate) fn record(resource: &ConfigResource, name: &str, value: Option<String>) -> MetadataRecord {
     MetadataRecord::Config(ConfigRecord {
         resource_type: resource.resource_type.to_wire(),
         resource_name: resource.name.clone(),
@@ -270,7 +270,8 @@ mod tests {
     fn what_would_have_no_effect_is_refused_by_name_and_nothing_beside_it_is_done() {
         let mut controller = controller();
         for (broker, name, operation, value) in [
-            ("1", "leader.replication.throttled.rate", SET, "1000"),
+            ("1", "leader.replication.throttled.rate", SET, "-1"),
+            ("1", "leader.replication.throttled.replicas", SET, "*"),
             ("", "node.id", SET, "2"),
             ("", "no.such.setting", SET, "2"),
             ("1", "log.retention.hours", SET, "2"),

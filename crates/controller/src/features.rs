@@ -5,12 +5,14 @@
 //! (`FeatureControlManager`).
 
 use crate::bootstrap::{KRAFT_VERSION, SUPPORTED_FEATURES};
+use crate::configs::{self, MIN_ISR};
 use crate::controller::Controller;
 use crate::topics::Refusal;
 use ottla_metadata::partition::NO_LEADER_CHANGE;
 use ottla_metadata::partition::ids;
 use ottla_metadata::{
-    ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, TRANSACTION_VERSION, VersionRange,
+    ConfigResource, ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, ResourceType,
+    TRANSACTION_VERSION, VersionRange,
 };
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
@@ -143,6 +145,8 @@ impl Controller {
                     }
                     if level == 0 {
                         records.extend(self.without_eligible_leaders());
+                    } else {
+                        records.extend(self.before_eligible_leaders());
                     }
                     records.push(feature_level(name, level));
                 }
@@ -262,6 +266,37 @@ fn check_direction(
 
 fn invalid_update(name: &str, level: i16, why: &str) -> Refusal {
     (ErrorCode::InvalidUpdateVersion, format!("Invalid update version {level} for feature {name}. {why}"))
+}
+
+impl Controller {
+    /// The first records of a new cluster: what it was formatted with, and what that needs.
+    pub fn first_records(&self, formatted: Vec<MetadataRecord>) -> Vec<MetadataRecord> {
+        let has_eligible_leaders = formatted.iter().any(|record| match record {
+            MetadataRecord::FeatureLevel(level) => {
+                level.name == ELIGIBLE_LEADER_REPLICAS && level.feature_level > 0
+            }
+            _ => false,
+        });
+        let needed = if has_eligible_leaders { self.before_eligible_leaders() } else { Vec::new() };
+        formatted.into_iter().chain(needed).collect()
+    }
+
+    /// What eligible leaders go by must be the same whoever is the controller: `min.insync.replicas` of all brokers is in the
+    /// log, as this node's file has it if nobody has set it, and no broker has one of its own
+    /// (`ConfigurationControlManager.maybeGenerateElrSafetyRecords`).
+    fn before_eligible_leaders(&self) -> Vec<MetadataRecord> {
+        let known = &self.image.configs;
+        let cluster = ConfigResource::cluster();
+        let of_all = known.value(&cluster, MIN_ISR).is_none().then(|| {
+            let value = self.settings.min_insync_replicas.to_string();
+            configs::record(&cluster, MIN_ISR, Some(value))
+        });
+        let own = known.iter().filter(|(resource, values)| {
+            let is_broker = resource.resource_type == ResourceType::Broker && **resource != cluster;
+            is_broker && values.contains_key(MIN_ISR)
+        });
+        of_all.into_iter().chain(own.map(|(broker, _)| configs::record(broker, MIN_ISR, None))).collect()
+    }
 }
 
 fn feature_level(name: &str, level: i16) -> MetadataRecord {

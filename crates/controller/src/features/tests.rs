@@ -228,6 +228,33 @@ fn levels_go_up_and_back_as_far_as_no_record_changes() {
     assert_eq!(old.image.features.level(ELIGIBLE_LEADER_REPLICAS), 1);
 }
 
+/// Who is eligible follows from `min.insync.replicas`: all controllers must know the same one.
+#[test]
+fn what_eligible_leaders_go_by_is_in_the_log_before_them() {
+    let mut controller = cluster(33, 0);
+    controller.settings.min_insync_replicas = 2;
+    let one = ConfigResource::broker(NodeId(1));
+    let all = ConfigResource::cluster();
+    controller.replay(&configs::record(&one, MIN_ISR, Some("3".to_owned())), Offset(0)).unwrap();
+    let elr = |level| feature_level(ELIGIBLE_LEADER_REPLICAS, level);
+    let set = configs::record(&all, MIN_ISR, Some("2".to_owned()));
+
+    let records = apply(&mut controller, &[(ELIGIBLE_LEADER_REPLICAS, 1, UPGRADE)]);
+    assert_eq!(records, [set.clone(), configs::record(&one, MIN_ISR, None), elr(1)]);
+
+    // What is set stays.
+    controller.settings.min_insync_replicas = 1;
+    apply(&mut controller, &[(ELIGIBLE_LEADER_REPLICAS, 0, SAFE)]);
+    let records = apply(&mut controller, &[(ELIGIBLE_LEADER_REPLICAS, 1, UPGRADE)]);
+    assert_eq!(records, [elr(1)]);
+
+    // A new cluster is no other.
+    let mut new = with(&[]);
+    new.settings.min_insync_replicas = 2;
+    assert_eq!(new.first_records(vec![elr(1)]), [elr(1), set]);
+    assert_eq!(new.first_records(vec![elr(0)]), [elr(0)]);
+}
+
 #[test]
 fn a_question_changes_nothing() {
     let controller = cluster(29, 1);
