@@ -27,6 +27,15 @@ pub(crate) struct Liveness {
     metadata_offset: Offset,
     /// The offset it must see all others reach before it may stop.
     shutdown_offset: Option<Offset>,
+    /// While it is fenced: what it must have replayed before it is let in. Else it would lead what it led before, by an image
+    /// that is older than its fencing.
+    rejoin_offset: Option<Offset>,
+}
+
+impl Liveness {
+    fn new(epoch: BrokerEpoch, metadata_offset: Offset) -> Liveness {
+        Liveness { epoch, metadata_offset, shutdown_offset: None, rejoin_offset: None }
+    }
 }
 
 /// What the driver's failure detector says about the process registered under a broker id.
@@ -113,16 +122,15 @@ impl Controller {
         }
         // The wire carries the last offset replayed; ends are one past it.
         let replayed = Offset(request.current_metadata_offset.saturating_add(1));
-        let known = self.liveness.entry(id).or_insert(Liveness {
-            epoch,
-            metadata_offset: replayed,
-            shutdown_offset: None,
-        });
+        let end = self.image.end.offset;
+        let known = self.liveness.entry(id).or_insert(Liveness::new(epoch, replayed));
         if known.epoch != epoch {
-            *known = Liveness { epoch, metadata_offset: replayed, shutdown_offset: None };
+            *known = Liveness::new(epoch, replayed);
         }
         known.metadata_offset = known.metadata_offset.max(replayed);
-        let caught_up = replayed.0 > broker.epoch.0;
+        let rejoin_offset =
+            if broker.fenced { *known.rejoin_offset.get_or_insert(end) } else { Offset::ZERO };
+        let caught_up = replayed.0 > broker.epoch.0 && replayed >= rejoin_offset;
 
         let mut records = Vec::new();
         let mut fenced = broker.fenced;
@@ -132,6 +140,9 @@ impl Controller {
         } else if broker.fenced && !request.want_fence && caught_up {
             records = self.unfence(&broker);
             fenced = false;
+            if let Some(known) = self.liveness.get_mut(&id) {
+                known.rejoin_offset = None;
+            }
         } else if !broker.fenced && request.want_fence {
             records = self.fence(id, epoch);
             fenced = true;

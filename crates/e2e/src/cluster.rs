@@ -344,9 +344,18 @@ impl Node {
         child.wait().expect("the child is ours");
     }
 
-    /// Stops it from running, as a machine that hangs does: its connections stay open.
+    /// Stops it from running, as a machine that hangs does: its connections stay open. All its threads stand still when this
+    /// returns; the signal alone lets them go on for a moment.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        let id = self.child.as_ref().expect("the node runs").id();
+        eventually("every thread stands still", PATIENCE, || {
+            let threads = fs::read_dir(format!("/proc/{id}/task")).ok()?;
+            let stat = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).ok();
+            let is_still =
+                |stat: &String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            threads.flatten().filter_map(stat).all(|stat| is_still(&stat)).then_some(())
+        });
     }
 
     /// Lets it go on.

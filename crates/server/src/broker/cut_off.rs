@@ -4,14 +4,18 @@
 //! Epochs keep it from losing anything all the same; this keeps clients from waiting for it, and readers from being
 //! told old news.
 //!
+//! So does one that has stood still ([`Pulse`]): it answers nothing of what was sent to it meanwhile as the leader that it was. A
+//! producer that is told by it of a gap, which is none at the new leader, can end for it (librdkafka 2.0.2).
+//!
 //! A controller that cannot commit answers no heartbeats, and deposes nobody either: as long as this node hears of the
-//! quorum's leader, by its own fetches, it is not cut off, and nothing here runs.
+//! quorum's leader, by its own fetches, it is not cut off.
 
 use super::Broker;
 use ottla_controller::detector::Contacts;
 use ottla_types::Monotonic;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often to look. A look that comes later than it should says that this process stood still, and not the controller.
@@ -23,71 +27,197 @@ const PERIOD_CUT_OFF: Duration = Duration::from_millis(10);
 /// A look that is later than this is a stall.
 const LATE: Duration = Duration::from_millis(50);
 
+/// A standstill of which this broker may have been fenced: a second's silence, less the time between two heartbeats, and a look.
+const STANDSTILL_MIN: Duration = Duration::from_millis(700);
+
 /// When heartbeats were answered: written by the membership, which must not wait for anybody, and read here.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<Option<Contacts>>);
+pub struct Answers(Mutex<Option<Heard>>);
+
+#[derive(Debug)]
+struct Heard {
+    contacts: Contacts,
+    /// When the last heartbeat was sent that was answered to a member.
+    member_asked_at: Option<Monotonic>,
+}
 
 impl Answers {
-    /// A heartbeat was answered.
-    pub fn record(&self, now: Monotonic) {
-        self.0.lock().get_or_insert_with(|| Contacts::since(now)).record(now);
+    /// A heartbeat that was sent at `asked_at` was answered; `is_member` says whether this broker is one, and not fenced.
+    pub fn record(&self, asked_at: Monotonic, is_member: bool, now: Monotonic) {
+        let mut heard = self.0.lock();
+        let heard =
+            heard.get_or_insert_with(|| Heard { contacts: Contacts::since(now), member_asked_at: None });
+        heard.contacts.record(now);
+        if is_member {
+            heard.member_asked_at = Some(asked_at);
+        }
     }
 
     fn subtract_stall(&self, stall: Duration, now: Monotonic) {
-        if let Some(contacts) = &mut *self.0.lock() {
-            contacts.subtract_stall(stall, now);
+        if let Some(heard) = &mut *self.0.lock() {
+            heard.contacts.subtract_stall(stall, now);
         }
     }
 
     /// When the last answer came, and how long the next may take; `None` before the first.
     fn last(&self, session_timeout: Duration) -> Option<(Monotonic, Duration)> {
-        let contacts = self.0.lock();
-        let contacts = contacts.as_ref()?;
+        let heard = self.0.lock();
+        let contacts = &heard.as_ref()?.contacts;
         Some((contacts.heard_at(), contacts.silence_allowed(session_timeout, true)))
+    }
+
+    /// Whether a heartbeat that was sent after `moment` was answered to a member. One that was sent before says nothing: its
+    /// answer may have waited as long as this process did.
+    fn is_member_since(&self, moment: Monotonic) -> bool {
+        self.0
+            .lock()
+            .as_ref()
+            .and_then(|heard| heard.member_asked_at)
+            .is_some_and(|asked_at| asked_at > moment)
+    }
+}
+
+/// When this process was last seen running, for whoever is about to answer what may have waited since.
+#[derive(Debug)]
+pub struct Pulse {
+    /// In microseconds; [`u64::MAX`] before the first beat.
+    beat_at: AtomicU64,
+    /// When this process went on after a standstill, until [`run`] has seen to it. Held while it stops leading.
+    woken_at: Mutex<Option<Monotonic>>,
+}
+
+impl Default for Pulse {
+    fn default() -> Pulse {
+        Pulse { beat_at: AtomicU64::new(u64::MAX), woken_at: Mutex::default() }
+    }
+}
+
+impl Pulse {
+    fn beat(&self, now: Monotonic) {
+        self.beat_at.store(now.0, Ordering::Release);
+    }
+
+    fn standstill(&self, now: Monotonic) -> Option<Duration> {
+        let since = now - Monotonic(self.beat_at.load(Ordering::Acquire));
+        (since >= STANDSTILL_MIN).then_some(since)
+    }
+}
+
+impl Broker {
+    /// Called before anything is answered: leads nothing any more when this process has stood still for so long that it may be
+    /// deposed. What was sent to it meanwhile lies ready, and would be answered before the controller is heard of.
+    pub fn look_at_pulse(&self) {
+        if self.pulse.standstill(self.clock.monotonic()).is_none() {
+            return;
+        }
+        let mut woken_at = self.pulse.woken_at.lock();
+        // Another thread may have seen to it.
+        let now = self.clock.monotonic();
+        let Some(standstill) = self.pulse.standstill(now) else { return };
+        tracing::warn!(
+            ?standstill,
+            "this process stood still: nothing is served until the controller answers"
+        );
+        self.stop_serving();
+        *woken_at = Some(now);
+        self.pulse.beat(now);
+    }
+
+    fn stop_serving(&self) {
+        self.replicas.stop_leading();
+        self.groups.stop();
+        self.transactions.stop();
+    }
+
+    /// Goes on with what the latest image gives to this broker.
+    fn serve_again(&self) {
+        self.replicas.resume_leading();
+        let image = self.image();
+        self.groups.apply(&image);
+        self.transactions.apply(&image);
     }
 }
 
 /// Watches the answers to heartbeats for as long as the broker lives.
 pub async fn run(broker: Arc<Broker>, answers: Arc<Answers>) {
     let session_timeout = broker.config.properties.millis("broker.session.timeout.ms");
-    let mut leadership = broker.controller.leadership();
-    loop {
-        // An error means that the quorum has stopped, and the broker with it.
-        if leadership.wait_for(|known| known.leader.is_none()).await.is_err() {
-            return;
-        }
-        let looked_at = broker.clock.monotonic();
+    let leadership = broker.controller.leadership();
+    let mut looked_at = broker.clock.monotonic();
+    let mut was_leaderless = false;
+    // An error means that the quorum has stopped, and the broker with it.
+    while leadership.has_changed().is_ok() {
+        broker.pulse.beat(looked_at);
         tokio::time::sleep(PERIOD).await;
+        broker.look_at_pulse();
         let now = broker.clock.monotonic();
         let stall = (now - looked_at).saturating_sub(PERIOD);
         if stall > LATE {
             answers.subtract_stall(stall, now);
         }
-        let Some((answered_at, allowed)) = answers.last(session_timeout) else { continue };
-        let silence = now - answered_at;
-        if leadership.borrow().leader.is_none() && silence > allowed {
+        looked_at = now;
+        let woken_at = broker.pulse.woken_at.lock().take();
+        let is_leaderless = leadership.borrow().leader.is_none();
+        let silence =
+            answers.last(session_timeout).map(|(answered_at, allowed)| (now - answered_at, allowed));
+        if let Some(woken_at) = woken_at {
+            until_answered(&broker, &answers, woken_at).await;
+            looked_at = broker.clock.monotonic();
+        } else if let Some((silence, allowed)) = silence
+            && silence > allowed
+            && is_leaderless
+            && was_leaderless
+        {
             tracing::warn!(?silence, "the controller does not answer: nothing is served until it does");
-            broker.replicas.stop_leading();
-            broker.groups.stop();
-            broker.transactions.stop();
-            until_answered(&broker, &answers, answered_at, session_timeout).await;
+            broker.stop_serving();
+            until_answered(&broker, &answers, now).await;
+            looked_at = broker.clock.monotonic();
         }
+        was_leaderless = is_leaderless;
     }
 }
 
-/// Waits for an answer after `before`, and goes on then.
-async fn until_answered(broker: &Broker, answers: &Answers, before: Monotonic, session_timeout: Duration) {
-    while answers.last(session_timeout).is_none_or(|(answered_at, _)| answered_at <= before) {
+/// Waits until the controller has told this broker, asked after `moment`, that it is a member, and goes on then.
+async fn until_answered(broker: &Broker, answers: &Answers, mut moment: Monotonic) {
+    while !answers.is_member_since(moment) {
+        broker.pulse.beat(broker.clock.monotonic());
         tokio::time::sleep(PERIOD_CUT_OFF).await;
+        broker.look_at_pulse();
+        moment = broker.pulse.woken_at.lock().take().unwrap_or(moment);
     }
     tracing::info!("the controller answers again");
-    reconnect(broker);
+    broker.serve_again();
 }
 
-/// Goes on with what the latest image gives to this broker.
-fn reconnect(broker: &Broker) {
-    broker.replicas.resume_leading();
-    let image = broker.image();
-    broker.groups.apply(&image);
-    broker.transactions.apply(&image);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic(millis * 1000)
+    }
+
+    #[test]
+    fn a_pause_that_is_too_short_to_be_fenced_for_is_no_standstill() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.standstill(at(3_600_000)), None, "it has not begun");
+
+        pulse.beat(at(1000));
+        assert_eq!(pulse.standstill(at(1600)), None);
+        assert_eq!(pulse.standstill(at(1700)), Some(STANDSTILL_MIN));
+        pulse.beat(at(1700));
+        assert_eq!(pulse.standstill(at(1701)), None);
+    }
+
+    #[test]
+    fn only_what_was_asked_afterwards_says_that_this_is_a_member() {
+        let answers = Answers::default();
+        assert!(!answers.is_member_since(at(0)));
+
+        answers.record(at(900), true, at(1100));
+        assert!(!answers.is_member_since(at(1000)), "the answer is older than it looks");
+        answers.record(at(1200), false, at(1300));
+        assert!(!answers.is_member_since(at(1000)), "it is fenced");
+        answers.record(at(1300), true, at(1400));
+        assert!(answers.is_member_since(at(1000)));
+    }
 }

@@ -246,9 +246,10 @@ impl Lifecycle {
             offline_log_dirs: failed.into_iter().collect(),
             ..Default::default()
         };
+        let asked_at = self.clock.monotonic();
         match self.controller.call(&request).await {
             Ok(response) if response.error_code == ErrorCode::None.code() => {
-                self.answers.record(self.clock.monotonic());
+                self.answers.record(asked_at, !response.is_fenced, self.clock.monotonic());
                 let standing = match (response.should_shut_down, response.is_fenced) {
                     (true, _) => Standing::Released,
                     (false, true) => Standing::Fenced,

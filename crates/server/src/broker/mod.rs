@@ -24,6 +24,7 @@ use crate::transactions::{MarkerQueue, TransactionCoordinators};
 use arc_swap::ArcSwap;
 use channels::BrokerChannels;
 use controller_channel::{ControllerChannel, ControllerUnreachable, TopLevelError};
+use cut_off::Pulse;
 use dialing::Dials;
 use ottla_metadata::MetadataImage;
 use ottla_net::{Clock, ConnectionInfo};
@@ -89,6 +90,8 @@ pub struct Broker {
     pub failover_silence: Histogram,
     /// The connections with the other brokers.
     pub peers: PeerConnections,
+    /// Whether this process runs.
+    pulse: Pulse,
     dials: Dials,
     /// This broker's registration.
     pub epoch: watch::Receiver<BrokerEpoch>,
@@ -141,6 +144,7 @@ impl Broker {
             request_times: RequestTimes::default(),
             failover_silence: Histogram::default(),
             peers: PeerConnections::new(clock),
+            pulse: Pulse::default(),
             dials: Dials::default(),
             epoch,
             image: ArcSwap::default(),

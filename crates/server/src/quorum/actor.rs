@@ -132,6 +132,7 @@ pub fn start(start: Start) -> (QuorumHandle, Task<Result<(), QuorumFailed>>) {
         quorum: start.quorum,
         state_file: start.state_file,
         snapshotting: Snapshotting::new(start.snapshot_policy, start.clock.now().monotonic),
+        seen_at: start.clock.monotonic(),
         snapshots: start.snapshots,
         image: start.image,
         bootstrap: start.bootstrap,
@@ -193,6 +194,8 @@ struct Actor {
     flushes: mpsc::UnboundedSender<(FlushTarget, Result<(), ottla_storage::StorageError>)>,
     snapshots: Snapshots,
     snapshotting: Snapshotting,
+    /// When this node was last seen running.
+    seen_at: Monotonic,
     /// For what comes back from the disk; it also keeps the queue open while nobody else holds a handle.
     alive: mpsc::Sender<Event>,
 }
@@ -235,7 +238,21 @@ impl Actor {
     fn deadline(&self) -> Option<Monotonic> {
         let idle = self.idle_at();
         let files = self.quorum.log().storage().deleted_files_due();
-        [self.quorum.deadline(), idle, files].into_iter().flatten().min()
+        let pulse = self.term.as_ref().map(|_| self.seen_at + PULSE);
+        [self.quorum.deadline(), idle, files, pulse].into_iter().flatten().min()
+    }
+
+    /// The present, at an event. A leader that has stood still for so long that another may have been elected gives up its office
+    /// before it answers anything: what was sent to it meanwhile lies ready, and makes it believe that it is heard.
+    fn look_at_pulse(&mut self) -> Result<Now, QuorumFailed> {
+        let now = self.clock.now();
+        let standstill = now.monotonic - std::mem::replace(&mut self.seen_at, now.monotonic);
+        if standstill >= STANDSTILL_MIN && self.term.is_some() && self.quorum.voters().len() > 1 {
+            tracing::warn!(?standstill, "this node led the quorum and stood still: another may be elected");
+            self.quorum.resign(now, &mut self.effects)?;
+            self.carry_out(now)?;
+        }
+        Ok(now)
     }
 
     /// When the controller writes something though there is nothing to decide.
@@ -245,7 +262,7 @@ impl Actor {
     }
 
     fn handle_deadline(&mut self) -> Result<(), QuorumFailed> {
-        let now = self.clock.now();
+        let now = self.look_at_pulse()?;
         if self.quorum.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
             self.quorum.handle_timeout(now, &mut self.effects)?;
             self.carry_out(now)?;
@@ -265,7 +282,7 @@ impl Actor {
         target: &FlushTarget,
         result: Result<(), ottla_storage::StorageError>,
     ) -> Result<(), QuorumFailed> {
-        let now = self.clock.now();
+        let now = self.look_at_pulse()?;
         let log = self.quorum.log_mut().storage_mut();
         if let Err(error) = result {
             log.mark_failed();
@@ -277,7 +294,7 @@ impl Actor {
     }
 
     fn handle(&mut self, event: Event) -> Result<(), QuorumFailed> {
-        let now = self.clock.now();
+        let now = self.look_at_pulse()?;
         match event {
             Event::Decide(job) => self.decide(job, now)?,
             Event::UpdateFeatures(request, reply) => self.update_features(&request, reply, now)?,
@@ -536,7 +553,10 @@ impl Actor {
             } else {
                 self.bootstrap.clone()
             };
-            self.decide(Box::new(move |_, _| (records, Box::new(|_| {}))), now)?;
+            self.decide(
+                Box::new(move |controller, _| (controller.first_records(records), Box::new(|_| {}))),
+                now,
+            )?;
         }
         Ok(())
     }
@@ -546,6 +566,13 @@ impl Actor {
 async fn reserve(committed: Option<mpsc::Sender<Committed>>) -> Option<mpsc::OwnedPermit<Committed>> {
     committed?.reserve_owned().await.ok()
 }
+
+/// How often a leader looks whether it stood still.
+const PULSE: Duration = Duration::from_millis(100);
+
+/// After how long a standstill of the leader another one may be elected: the least silence that the others take for its end
+/// ([`ottla_raft::QuorumConfig::silence_min`]).
+const STANDSTILL_MIN: Duration = Duration::from_millis(700);
 
 /// How much of the log is read at a time.
 const REPLAY_BYTES: usize = 1 << 20;

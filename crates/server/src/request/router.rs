@@ -94,6 +94,7 @@ impl Service for BrokerService {
             connection.close_late();
         }
         let broker = &self.broker;
+        broker.look_at_pulse();
         match key {
             ApiKey::Produce => serve(&header, input, |r| records::produce::handle(broker, &context, r)),
             ApiKey::Fetch => serve(&header, input, |r| records::fetch::handle(broker, context, r)),
