@@ -16,6 +16,7 @@ pub mod takeovers;
 use crate::config::NodeConfig;
 use crate::fetching::sessions::Sessions;
 use crate::groups::GroupCoordinators;
+use crate::log_levels::LogLevels;
 use crate::metrics::{Histogram, RequestTimes, Traffic};
 use crate::replicas::ReplicaManager;
 use crate::request::turns::Turns;
@@ -59,6 +60,8 @@ pub struct Broker {
     pub cluster_id: String,
     /// The clocks.
     pub clock: Clock,
+    /// The levels of this node's log lines.
+    pub log_levels: Arc<dyn LogLevels>,
     /// The replicas on this broker.
     pub replicas: Arc<ReplicaManager>,
     /// The way to the active controller.
@@ -107,6 +110,7 @@ impl Broker {
         replicas: Arc<ReplicaManager>,
         controller: ControllerChannel,
         epoch: watch::Receiver<BrokerEpoch>,
+        log_levels: Arc<dyn LogLevels>,
         seed: u64,
     ) -> Broker {
         let node_id = config.node_id;
@@ -127,6 +131,7 @@ impl Broker {
             node_id,
             cluster_id,
             clock,
+            log_levels,
             replicas,
             controller,
             producer_ids,

@@ -83,6 +83,7 @@ pub(super) fn start(
         replicas.clone(),
         channel.clone(),
         epoch.subscribe(),
+        environment.log_levels.clone(),
         seed.wrapping_add(1),
     ));
     let bound_ports = bound
