@@ -12,6 +12,7 @@ use ottla_protocol::messages::incremental_alter_configs_request::{
 };
 use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use ottla_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
+use ottla_protocol::ErrorCode;
 use ottla_types::NodeId;
 use std::collections::BTreeMap;
 
@@ -195,8 +196,10 @@ impl Admin {
     ) -> Result<(), ClientError> {
         let request = change_request(resource_type, resource, changes);
         self.client
-            .retry("incrementalAlterConfigs", || async { altered(self.client.call_any(&request).await?) })
-            .await
+            .retry("incrementalAlterConfigs", || async {
+                finally(altered(self.client.call_any(&request).await?))
+            })
+            .await?
     }
 }
 
@@ -230,7 +233,7 @@ impl Quorum {
         let request = change_request(kind as i8, name, changes);
         match kind.node(name) {
             Some(node) if kind == ResourceKind::BrokerLogger => altered(self.ask_node(node, &request).await?),
-            _ => self.ask("incrementalAlterConfigs", &request, altered).await,
+            _ => self.ask("incrementalAlterConfigs", &request, |answer| finally(altered(answer))).await?,
         }
     }
 }
@@ -245,6 +248,14 @@ fn altered(response: IncrementalAlterConfigsResponse) -> Result<(), ClientError>
     let result = response.responses.into_iter().next();
     let result = result.ok_or(ClientError::Incomplete("IncrementalAlterConfigs"))?;
     ClientError::check(result.error_code, result.error_message)
+}
+
+/// The controller knows: that there is no such topic is no reason to ask again.
+fn finally(outcome: Result<(), ClientError>) -> Result<Result<(), ClientError>, ClientError> {
+    match outcome {
+        Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => Ok(Err(error)),
+        other => other.map(Ok),
+    }
 }
 
 fn change_request(

@@ -3,8 +3,8 @@
 //! Changes the configuration of topics and of brokers, and the levels of this node's log lines (KIP-412).
 //!
 //! - AlterConfigs replaces all that is set for a resource by what is given; both make the same checks.
-//! - A broker sends it on to the active controller, and answers when it has seen what has changed itself. Log levels are set where the request
-//!   arrives, and are as before when the node is started anew; AlterConfigs does not change them, as in Kafka.
+//! - A broker sends it on to the active controller, and answers when it has seen itself what has changed. Log levels are
+//!   set where the request arrives, until the node is started anew; AlterConfigs does not change them, as in Kafka.
 //! - Of brokers it changes what the node applies while it runs (docs/configuration.md); anything else is refused
 //!   (INVALID_REQUEST), also a name that Kafka does not know.
 //! - Groups and client metrics have no settings here: every name is unknown (INVALID_CONFIG, INVALID_REQUEST).
