@@ -67,11 +67,6 @@ fn what_the_cluster_tool_says() {
 }
 
 #[test]
-fn what_the_configuration_tool_says() {
-    check(include_str!("golden/tools/configs.txt"));
-}
-
-#[test]
 fn what_the_tool_that_elects_leaders_says() {
     check(include_str!("golden/tools/leader_election.txt"));
 }
