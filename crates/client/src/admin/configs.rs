@@ -3,6 +3,7 @@
 use super::Admin;
 use crate::error::ClientError;
 use crate::quorum::Quorum;
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use ottla_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse,
@@ -12,7 +13,6 @@ use ottla_protocol::messages::incremental_alter_configs_request::{
 };
 use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use ottla_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
-use ottla_protocol::ErrorCode;
 use ottla_types::NodeId;
 use std::collections::BTreeMap;
 
