@@ -1,11 +1,13 @@
 //! The `ottla` binary: a cluster on a laptop, a node, and Kafka's tools.
 //!
-//! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`log_lines`], [`format`];
+//! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`log_lines`], [`log_levels`],
+//! [`format`];
 //! the cluster on a laptop: [`up`]; Kafka's tools: [`tools`]; what it all costs: [`perf`]; whether it keeps its
 //! promises: [`verify`], [`drill`].
 
 mod drill;
 mod format;
+mod log_levels;
 mod log_lines;
 mod observer;
 mod output;

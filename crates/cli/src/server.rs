@@ -1,5 +1,6 @@
 //! `ottla server`: one node in this process.
 
+use crate::log_levels::Levels;
 use crate::log_lines::{LogLines, WrittenAtLast};
 use crate::up::process::READY;
 use crate::{format, output, properties_file};
@@ -16,6 +17,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -34,7 +37,7 @@ const DATA_THREADS_MAX: usize = 8;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // Dropped last: why a node ends is written before it has ended.
-    let _written_at_last = log_to_stderr()?;
+    let (_written_at_last, log_levels) = log_to_stderr()?;
     let config = properties_file::read(&arguments.file, &arguments.overrides)?;
     if let Err(error) = ottla_net::descriptors::raise_limit() {
         tracing::warn!(%error, "the number of open files cannot be raised");
@@ -66,6 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             disk: Arc::new(RealDisk),
             threads: Threads::System,
             clock: Clock::new(),
+            log_levels: Arc::new(log_levels),
             seed: format::seed(),
         };
         let properties = config.properties.clone();
@@ -131,15 +135,13 @@ fn notice_orphanhood(orphaned: Arc<Notify>) -> Result<()> {
     Ok(())
 }
 
-/// Log lines go to standard error, as `RUST_LOG` says.
-fn log_to_stderr() -> Result<WrittenAtLast> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+/// Log lines go to standard error, at first as `RUST_LOG` says.
+fn log_to_stderr() -> Result<(WrittenAtLast, Levels)> {
+    let text = std::env::var_os("RUST_LOG");
+    let levels = Levels::begin(text.as_ref().and_then(|text| text.to_str()));
     let (lines, written_at_last) = LogLines::start(std::io::stderr()).context("no thread for the log")?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(lines)
-        .init();
-    Ok(written_at_last)
+    let is_terminal = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(is_terminal).with_writer(lines);
+    tracing_subscriber::registry().with(lines).with(levels.clone()).init();
+    Ok((written_at_last, levels))
 }

@@ -263,6 +263,7 @@ fn only_asks(key: ApiKey) -> bool {
             | ApiKey::DescribeQuorum
             | ApiKey::DescribeTopicPartitions
             | ApiKey::FindCoordinator
+            | ApiKey::ListConfigResources
             | ApiKey::ListPartitionReassignments
     )
 }

@@ -3,6 +3,7 @@
 use ottla_net::CallError;
 use ottla_protocol::ErrorCode;
 use ottla_records::CorruptBatch;
+use ottla_types::NodeId;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -64,6 +65,12 @@ impl ClientError {
     /// The refusal that this code and this message mean.
     pub fn refused(code: ErrorCode, message: Option<String>) -> ClientError {
         ClientError::Refused { code, message: message.unwrap_or_else(|| code.message().to_owned()) }
+    }
+
+    /// What comes of asking a node that is not there.
+    pub(crate) fn no_such_node(node: NodeId) -> ClientError {
+        let message = format!("node {node} is not in the cluster, or does not run");
+        ClientError::refused(ErrorCode::BrokerNotAvailable, Some(message))
     }
 
     /// Fails with a code other than 0.

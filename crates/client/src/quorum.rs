@@ -16,7 +16,7 @@ use ottla_protocol::messages::fetch_snapshot_request as snapshot;
 use ottla_protocol::messages::{AddRaftVoterRequest, RemoveRaftVoterRequest};
 use ottla_protocol::{ErrorCode, Records, Request};
 use ottla_records::batches;
-use ottla_types::{LeaderEpoch, Offset, OffsetAndEpoch, Uuid};
+use ottla_types::{LeaderEpoch, NodeId, Offset, OffsetAndEpoch, Uuid};
 use tokio::time::Instant;
 
 /// Bytes of the metadata log in one answer, at most.
@@ -128,6 +128,24 @@ impl Quorum {
         let connection = self.client.connection_to(voter).await?;
         self.learn_voters(&connection).await;
         connection.call(request, self.client.config().request_timeout).await
+    }
+
+    /// Asks one controller, by its id.
+    ///
+    /// # Errors
+    /// When nobody tells where it is, or it does not answer.
+    pub(crate) async fn ask_node<R: Request>(
+        &mut self,
+        node: NodeId,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
+        let all = self.controller_endpoints().await?;
+        let found = all.into_iter().find(|controller| controller.broker_id == node.0);
+        let found = found.ok_or_else(|| ClientError::no_such_node(node))?;
+        let port = u16::try_from(found.port).map_err(|_| ClientError::Incomplete("DescribeCluster"))?;
+        let address = HostPort::new(found.host, port);
+        let answer = self.ask_voter(&address, request).await;
+        answer.map_err(|source| ClientError::Unreachable { address: address.to_string(), source })
     }
 
     /// Asks once who the others are; that it fails is no reason not to go on.

@@ -11,8 +11,11 @@ use ottla_protocol::messages::incremental_alter_configs_request::{
 use ottla_protocol::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
 };
+use ottla_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
+use ottla_protocol::messages::{alter_configs_request, alter_configs_response};
 use ottla_protocol::records::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
 use ottla_types::{Decision, NodeId};
+use std::collections::BTreeSet;
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -24,75 +27,147 @@ pub(crate) const MIN_ISR: &str = "min.insync.replicas";
 impl Controller {
     /// Changes single configuration values (KIP-339); each resource succeeds or fails as a whole.
     ///
-    /// Of topics and of brokers (KIP-226): those of clients and groups are refused. To remove a broker's setting that is
-    /// not set is no change, whatever its name: tools do it to be sure (`kafka-reassign-partitions --verify`).
+    /// Of topics and of brokers (KIP-226). Of groups and client metrics none has a name here, so that setting any is
+    /// refused. To remove a setting that is not set is no change, whatever its name: tools do it to be sure
+    /// (`kafka-reassign-partitions --verify`).
     pub fn handle_incremental_alter_configs(
         &mut self,
         request: &IncrementalAlterConfigsRequest,
     ) -> Decision<MetadataRecord, IncrementalAlterConfigsResponse> {
+        let (records, outcomes) = self.alter(&request.resources, request.validate_only);
+        let response = |(resource, outcome): (&AlterConfigsResource, Outcome)| AlterConfigsResourceResponse {
+            error_code: outcome.as_ref().map_or_else(|(error, _)| error.code(), |()| 0),
+            error_message: outcome.err().map(|(_, message)| message),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+        };
+        let responses = request.resources.iter().zip(outcomes).map(response).collect();
+        Decision::write(records, IncrementalAlterConfigsResponse { responses, ..Default::default() })
+    }
+
+    /// Replaces all configuration values of each resource by those that are given, which succeeds or fails as a whole.
+    /// What is not named is removed, and both pass the checks of [`Controller::handle_incremental_alter_configs`].
+    pub fn handle_alter_configs(
+        &mut self,
+        request: &AlterConfigsRequest,
+    ) -> Decision<MetadataRecord, AlterConfigsResponse> {
+        let resources: Vec<AlterConfigsResource> =
+            request.resources.iter().map(|resource| self.as_changes(resource)).collect();
+        let (records, outcomes) = self.alter(&resources, request.validate_only);
+        let response = |(resource, outcome): (AlterConfigsResource, Outcome)| {
+            alter_configs_response::AlterConfigsResourceResponse {
+                error_code: outcome.as_ref().map_or_else(|(error, _)| error.code(), |()| 0),
+                error_message: outcome.err().map(|(_, message)| message),
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name,
+            }
+        };
+        let responses = resources.into_iter().zip(outcomes).map(response).collect();
+        Decision::write(records, AlterConfigsResponse { responses, ..Default::default() })
+    }
+
+    /// The single changes that leave a resource with nothing but what is given.
+    fn as_changes(&self, resource: &alter_configs_request::AlterConfigsResource) -> AlterConfigsResource {
+        let given = resource.configs.iter().map(|config| AlterableConfig {
+            name: config.name.clone(),
+            config_operation: SET,
+            value: config.value.clone(),
+        });
+        let is_kept = |name: &str| resource.configs.iter().any(|config| config.name == name);
+        let had = named(resource.resource_type, &resource.resource_name)
+            .and_then(|resource| self.image.configs.get(&resource))
+            .into_iter()
+            .flatten();
+        let removed = had.filter(|(name, _)| !is_kept(name)).map(|(name, _)| AlterableConfig {
+            name: name.clone(),
+            config_operation: DELETE,
+            value: None,
+        });
+        AlterConfigsResource {
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            configs: given.chain(removed).collect(),
+        }
+    }
+
+    /// What is written when these resources are changed, and what became of each.
+    fn alter(
+        &self,
+        resources: &[AlterConfigsResource],
+        validate_only: bool,
+    ) -> (Vec<MetadataRecord>, Vec<Outcome>) {
         let mut records = Vec::new();
-        let mut response = IncrementalAlterConfigsResponse::default();
-        for resource in &request.resources {
+        let mut outcomes = Vec::new();
+        for resource in resources {
             let same = |other: &&AlterConfigsResource| {
                 other.resource_type == resource.resource_type && other.resource_name == resource.resource_name
             };
-            let planned = if request.resources.iter().filter(same).count() > 1 {
+            let planned = if resources.iter().filter(same).count() > 1 {
                 Err((ErrorCode::InvalidRequest, "Each resource must appear at most once.".to_owned()))
             } else {
-                self.plan_configs(resource)
+                check_form(resource).and_then(|()| self.plan_configs(resource))
             };
-            let (error_code, error_message) = match planned {
-                Ok(planned) => {
-                    records.extend(planned);
-                    (ErrorCode::None.code(), None)
-                }
-                Err((error, message)) => (error.code(), Some(message)),
-            };
-            response.responses.push(AlterConfigsResourceResponse {
-                error_code,
-                error_message,
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name.clone(),
-            });
+            outcomes.push(planned.map(|planned| records.extend(planned)));
         }
-        if request.validate_only {
+        if validate_only {
             records.clear();
         }
-        Decision::write(records, response)
+        (records, outcomes)
     }
 
     fn plan_configs(&self, resource: &AlterConfigsResource) -> Result<Vec<MetadataRecord>, Refusal> {
         match ResourceType::from_wire(resource.resource_type) {
             Some(ResourceType::Topic) => self.plan_topic_configs(resource),
             Some(ResourceType::Broker) => self.plan_broker_configs(resource),
-            _ => {
-                let message = "only the configuration of topics and brokers can be changed";
-                Err((ErrorCode::InvalidRequest, message.to_owned()))
+            Some(ResourceType::Group) => {
+                without_names(resource, "group", ErrorCode::InvalidConfig, "Unknown group config name")
+            }
+            Some(ResourceType::ClientMetrics) => {
+                let unknown = "Unknown client metrics configuration";
+                without_names(resource, "client metrics", ErrorCode::InvalidRequest, unknown)
+            }
+            None => {
+                let message = format!("Unknown resource type {}", resource.resource_type);
+                Err((ErrorCode::InvalidRequest, message))
             }
         }
     }
 
     fn plan_topic_configs(&self, resource: &AlterConfigsResource) -> Result<Vec<MetadataRecord>, Refusal> {
         let name = &resource.resource_name;
-        if self.image.topics.by_name(name).is_none() {
-            let error = ErrorCode::UnknownTopicOrPartition;
-            return Err((error, format!("The topic '{name}' does not exist.")));
+        if name.is_empty() {
+            return Err(no_default("topic"));
         }
+        ottla_types::validate_topic_name(name)
+            .map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
         let topic = ConfigResource::topic(name);
         let mut records = Vec::new();
         for config in &resource.configs {
-            let Some(def) = topic_config::topic_config(&config.name) else {
-                let message = format!("Unknown topic config name: {}", config.name);
-                return Err((ErrorCode::InvalidConfig, message));
+            let is_set = self.image.configs.value(&topic, &config.name).is_some();
+            if config.config_operation == DELETE && !is_set {
+                continue;
+            }
+            let value = match topic_config::topic_config(&config.name) {
+                Some(def) => self.altered_value(&topic, config, def)?,
+                None if config.config_operation == DELETE => None,
+                None => {
+                    let message = format!("Unknown topic config name: {}", config.name);
+                    return Err((ErrorCode::InvalidConfig, message));
+                }
             };
-            let value = self.altered_value(&topic, config, def)?;
             if let Some(value) = &value {
                 topic_config::validate(&config.name, value, Owner::User)
                     .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
             }
             records.push(record(&topic, &config.name, value));
         }
-        if self.has_elr() && resource.configs.iter().any(|config| config.name == MIN_ISR) {
+        if self.image.topics.by_name(name).is_none() {
+            let error = ErrorCode::UnknownTopicOrPartition;
+            return Err((error, format!("The topic '{name}' does not exist.")));
+        }
+        let changes_min_isr =
+            records.iter().any(|record| matches!(record, MetadataRecord::Config(c) if c.name == MIN_ISR));
+        if self.has_elr() && changes_min_isr {
             // Who is eligible was told by the value before (KIP-966).
             records.push(MetadataRecord::ClearElr(ClearElrRecord { topic_name: name.clone() }));
         }
@@ -121,10 +196,8 @@ impl Controller {
                 Some(def) => self.altered_value(&broker, config, def)?,
                 None if config.config_operation == DELETE => None,
                 None => {
-                    return Err(invalid(format!(
-                        "Cannot update these configs dynamically: Set({})",
-                        config.name
-                    )));
+                    let message = format!("Cannot update these configs dynamically: [{}]", config.name);
+                    return Err(invalid(message));
                 }
             };
             if let Some(value) = &value {
@@ -166,22 +239,20 @@ impl Controller {
         config: &AlterableConfig,
         def: &TopicConfigDef,
     ) -> Result<Option<String>, Refusal> {
-        let missing =
-            || (ErrorCode::InvalidRequest, format!("Null value not supported for: {}", config.name));
+        let value = config.value.as_deref().unwrap_or_default();
         match config.config_operation {
-            SET => Ok(Some(config.value.clone().ok_or_else(missing)?)),
+            SET => Ok(Some(value.to_owned())),
             DELETE => Ok(None),
             operation @ (APPEND | SUBTRACT) => {
                 if !matches!(def.kind, topic_config::Kind::ListOf(_) | topic_config::Kind::Replicas) {
-                    return Err((
-                        ErrorCode::InvalidConfig,
-                        format!("Can't append or subtract: {} is not a list.", config.name),
-                    ));
+                    let verb = if operation == APPEND { "APPEND" } else { "SUBTRACT" };
+                    let name = &config.name;
+                    let message = format!("Can't {verb} to key {name} because its type is not LIST.");
+                    return Err((ErrorCode::InvalidConfig, message));
                 }
                 let old = self.image.configs.value(resource, &config.name);
                 let mut words: Vec<&str> =
                     old.unwrap_or(def.default).split(',').map(str::trim).filter(|w| !w.is_empty()).collect();
-                let value = config.value.as_deref().ok_or_else(missing)?;
                 for word in value.split(',').map(str::trim) {
                     if operation == SUBTRACT {
                         words.retain(|known| *known != word);
@@ -193,6 +264,55 @@ impl Controller {
             }
             other => Err((ErrorCode::InvalidRequest, format!("Unknown config operation: {other}"))),
         }
+    }
+}
+
+/// What became of a resource.
+type Outcome = Result<(), Refusal>;
+
+/// The resource of a request, if it is one that has a configuration.
+fn named(resource_type: i8, name: &str) -> Option<ConfigResource> {
+    let resource_type = ResourceType::from_wire(resource_type)?;
+    if resource_type == ResourceType::Broker && !name.is_empty() {
+        // `01` is 1, and has its configuration.
+        return Some(ConfigResource::broker(NodeId(name.parse().ok()?)));
+    }
+    Some(ConfigResource { resource_type, name: name.to_owned() })
+}
+
+/// Refuses what no resource can mean: a setting that is changed twice, or set to nothing.
+fn check_form(resource: &AlterConfigsResource) -> Result<(), Refusal> {
+    let names: BTreeSet<&str> = resource.configs.iter().map(|config| config.name.as_str()).collect();
+    if names.len() < resource.configs.len() {
+        return Err((ErrorCode::InvalidRequest, "Error due to duplicate config keys".to_owned()));
+    }
+    let lacks_value = |config: &&AlterableConfig| config.config_operation != DELETE && config.value.is_none();
+    let lacking: Vec<&str> =
+        resource.configs.iter().filter(lacks_value).map(|config| config.name.as_str()).collect();
+    if !lacking.is_empty() {
+        let message = format!("Null value not supported for : {}", lacking.join(", "));
+        return Err((ErrorCode::InvalidRequest, message));
+    }
+    Ok(())
+}
+
+fn no_default(kind: &str) -> Refusal {
+    (ErrorCode::InvalidRequest, format!("Default {kind} resources are not allowed."))
+}
+
+/// Changes a resource of a kind that has no settings here: nothing is there to be removed, and no name can be set.
+fn without_names(
+    resource: &AlterConfigsResource,
+    kind: &str,
+    error: ErrorCode,
+    unknown: &str,
+) -> Result<Vec<MetadataRecord>, Refusal> {
+    if resource.resource_name.is_empty() {
+        return Err(no_default(kind));
+    }
+    match resource.configs.iter().find(|config| config.config_operation != DELETE) {
+        Some(config) => Err((error, format!("{unknown}: {}", config.name))),
+        None => Ok(Vec::new()),
     }
 }
 
@@ -210,8 +330,8 @@ mod tests {
     use super::*;
     use crate::Settings;
     use ottla_metadata::MetadataImage;
-    use ottla_protocol::records::metadata::FeatureLevelRecord;
-    use ottla_types::Offset;
+    use ottla_protocol::records::metadata::{FeatureLevelRecord, TopicRecord};
+    use ottla_types::{Offset, Uuid};
 
     fn controller() -> Controller {
         Controller::new(Settings::for_tests(), MetadataImage::default(), 7)
@@ -300,6 +420,137 @@ mod tests {
         }
     }
 
+    /// As [`alter`], with all that a resource is to have.
+    fn replace(
+        controller: &mut Controller,
+        resource: &ConfigResource,
+        configs: &[(&str, &str)],
+        validate_only: bool,
+    ) -> (ErrorCode, String) {
+        let configs = configs.iter().map(|&(name, value)| alter_configs_request::AlterableConfig {
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+        });
+        let resource = alter_configs_request::AlterConfigsResource {
+            resource_type: resource.resource_type.to_wire(),
+            resource_name: resource.name.clone(),
+            configs: configs.collect(),
+        };
+        let request = AlterConfigsRequest { resources: vec![resource], validate_only };
+        let decision = controller.handle_alter_configs(&request);
+        let response = decision.replies[0].responses[0].clone();
+        assert!(response.error_code == 0 && !validate_only || decision.records.is_empty());
+        for record in &decision.records {
+            controller.replay(record, Offset(0)).unwrap();
+        }
+        (ErrorCode::from(response.error_code), response.error_message.unwrap_or_default())
+    }
+
+    fn values(controller: &Controller, resource: &ConfigResource) -> Vec<(String, String)> {
+        let values = controller.image().configs.get(resource).into_iter().flatten();
+        values.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    #[test]
+    fn what_is_replaced_loses_what_is_not_given_unless_it_is_only_asked_whether_it_could() {
+        let mut controller = controller();
+        let topic = TopicRecord { name: "t".to_owned(), topic_id: Uuid::from_u128(7) };
+        controller.replay(&MetadataRecord::Topic(topic), Offset(0)).unwrap();
+        let done = (ErrorCode::None, String::new());
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+        };
+        for (resource, [first, second]) in [
+            (ConfigResource::topic("t"), ["retention.ms", "segment.ms"]),
+            (ConfigResource::broker(NodeId(1)), ["log.retention.ms", "log.roll.ms"]),
+            (ConfigResource::cluster(), ["log.retention.ms", "log.roll.ms"]),
+        ] {
+            let both = [(first, "1000"), (second, "2000")];
+
+            assert_eq!(replace(&mut controller, &resource, &both, false), done);
+            assert_eq!(values(&controller, &resource), pairs(&both));
+            assert_eq!(replace(&mut controller, &resource, &[(second, "3000")], true), done);
+            assert_eq!(values(&controller, &resource), pairs(&both));
+            let refused = replace(&mut controller, &resource, &[(second, "soon")], false);
+            assert_ne!(refused.0, ErrorCode::None);
+            assert_eq!(replace(&mut controller, &resource, &[("no.such.setting", "1")], false).0, refused.0);
+            assert_eq!(values(&controller, &resource), pairs(&both), "all or nothing");
+            assert_eq!(replace(&mut controller, &resource, &[(second, "3000")], false), done);
+            assert_eq!(values(&controller, &resource), pairs(&[(second, "3000")]));
+            assert_eq!(replace(&mut controller, &resource, &[], false), done);
+            assert_eq!(values(&controller, &resource), []);
+        }
+        let absent = ConfigResource::topic("absent");
+        let refused = replace(&mut controller, &absent, &[("retention.ms", "1")], false);
+        assert_eq!(
+            refused,
+            (ErrorCode::UnknownTopicOrPartition, "The topic 'absent' does not exist.".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_broker_written_with_zeros_before_its_id_is_replaced_too() {
+        let mut controller = controller();
+        let one = ConfigResource::broker(NodeId(1));
+        assert_eq!(replace(&mut controller, &one, &[("log.roll.ms", "5")], false).0, ErrorCode::None);
+
+        let zeros = ConfigResource { name: "01".to_owned(), ..one.clone() };
+        assert_eq!(replace(&mut controller, &zeros, &[], false).0, ErrorCode::None);
+
+        assert_eq!(values(&controller, &one), []);
+    }
+
+    #[test]
+    fn a_setting_that_is_changed_twice_or_set_to_nothing_is_refused() {
+        let mut controller = controller();
+        let twice = [("log.roll.ms", DELETE, ""), ("log.roll.ms", SET, "1")];
+        let (error, message) = alter(&mut controller, "1", &twice);
+        assert_eq!(
+            (error, message.as_deref()),
+            (ErrorCode::InvalidRequest, Some("Error due to duplicate config keys"))
+        );
+
+        let config =
+            |name: &str| AlterableConfig { name: name.to_owned(), config_operation: SET, value: None };
+        let resource = AlterConfigsResource {
+            resource_type: ResourceType::Broker.to_wire(),
+            resource_name: String::new(),
+            configs: vec![config("a"), config("b")],
+        };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+        let answer = controller.handle_incremental_alter_configs(&request).replies.remove(0);
+        let message = answer.responses[0].error_message.as_deref();
+        assert_eq!(message, Some("Null value not supported for : a, b"));
+    }
+
+    #[test]
+    fn kinds_without_settings_are_refused_by_name_in_kafkas_words() {
+        let controller = controller();
+        let invalid = ErrorCode::InvalidRequest;
+        for (resource_type, name, operation, expected) in [
+            (32, "g", SET, Err((ErrorCode::InvalidConfig, "Unknown group config name: x"))),
+            (32, "g", DELETE, Ok(())),
+            (32, "", SET, Err((invalid, "Default group resources are not allowed."))),
+            (16, "m", SET, Err((invalid, "Unknown client metrics configuration: x"))),
+            (2, "", SET, Err((invalid, "Default topic resources are not allowed."))),
+            (8, "1", SET, Err((invalid, "Unknown resource type 8"))),
+            (3, "1", DELETE, Err((invalid, "Unknown resource type 3"))),
+        ] {
+            let config = AlterableConfig {
+                name: "x".to_owned(),
+                config_operation: operation,
+                value: Some("1".to_owned()),
+            };
+            let resource =
+                AlterConfigsResource { resource_type, resource_name: name.to_owned(), configs: vec![config] };
+
+            let (records, outcomes) = controller.alter(&[resource], false);
+
+            let expected = expected.map_err(|(error, message)| (error, message.to_owned()));
+            assert_eq!((records, outcomes), (Vec::new(), vec![expected]));
+        }
+    }
+
     #[test]
     fn with_eligible_leaders_the_clusters_in_sync_minimum_is_one_and_stays() {
         let mut controller = controller();
@@ -310,5 +561,7 @@ mod tests {
         assert_eq!(alter(&mut controller, "", &[(MIN_ISR, SET, "2")]).0, ErrorCode::None);
         assert_eq!(controller.min_insync_replicas("t"), 2);
         assert_eq!(alter(&mut controller, "", &[(MIN_ISR, DELETE, "")]).0, ErrorCode::InvalidConfig);
+        let replaced = replace(&mut controller, &ConfigResource::cluster(), &[("log.roll.ms", "5")], false);
+        assert_eq!(replaced.0, ErrorCode::InvalidConfig);
     }
 }

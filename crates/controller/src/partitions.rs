@@ -194,15 +194,17 @@ impl Controller {
             error_code: error.code(),
             error_message: (error != ErrorCode::None).then(|| error.message().to_owned()),
         };
-        let Some((topic_id, partition)) = self
-            .image
-            .topics
-            .by_name(topic)
-            .and_then(|topic| Some((topic.id, topic.partitions.get(&number)?)))
-        else {
-            return answer(ErrorCode::UnknownTopicOrPartition);
+        let absent = |message: String| PartitionResult {
+            error_message: Some(message),
+            ..answer(ErrorCode::UnknownTopicOrPartition)
         };
-        let election = self.election(TopicIdPartition::new(topic_id, number), partition);
+        let Some(found) = self.image.topics.by_name(topic) else {
+            return absent(format!("No such topic as {topic}"));
+        };
+        let Some(partition) = found.partitions.get(&number) else {
+            return absent(format!("No such partition as {topic}-{number}"));
+        };
+        let election = self.election(TopicIdPartition::new(found.id, number), partition);
         let candidates = self.candidates(partition);
         let (is_needed, change, failure) = match kind {
             ElectionType::Preferred => (

@@ -61,6 +61,9 @@ const CLASSES: &[(&str, &str)] = &[
     ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
     ("kafka-transactions", "org.apache.kafka.tools.TransactionsCommand"),
     ("kafka-metadata-quorum", "org.apache.kafka.tools.MetadataQuorumCommand"),
+    ("kafka-configs", "kafka.admin.ConfigCommand"),
+    ("kafka-leader-election", "org.apache.kafka.tools.LeaderElectionCommand"),
+    ("kafka-log-dirs", "org.apache.kafka.tools.LogDirsCommand"),
 ];
 
 impl Tools {
@@ -71,7 +74,13 @@ impl Tools {
     pub fn start(directory: &Path) -> Tools {
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers/KafkaTools.java");
         // What is logged is for developers of Kafka: it is not what the tool says.
-        let flags = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"];
+        let flags = [
+            "-Xmx256m",
+            "-XX:TieredStopAtLevel=1",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=off",
+            // Kafka's configuration tool names a second logger, which complains that nobody listens to it.
+            "-Dlog4j2.statusLoggerLevel=OFF",
+        ];
         let mut child = Command::new("java")
             .args(flags)
             .args(["-Duser.language=en", "-cp"])

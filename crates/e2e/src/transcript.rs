@@ -11,8 +11,10 @@
 //! wrote to standard output, `!` to standard error, and `=` its exit status when that is not 0. Ids, addresses and
 //! what depends on chance stand in the file as [`same_by_nature`] writes them.
 
+use crate::client::Client;
 use crate::jars::{self, Said};
 use crate::kcat;
+use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use regex::{Captures, Regex};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -104,6 +106,9 @@ pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -
             if text.starts_with("kafka-topics") && CHANGES.iter().any(|change| text.contains(change)) {
                 settle(bootstrap);
             }
+            if text.starts_with("kafka-configs") && text.contains("--alter") {
+                settle_configs(bootstrap, &words(&line));
+            }
             write_said(&mut told, &said);
         } else if let Some(text) = line.strip_prefix("@ ") {
             match Act::parse(text) {
@@ -147,6 +152,31 @@ fn settle(bootstrap: &str) {
         });
         let topics: BTreeSet<Option<String>> = topics.collect();
         (topics.len() == 1).then_some(())
+    });
+}
+
+/// Waits until every broker knows the same settings of the topic that a command line names, and of all brokers.
+fn settle_configs(bootstrap: &str, words: &[String]) {
+    let named = words.windows(2).filter(|pair| matches!(pair[0].as_str(), "--topic" | "--entity-name"));
+    let resource = |resource_type, name: &str| DescribeConfigsResource {
+        resource_type,
+        resource_name: name.to_owned(),
+        configuration_keys: None,
+    };
+    let topics = named.map(|pair| resource(2, &pair[1]));
+    let resources = topics.chain([resource(4, "")]).collect();
+    let request = DescribeConfigsRequest { resources, ..Default::default() };
+    crate::eventually("all brokers know the same settings", crate::cluster::PATIENCE, || {
+        let told = bootstrap.split(',').map(|broker| {
+            let port = broker.rsplit_once(':').and_then(|(_, port)| port.parse().ok())?;
+            let answer = Client::connect(port).call(4, &request)?;
+            let configs = answer.results.into_iter().flat_map(|result| result.configs);
+            let mut values: Vec<_> = configs.map(|config| (config.name, config.value)).collect();
+            values.sort_unstable();
+            Some(values)
+        });
+        let told: BTreeSet<_> = told.collect();
+        (told.len() == 1 && !told.contains(&None)).then_some(())
     });
 }
 
@@ -199,8 +229,13 @@ pub fn same_by_nature(text: &str) -> String {
     let rules = [
         (r"(?m)^Option +Description *\n(?s:.*)", ""),
         (r#"(?m)^Exception in thread "main" [\w.$]+: "#, ""),
+        // The exception is all that this tool says of why.
         (
-            r"(?m)^(\tat | at \[Source|\t\.\.\. |Caused by: |(java|org|joptsimple|com)\.[\w.$]+(Exception|Error)\b).*\n",
+            r"(?m)^(Error while executing config command .*\n)(?:java\.util\.concurrent\.ExecutionException: )?([\w.]+: .*)$",
+            "${1}~ ${2}",
+        ),
+        (
+            r"(?m)^(\tat | at \[Source|\t\.\.\. |Caused by: |\tSuppressed: |(java|org|joptsimple|com)\.[\w.$]+(Exception|Error)\b).*\n",
             "",
         ),
         (r"(?m)^ WARN .*\n", ""),

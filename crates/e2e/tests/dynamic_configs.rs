@@ -1,13 +1,16 @@
-//! Brokers are configured while they run (KIP-226): topics follow, and what was set outlives a restart.
+//! Brokers are configured while they run (KIP-226): topics follow, and what was set outlives a restart; log levels follow
+//! (KIP-412), and do not.
 
 use ottla_e2e::client::Client;
 use ottla_e2e::cluster::PATIENCE;
 use ottla_e2e::{Cluster, eventually, kcat};
 use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::alter_configs_request;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
+use ottla_protocol::messages::{AlterConfigsRequest, ListTransactionsRequest};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -99,4 +102,80 @@ fn topics_follow_what_is_set_for_one_broker_and_for_all_also_after_a_restart() {
     assert_eq!(alter(&cluster, "", NAME, None), done);
     wait_until(&cluster, [true, true]);
     assert_eq!(described(&cluster, 2, (BROKER, "2"), NAME), [file, default]);
+}
+
+/// Replaces all that is set for a topic; what is answered.
+fn replace(cluster: &Cluster, version: i16, topic: &str, configs: &[(&str, &str)]) -> ErrorCode {
+    let config = |&(name, value): &(&str, &str)| alter_configs_request::AlterableConfig {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+    };
+    let resource = alter_configs_request::AlterConfigsResource {
+        resource_type: TOPIC,
+        resource_name: topic.to_owned(),
+        configs: configs.iter().map(config).collect(),
+    };
+    let request = AlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let answer = Client::connect(cluster.nodes()[0].port).call(version, &request).expect("an answer");
+    ErrorCode::from(answer.responses[0].error_code)
+}
+
+#[test]
+fn clients_of_old_replace_what_is_set_for_a_topic_in_every_version() {
+    let cluster = Cluster::start(1, "");
+    let bootstrap = cluster.bootstrap();
+    cluster.tool(&["kafka-topics", "--bootstrap-server", &bootstrap, "--create", "--topic", "t"]);
+    let own = |name: &str| {
+        let values = described(&cluster, 1, (TOPIC, "t"), name);
+        values.first().filter(|(_, source)| *source == 1).map(|(value, _)| value.clone())
+    };
+
+    for version in 0..=2 {
+        let first = [("retention.ms", "70000"), ("segment.ms", "80000")];
+        assert_eq!(replace(&cluster, version, "t", &first), ErrorCode::None);
+        assert_eq!(own("retention.ms").as_deref(), Some("70000"));
+        assert_eq!(replace(&cluster, version, "t", &[("segment.ms", "90000")]), ErrorCode::None);
+        assert_eq!((own("retention.ms"), own("segment.ms").as_deref()), (None, Some("90000")));
+        assert_eq!(replace(&cluster, version, "t", &[("segment.ms", "soon")]), ErrorCode::InvalidConfig);
+        assert_eq!(own("segment.ms").as_deref(), Some("90000"));
+    }
+    assert_eq!(replace(&cluster, 2, "absent", &[]), ErrorCode::UnknownTopicOrPartition);
+}
+
+#[test]
+fn log_levels_follow_what_is_set_until_the_node_is_started_anew() {
+    let mut cluster = Cluster::start(1, "");
+    let bootstrap = cluster.bootstrap();
+    let configs = |cluster: &Cluster, words: &[&str]| {
+        let tool = ["kafka-configs", "--bootstrap-server", &bootstrap];
+        let logger = ["--entity-type", "broker-loggers", "--entity-name", "1"];
+        cluster.tool(&[&tool[..], &logger, words].concat())
+    };
+    let level = |cluster: &Cluster, logger: &str| {
+        let told = configs(cluster, &["--describe"]);
+        let line = told.lines().find_map(|line| line.trim().strip_prefix(&format!("{logger}=")));
+        line.and_then(|line| line.split(' ').next()).map(str::to_owned)
+    };
+    let debug_lines = |cluster: &Cluster| cluster.nodes()[0].log().matches(" DEBUG ").count();
+    assert_eq!(level(&cluster, "ottla_server").as_deref(), Some("INFO"));
+    assert_eq!(debug_lines(&cluster), 0);
+
+    configs(&cluster, &["--alter", "--add-config", "root=ERROR,ottla_server=DEBUG"]);
+    eventually("it says more", PATIENCE, || {
+        // A pattern that is none is worth a line to developers.
+        let request =
+            ListTransactionsRequest { transactional_id_pattern: Some("(".to_owned()), ..Default::default() };
+        Client::connect(cluster.nodes()[0].port).call(2, &request).expect("an answer");
+        (debug_lines(&cluster) > 0).then_some(())
+    });
+    assert_eq!(level(&cluster, "ottla_server").as_deref(), Some("DEBUG"));
+    assert_eq!(level(&cluster, "ottla_net").as_deref(), Some("ERROR"));
+    configs(&cluster, &["--alter", "--delete-config", "ottla_server"]);
+    assert_eq!(level(&cluster, "ottla_server").as_deref(), Some("ERROR"));
+    cluster.stop();
+    let said = debug_lines(&cluster);
+    cluster.restart();
+
+    assert_eq!(level(&cluster, "root").as_deref(), Some("INFO"));
+    assert_eq!(debug_lines(&cluster), said);
 }

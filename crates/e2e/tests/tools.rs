@@ -66,6 +66,16 @@ fn what_the_cluster_tool_says() {
     check(include_str!("golden/tools/cluster.txt"));
 }
 
+#[test]
+fn what_the_tool_that_elects_leaders_says() {
+    check(include_str!("golden/tools/leader_election.txt"));
+}
+
+#[test]
+fn what_the_tool_that_describes_log_directories_says() {
+    check(include_str!("golden/tools/log_dirs.txt"));
+}
+
 const CREATE: &str = "$ kafka-topics --bootstrap-server $BOOTSTRAP --create --topic";
 const DESCRIBE: &str = "$ kafka-topics --bootstrap-server $BOOTSTRAP --describe";
 
@@ -104,6 +114,59 @@ fn what_both_say_of_a_cluster_that_has_lost_a_node() {
 
     assert!(both[0].contains("Status") && both[0].contains("Leader: none"), "{}", both[0]);
     assert!(both[0] == both[1], "Kafka's tools:\n{}\nours:\n{}", both[0], both[1]);
+}
+
+#[test]
+fn what_both_configuration_tools_say_of_settings_that_are_ottlas_own() {
+    let cluster = Cluster::start(3, "log.retention.hours=5\nlog.roll.ms=70000\n");
+    let directory = tempfile::tempdir().expect("a directory for the tools");
+    let mut kafkas = Tools::Kafka(jars::Tools::start(directory.path()));
+    let controllers = cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.controller_port));
+    let controllers = controllers.collect::<Vec<_>>().join(",");
+    let logger = "ottla_server";
+    let story = format!(
+        "{CREATE} t\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --topic t --add-config segment.ms=1000\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --broker-defaults --add-config log.roll.ms=90000\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --broker 2 --add-config log.roll.ms=80000\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --describe --topic t --all\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --describe --broker 2 --all\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --broker-logger 2 --add-config {logger}=DEBUG\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --broker-logger 2 --delete-config {logger}\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --broker 1 --add-config no.such.setting=1\n\
+         $ kafka-configs --bootstrap-controller {controllers} --describe --broker 2\n\
+         $ kafka-configs --bootstrap-controller {controllers} --describe --entity-type brokers\n\
+         $ kafka-configs --bootstrap-controller {controllers} --describe --broker-defaults\n\
+         $ kafka-configs --bootstrap-controller {controllers} --describe --topic t\n\
+         $ kafka-configs --bootstrap-controller {controllers} --alter --broker-logger 3 --add-config {logger}=WARN\n\
+         $ kafka-configs --bootstrap-controller {controllers} --alter --topic t --add-config segment.ms=2000\n\
+         $ kafka-configs --bootstrap-controller {controllers} --alter --broker 3 --add-config log.roll.ms=60000\n\
+         $ kafka-configs --bootstrap-controller {controllers} --alter --broker 3 --delete-config log.roll.ms\n"
+    );
+    let create_only_once = story.replace(&format!("{CREATE} t\n"), "");
+    let theirs = play(&story, &cluster.bootstrap(), &mut kafkas, directory.path());
+    let ours = play(&create_only_once, &cluster.bootstrap(), &mut Tools::Ottla, directory.path());
+    let theirs = theirs.replace(&format!("{CREATE} t\n> Created topic t.\n"), "");
+    // Each has set the levels of the same loggers; who has spoken meanwhile is not compared.
+    let levels = "$ kafka-configs --bootstrap-server $BOOTSTRAP --describe --broker-logger 3\n".to_owned();
+    let both = [&mut kafkas, &mut Tools::Ottla].map(|tools| {
+        let told = play(&levels, &cluster.bootstrap(), tools, directory.path());
+        ["ottla", logger, "root"].map(|logger| told.contains(&format!(">   {logger}=")))
+    });
+
+    for expected in [
+        "segment.ms=1000 sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:segment.ms=1000, ",
+        "log.roll.ms=80000 sensitive=false synonyms={DYNAMIC_BROKER_CONFIG:log.roll.ms=80000, \
+         DYNAMIC_DEFAULT_BROKER_CONFIG:log.roll.ms=90000, STATIC_BROKER_CONFIG:log.roll.ms=70000",
+        ">   retention.ms=18000000 sensitive=false synonyms={}",
+        "Completed updating config for broker-logger 3.",
+        "This Admin API is not yet supported when communicating directly with the controller quorum.",
+        "Cannot update these configs dynamically: [no.such.setting]",
+    ] {
+        assert!(theirs.contains(expected), "{expected}:\n{theirs}");
+    }
+    assert!(theirs == ours, "Kafka's tool:\n{theirs}\nours:\n{ours}");
+    assert_eq!(both, [[true; 3]; 2]);
 }
 
 /// The text without what grows from one moment to the next: the metadata log, and the times of the quorum.

@@ -49,7 +49,7 @@ fn stand_in(name: &str) -> Option<&'static TopicConfigDef> {
 /// When no dynamic configuration is called `name`, or the value is not one of its type or out of its range.
 pub fn validate(name: &str, value: &str) -> Result<(), InvalidConfig> {
     let def = dynamic(name)
-        .ok_or_else(|| InvalidConfig(format!("Cannot update these configs dynamically: Set({name})")))?;
+        .ok_or_else(|| InvalidConfig(format!("Cannot update these configs dynamically: [{name}]")))?;
     topic_config::check(def, name, value, Owner::User)
 }
 
@@ -102,7 +102,7 @@ mod tests {
         }
         for name in ["log.retention.hours", "retention.ms", "node.id", "log.preallocate", "no.such.setting"] {
             let why = validate(name, "1").unwrap_err().to_string();
-            assert_eq!(why, format!("Cannot update these configs dynamically: Set({name})"));
+            assert_eq!(why, format!("Cannot update these configs dynamically: [{name}]"));
         }
         assert_eq!(
             validate("log.retention.ms", "soon").unwrap_err().to_string(),

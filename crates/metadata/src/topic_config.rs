@@ -210,16 +210,23 @@ pub(crate) fn check(
         Kind::Boolean if !matches!(text.to_ascii_lowercase().as_str(), "true" | "false") => {
             return invalid("Expected value to be either true or false");
         }
+        Kind::Int(..) if text.parse::<i32>().is_err() => return invalid("Not a number of type INT"),
         Kind::Int(min, max) | Kind::Long(min, max) => match text.parse::<i64>() {
-            Err(_) if matches!(def.kind, Kind::Int(..)) => return invalid("Not a number of type INT"),
             Err(_) => return invalid("Not a number of type LONG"),
             Ok(number) if number < min => return invalid(&format!("Value must be at least {min}")),
             Ok(number) if number > max => return invalid(&format!("Value must be no more than {max}")),
             Ok(_) => {}
         },
-        Kind::Fraction if !text.parse::<f64>().is_ok_and(|f| (0.0..=1.0).contains(&f)) => {
-            return invalid("Value must be between 0 and 1");
-        }
+        Kind::Fraction => match text.parse::<f64>() {
+            Ok(number) if (0.0..=1.0).contains(&number) => {}
+            Ok(number) if number.is_finite() => {
+                let bound = if number < 0.0 { "at least 0" } else { "no more than 1" };
+                // As Java writes it: with a point.
+                let why = format!("Invalid value {number:?} for configuration {name}: Value must be {bound}");
+                return Err(InvalidConfig(why));
+            }
+            _ => return invalid("Not a number of type DOUBLE"),
+        },
         Kind::OneOf(words) if !words.contains(&text) => {
             return invalid(&format!("String must be one of: {}", words.join(", ")));
         }
@@ -365,6 +372,16 @@ mod tests {
             ("remote.storage.enable", "true"),
         ] {
             assert!(validate(name, value, Owner::User).is_err(), "{name}={value}");
+        }
+        for (name, value, shown, why) in [
+            ("segment.bytes", "99999999999", "99999999999", "Not a number of type INT"),
+            ("min.cleanable.dirty.ratio", "2", "2.0", "Value must be no more than 1"),
+            ("min.cleanable.dirty.ratio", "-0.5", "-0.5", "Value must be at least 0"),
+            ("min.cleanable.dirty.ratio", "half", "half", "Not a number of type DOUBLE"),
+            ("min.cleanable.dirty.ratio", "NaN", "NaN", "Not a number of type DOUBLE"),
+        ] {
+            let refused = validate(name, value, Owner::User).unwrap_err();
+            assert_eq!(refused.0, format!("Invalid value {shown} for configuration {name}: {why}"));
         }
         assert_eq!(validate("preallocate", "true", Owner::Internal), Ok(()));
         assert_eq!(validate("flush.messages", "1", Owner::User), Ok(()));

@@ -57,9 +57,13 @@ fn topic_settings() {
         "for the default; the first one that is set wins. A *dynamic* one can be set while the cluster runs, for one"
     );
     println!(
-        "broker or for all (`IncrementalAlterConfigs` of a broker, the empty name being all): what is set for one"
+        "broker or for all (`kafka-configs --alter --broker ID`, `--broker-defaults`): what is set for one beats what is"
     );
-    println!("beats what is set for all, and that beats the file. Topics follow at once.\n");
+    println!("set for all, and that beats the file. Topics follow at once.\n");
+    println!(
+        "The levels of a node's log lines change likewise (`--broker-logger ID`), by target, until it is started anew:"
+    );
+    println!("then they are as `RUST_LOG` says again, or `info`.\n");
     println!("| setting | values | default | on a node | meaning |\n|---|---|---|---|---|");
     for def in TOPIC_CONFIGS {
         let synonym = |name: &&str| match broker_config::dynamic(name) {

@@ -5,7 +5,7 @@
 //! metadata log's; records run on another.
 //!
 //! Reading order: [`config`], [`format`], [`directory`], [`node`], [`quorum`], [`broker`], [`replicas`],
-//! [`fetching`], [`coordination`], [`groups`], [`transactions`], [`request`], [`handlers`], [`metrics`].
+//! [`fetching`], [`coordination`], [`groups`], [`transactions`], [`request`], [`handlers`], [`log_levels`], [`metrics`].
 
 pub mod broker;
 pub mod bug;
@@ -17,6 +17,7 @@ pub mod format;
 pub mod groups;
 pub mod handlers;
 pub mod io_pool;
+pub mod log_levels;
 pub mod metrics;
 pub mod node;
 pub mod quorum;

@@ -1,7 +1,7 @@
 //! `kafka-cluster`: the cluster's id and nodes, and brokers that are forgotten (`ClusterTool`).
 
 use super::options::{Opt, Parsed, Tool, flag, require, value};
-use super::{Failure, connect};
+use super::{Failure, connect, exceptions};
 use crate::output;
 use ottla_client::{ClientError, Quorum};
 use ottla_protocol::messages::describe_cluster_response::DescribeClusterBroker;
@@ -92,18 +92,10 @@ fn unregister(parsed: &Parsed) -> Result<(), Failure> {
             None => connect::admin_with(parsed, properties(parsed), TOOL.name)?.unregister_broker(id).await,
         };
         // Where Kafka's tool has a stack trace, which ends with an empty line, ours has that line.
-        done.map_err(|error| Failure::Refused(as_exception(&error) + "\n"))
+        done.map_err(|error| Failure::Refused(exceptions::shown(&error) + "\n"))
     })?;
     output::line(format!("Broker {id} is no longer registered."));
     Ok(())
-}
-
-/// The cluster's refusal as Kafka's tool shows it, by the name of the exception.
-fn as_exception(error: &ClientError) -> String {
-    let Some(code) = error.code() else { return error.to_string() };
-    let word = |word: &str| word[..1].to_owned() + &word[1..].to_lowercase();
-    let name: String = code.name().split('_').filter(|part| !part.is_empty()).map(word).collect();
-    format!("org.apache.kafka.common.errors.{name}Exception: {error}")
 }
 
 fn list_endpoints(parsed: &Parsed) -> Result<(), Failure> {
@@ -149,7 +141,6 @@ fn table(nodes: &[DescribeClusterBroker], kind: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_protocol::ErrorCode;
 
     #[test]
     fn the_tables_are_kafkas() {
@@ -171,16 +162,6 @@ mod tests {
             table(&[node(1, false)], "controller"),
             "ID         HOST      PORT       RACK       ENDPOINT_TYPE  \n\
              1          127.0.0.1 21192      null       controller     \n"
-        );
-    }
-
-    #[test]
-    fn a_refusal_is_named_as_kafkas_exception() {
-        let error = ClientError::refused(ErrorCode::BrokerIdNotRegistered, Some("gone".to_owned()));
-
-        assert_eq!(
-            as_exception(&error),
-            "org.apache.kafka.common.errors.BrokerIdNotRegisteredException: gone"
         );
     }
 }

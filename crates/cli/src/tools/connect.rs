@@ -137,8 +137,18 @@ pub(crate) fn admin_without_file(parsed: &Parsed, client_id: &str) -> Result<Adm
 
 /// As [`admin`], with so long for every operation.
 pub(crate) fn admin_within(parsed: &Parsed, client_id: &str, limit: Duration) -> Result<Admin, NoClient> {
+    admin_with_within(parsed, parsed.value("command-config"), client_id, limit)
+}
+
+/// As [`admin_with`], with so long for every operation.
+pub(crate) fn admin_with_within(
+    parsed: &Parsed,
+    file: Option<&str>,
+    client_id: &str,
+    limit: Duration,
+) -> Result<Admin, NoClient> {
     let addresses = parsed.value("bootstrap-server").unwrap_or_default();
-    let mut config = resolved_config(addresses, parsed.value("command-config"), client_id)?;
+    let mut config = resolved_config(addresses, file, client_id)?;
     config.deadline = limit;
     Ok(Admin::new(Client::new(config)))
 }

@@ -2,17 +2,21 @@
 //!
 //! Options, output and exit codes are Kafka's; an option that Kafka has and Ottla has not is refused by name.
 //!
-//! Reading order: [`options`], [`connect`], [`java_map`]; then the tools, one module each; [`install`].
+//! Reading order: [`options`], [`connect`], [`exceptions`], [`java_map`]; then the tools, one module each; [`install`].
 
 mod cluster;
+mod configs;
 mod connect;
 mod console;
 mod delete_records;
 mod dump_log;
+mod exceptions;
 mod features;
 mod groups;
 pub(crate) mod install;
 mod java_map;
+mod leader_election;
+mod log_dirs;
 mod metadata_quorum;
 mod options;
 mod reassign;
@@ -39,6 +43,9 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&dump_log::TOOL, dump_log::run),
     (&features::TOOL, features::run),
     (&cluster::TOOL, cluster::run),
+    (&configs::TOOL, configs::run),
+    (&leader_election::TOOL, leader_election::run),
+    (&log_dirs::TOOL, log_dirs::run),
     (&transactions::TOOL, transactions::run),
 ];
 

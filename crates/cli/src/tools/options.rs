@@ -95,6 +95,8 @@ pub(crate) struct Invalid(pub(crate) String);
 #[derive(Debug, Default)]
 pub(crate) struct Parsed {
     given: BTreeMap<&'static str, Vec<Option<String>>>,
+    /// All of it as it was written, with spaces between the words.
+    pub(crate) line: String,
     /// The sub-command, if the tool has such and one was given.
     pub(crate) command: Option<&'static str>,
 }
@@ -126,7 +128,7 @@ impl Parsed {
 
 /// Reads a command line.
 pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid> {
-    let mut parsed = Parsed::default();
+    let mut parsed = Parsed { line: arguments.join(" "), ..Parsed::default() };
     let mut arguments = arguments.iter().peekable();
     while let Some(argument) = arguments.next() {
         let (written, inline) = match argument.split_once('=') {

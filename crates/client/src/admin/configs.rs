@@ -2,11 +2,17 @@
 
 use super::Admin;
 use crate::error::ClientError;
+use crate::quorum::Quorum;
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
-use ottla_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
+use ottla_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResponse,
+};
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
+use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
+use ottla_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 use ottla_types::NodeId;
 use std::collections::BTreeMap;
 
@@ -21,6 +27,44 @@ const DEFAULT_SOURCE: i8 = 5;
 
 /// Resources described by one request, at most.
 const RESOURCES_PER_REQUEST_MAX: usize = 500;
+
+/// What may have a configuration, by the wire's numbers (`ConfigResource.Type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceKind {
+    /// A topic.
+    Topic = 2,
+    /// A broker; the empty name is all of them.
+    Broker = 4,
+    /// The log lines of a node.
+    BrokerLogger = 8,
+    /// A subscription to clients' metrics.
+    ClientMetrics = 16,
+    /// A group.
+    Group = 32,
+}
+
+impl ResourceKind {
+    /// The node that must be asked about a resource of this kind, if not any will do.
+    fn node(self, name: &str) -> Option<NodeId> {
+        match self {
+            ResourceKind::Broker | ResourceKind::BrokerLogger => name.parse().ok().map(NodeId),
+            _ => None,
+        }
+    }
+
+    fn describe_request(self, name: &str) -> DescribeConfigsRequest {
+        let resource = DescribeConfigsResource {
+            resource_type: self as i8,
+            resource_name: name.to_owned(),
+            configuration_keys: None,
+        };
+        DescribeConfigsRequest {
+            resources: vec![resource],
+            include_synonyms: true,
+            include_documentation: false,
+        }
+    }
+}
 
 /// A setting as the cluster describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,37 +143,142 @@ impl Admin {
         self.alter_configs(BROKER, &broker.to_string(), changes).await
     }
 
+    /// The settings of one resource with their synonyms, in the order of the answer. A broker is asked about itself.
+    ///
+    /// # Errors
+    /// When nobody answers, or who answers refuses.
+    pub async fn describe_configs(
+        &self,
+        kind: ResourceKind,
+        name: &str,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, ClientError> {
+        let request = kind.describe_request(name);
+        match kind.node(name) {
+            None => described(self.ask("describeConfigs", &request).await?),
+            Some(node) => described(self.ask_broker("describeConfigs", node, &request).await?),
+        }
+    }
+
+    /// Changes settings of one resource, all or none. A broker is told about itself.
+    ///
+    /// # Errors
+    /// When nobody answers, or the cluster refuses.
+    pub async fn change_configs(
+        &self,
+        kind: ResourceKind,
+        name: &str,
+        changes: &[ConfigChange],
+    ) -> Result<(), ClientError> {
+        let request = change_request(kind as i8, name, changes);
+        match kind.node(name) {
+            None => self.alter_configs(kind as i8, name, changes).await,
+            Some(node) => altered(self.ask_broker("incrementalAlterConfigs", node, &request).await?),
+        }
+    }
+
+    /// The names of what has a configuration of this kind (KIP-1142).
+    ///
+    /// # Errors
+    /// When nobody answers, or who answers does not know this request.
+    pub async fn list_config_resources(&self, kind: ResourceKind) -> Result<Vec<String>, ClientError> {
+        let request = ListConfigResourcesRequest { resource_types: vec![kind as i8] };
+        let answer: ListConfigResourcesResponse = self.ask("listConfigResources", &request).await?;
+        ClientError::check(answer.error_code, None)?;
+        let found = answer.config_resources.into_iter().filter(|found| found.resource_type == kind as i8);
+        Ok(found.map(|found| found.resource_name).collect())
+    }
+
     async fn alter_configs(
         &self,
         resource_type: i8,
         resource: &str,
         changes: &[ConfigChange],
     ) -> Result<(), ClientError> {
-        const SET: i8 = 0;
-        const DELETE: i8 = 1;
-        let config = |change: &ConfigChange| match change {
-            ConfigChange::Set(name, value) => {
-                AlterableConfig { name: name.clone(), config_operation: SET, value: Some(value.clone()) }
-            }
-            ConfigChange::Delete(name) => {
-                AlterableConfig { name: name.clone(), config_operation: DELETE, value: None }
-            }
-        };
-        let request = IncrementalAlterConfigsRequest {
-            resources: vec![AlterConfigsResource {
-                resource_type,
-                resource_name: resource.to_owned(),
-                configs: changes.iter().map(config).collect(),
-            }],
-            validate_only: false,
-        };
+        let request = change_request(resource_type, resource, changes);
         self.client
             .retry("incrementalAlterConfigs", || async {
-                let response = self.client.call_any(&request).await?;
-                let result = response.responses.into_iter().next();
-                let result = result.ok_or(ClientError::Incomplete("IncrementalAlterConfigs"))?;
-                ClientError::check(result.error_code, result.error_message)
+                finally(altered(self.client.call_any(&request).await?))
             })
-            .await
+            .await?
+    }
+}
+
+impl Quorum {
+    /// As [`Admin::describe_configs`]; a controller is asked about itself.
+    ///
+    /// # Errors
+    /// As [`Quorum::ask`].
+    pub async fn describe_configs(
+        &mut self,
+        kind: ResourceKind,
+        name: &str,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, ClientError> {
+        let request = kind.describe_request(name);
+        match kind.node(name) {
+            None => self.ask("describeConfigs", &request, described).await,
+            Some(node) => described(self.ask_node(node, &request).await?),
+        }
+    }
+
+    /// As [`Admin::change_configs`]: log levels are set by the node itself, all else by the active controller.
+    ///
+    /// # Errors
+    /// As [`Quorum::ask`].
+    pub async fn change_configs(
+        &mut self,
+        kind: ResourceKind,
+        name: &str,
+        changes: &[ConfigChange],
+    ) -> Result<(), ClientError> {
+        let request = change_request(kind as i8, name, changes);
+        match kind.node(name) {
+            Some(node) if kind == ResourceKind::BrokerLogger => altered(self.ask_node(node, &request).await?),
+            _ => self.ask("incrementalAlterConfigs", &request, |answer| finally(altered(answer))).await?,
+        }
+    }
+}
+
+fn described(response: DescribeConfigsResponse) -> Result<Vec<DescribeConfigsResourceResult>, ClientError> {
+    let result = response.results.into_iter().next().ok_or(ClientError::Incomplete("DescribeConfigs"))?;
+    ClientError::check(result.error_code, result.error_message)?;
+    Ok(result.configs)
+}
+
+fn altered(response: IncrementalAlterConfigsResponse) -> Result<(), ClientError> {
+    let result = response.responses.into_iter().next();
+    let result = result.ok_or(ClientError::Incomplete("IncrementalAlterConfigs"))?;
+    ClientError::check(result.error_code, result.error_message)
+}
+
+/// The controller knows: that there is no such topic is no reason to ask again.
+fn finally(outcome: Result<(), ClientError>) -> Result<Result<(), ClientError>, ClientError> {
+    match outcome {
+        Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => Ok(Err(error)),
+        other => other.map(Ok),
+    }
+}
+
+fn change_request(
+    resource_type: i8,
+    resource: &str,
+    changes: &[ConfigChange],
+) -> IncrementalAlterConfigsRequest {
+    const SET: i8 = 0;
+    const DELETE: i8 = 1;
+    let config = |change: &ConfigChange| match change {
+        ConfigChange::Set(name, value) => {
+            AlterableConfig { name: name.clone(), config_operation: SET, value: Some(value.clone()) }
+        }
+        ConfigChange::Delete(name) => {
+            AlterableConfig { name: name.clone(), config_operation: DELETE, value: None }
+        }
+    };
+    IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            resource_type,
+            resource_name: resource.to_owned(),
+            configs: changes.iter().map(config).collect(),
+        }],
+        validate_only: false,
     }
 }

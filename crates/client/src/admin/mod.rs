@@ -11,10 +11,11 @@ pub mod records;
 pub mod topics;
 pub mod transactions;
 
-use crate::client::Client;
+use crate::client::{Client, Topics};
 use crate::error::ClientError;
 use ottla_net::CallError;
 use ottla_protocol::Request;
+use ottla_types::NodeId;
 
 /// Asks on an administrator's behalf. Clones share a client.
 #[derive(Clone)]
@@ -49,6 +50,25 @@ impl Admin {
             Err(ClientError::Unreachable { source: CallError::Unsupported { .. }, .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Asks one broker, again if it does not answer.
+    async fn ask_broker<R: Request>(
+        &self,
+        what: &'static str,
+        broker: NodeId,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
+        let attempt = || async {
+            if !self.client.metadata().brokers.contains_key(&broker) {
+                self.client.refresh(Topics::Named(&[])).await?;
+            }
+            if !self.client.metadata().brokers.contains_key(&broker) {
+                return Err(ClientError::no_such_node(broker));
+            }
+            self.client.call(broker, request).await
+        };
+        self.client.retry(what, attempt).await
     }
 
     fn timeout_ms(&self) -> i32 {

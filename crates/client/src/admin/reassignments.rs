@@ -1,7 +1,6 @@
 //! Replicas are moved, between brokers and between directories.
 
 use super::Admin;
-use crate::client::Topics;
 use crate::error::ClientError;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::alter_partition_reassignments_request::{
@@ -11,6 +10,8 @@ use ottla_protocol::messages::alter_replica_log_dirs_request::{
     AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
 };
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
+use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
+use ottla_protocol::messages::elect_leaders_request::{ElectLeadersRequest, TopicPartitions};
 use ottla_types::{NodeId, TopicPartition};
 use std::collections::BTreeMap;
 
@@ -26,7 +27,53 @@ pub struct ReplicaDirectories {
     pub future: Option<String>,
 }
 
+/// Who is to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElectionType {
+    /// The first of the replicas, if it is in sync.
+    Preferred = 0,
+    /// Any replica, where none in sync is left: records may be lost.
+    Unclean = 1,
+}
+
 impl Admin {
+    /// Elects leaders (KIP-460) of these partitions, or, with `None`, of all that may need one. Returns what became of
+    /// each; of all, those that need none are left out.
+    ///
+    /// # Errors
+    /// When the cluster refuses altogether.
+    pub async fn elect_leaders(
+        &self,
+        election_type: ElectionType,
+        partitions: Option<&[TopicPartition]>,
+    ) -> Result<BTreeMap<TopicPartition, Result<(), ClientError>>, ClientError> {
+        let topics = |partitions: &[TopicPartition]| {
+            let by_topic = TopicPartition::by_topic(partitions).into_iter();
+            by_topic
+                .map(|(topic, partitions)| TopicPartitions { topic: topic.to_owned(), partitions })
+                .collect()
+        };
+        let request = ElectLeadersRequest {
+            election_type: election_type as i8,
+            topic_partitions: partitions.map(topics),
+            timeout_ms: self.timeout_ms(),
+        };
+        let attempt = || async {
+            let response = self.client.call_any(&request).await?;
+            ClientError::check(response.error_code, None)?;
+            Ok(response)
+        };
+        let response = self.client.retry("electLeaders", attempt).await?;
+        let mut elected = BTreeMap::new();
+        for topic in response.replica_election_results {
+            for partition in topic.partition_result {
+                let at = TopicPartition::new(&topic.topic, partition.partition_id);
+                elected.insert(at, ClientError::check(partition.error_code, partition.error_message));
+            }
+        }
+        Ok(elected)
+    }
+
     /// Asks for these replicas of partitions, or, with `None`, takes back what is under way (KIP-455). Returns what was
     /// refused, and why.
     ///
@@ -76,12 +123,9 @@ impl Admin {
         &self,
         brokers: &[NodeId],
     ) -> Result<BTreeMap<ReplicaAt, ReplicaDirectories>, ClientError> {
-        let request = DescribeLogDirsRequest { topics: None };
         let mut found: BTreeMap<ReplicaAt, ReplicaDirectories> = BTreeMap::new();
         for &broker in brokers {
-            let response = self.ask_broker("describeLogDirs", broker, &request).await?;
-            ClientError::check(response.error_code, None)?;
-            for directory in response.results {
+            for directory in self.describe_log_dirs(broker).await? {
                 for topic in directory.topics {
                     for partition in topic.partitions {
                         let at = TopicPartition::new(&topic.name, partition.partition_index);
@@ -94,6 +138,17 @@ impl Admin {
             }
         }
         Ok(found)
+    }
+
+    /// The directories of one broker, with the replicas in each.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses altogether.
+    pub async fn describe_log_dirs(&self, broker: NodeId) -> Result<Vec<DescribeLogDirsResult>, ClientError> {
+        let request = DescribeLogDirsRequest { topics: None };
+        let response = self.ask_broker("describeLogDirs", broker, &request).await?;
+        ClientError::check(response.error_code, None)?;
+        Ok(response.results)
     }
 
     /// Puts replicas of one broker into directories. Returns what the broker says of each.
@@ -128,22 +183,5 @@ impl Admin {
             }
         }
         Ok(answers)
-    }
-
-    /// Asks one broker, again if it does not answer.
-    async fn ask_broker<R: ottla_protocol::Request>(
-        &self,
-        what: &'static str,
-        broker: NodeId,
-        request: &R,
-    ) -> Result<R::Response, ClientError> {
-        self.client
-            .retry(what, || async {
-                if !self.client.metadata().brokers.contains_key(&broker) {
-                    self.client.refresh(Topics::Named(&[])).await?;
-                }
-                self.client.call(broker, request).await
-            })
-            .await
     }
 }

@@ -272,6 +272,12 @@ mod answers {
         }
     }
 
+    impl TopLevelError for m::AlterConfigsResponse {
+        fn is_not_controller(&self) -> bool {
+            self.responses.iter().any(|resource| is_not_controller(resource.error_code))
+        }
+    }
+
     impl TopLevelError for m::IncrementalAlterConfigsResponse {
         fn is_not_controller(&self) -> bool {
             self.responses.iter().any(|resource| is_not_controller(resource.error_code))

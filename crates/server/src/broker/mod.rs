@@ -16,6 +16,7 @@ pub mod takeovers;
 use crate::config::NodeConfig;
 use crate::fetching::sessions::Sessions;
 use crate::groups::GroupCoordinators;
+use crate::log_levels::LogLevels;
 use crate::metrics::{Histogram, RequestTimes, Traffic};
 use crate::replicas::ReplicaManager;
 use crate::request::turns::Turns;
@@ -60,6 +61,8 @@ pub struct Broker {
     pub cluster_id: String,
     /// The clocks.
     pub clock: Clock,
+    /// The levels of this node's log lines.
+    pub log_levels: Arc<dyn LogLevels>,
     /// The replicas on this broker.
     pub replicas: Arc<ReplicaManager>,
     /// The way to the active controller.
@@ -106,13 +109,13 @@ impl Broker {
     pub fn new(
         config: Arc<NodeConfig>,
         cluster_id: String,
-        clock: Clock,
         replicas: Arc<ReplicaManager>,
         controller: ControllerChannel,
         epoch: watch::Receiver<BrokerEpoch>,
+        log_levels: Arc<dyn LogLevels>,
         seed: u64,
     ) -> Broker {
-        let node_id = config.node_id;
+        let (node_id, clock) = (config.node_id, replicas.clock());
         let producer_ids = ProducerIds::new(controller.clone(), node_id, epoch.clone());
         let groups = GroupCoordinators::of_groups(node_id, replicas.clone(), &config.properties, seed);
         let markers = Arc::new(MarkerQueue::default());
@@ -130,6 +133,7 @@ impl Broker {
             node_id,
             cluster_id,
             clock,
+            log_levels,
             replicas,
             controller,
             producer_ids,

@@ -79,10 +79,10 @@ pub(super) fn start(
     let broker = Arc::new(Broker::new(
         config.clone(),
         cluster_id.clone(),
-        environment.clock,
         replicas.clone(),
         channel.clone(),
         epoch.subscribe(),
+        environment.log_levels.clone(),
         seed.wrapping_add(1),
     ));
     let bound_ports = bound

@@ -12,6 +12,7 @@ use crate::broker::lifecycle::{LifecycleError, Standing};
 use crate::config::NodeConfig;
 use crate::directory::{DirectoryError, NodeDirectories};
 use crate::io_pool::Threads;
+use crate::log_levels::LogLevels;
 use crate::metrics::Observed;
 use crate::metrics::observed::ObservedBroker;
 use crate::quorum::actor::QuorumFailed;
@@ -102,6 +103,8 @@ pub struct Environment {
     pub threads: Threads,
     /// The clocks.
     pub clock: Clock,
+    /// Who writes log lines.
+    pub log_levels: Arc<dyn LogLevels>,
     /// Decides every matter of chance.
     pub seed: u64,
 }
@@ -168,6 +171,8 @@ impl Node {
                     image: image.clone(),
                     wire: wire.clone(),
                     node_id: config.node_id,
+                    config: config.clone(),
+                    log_levels: environment.log_levels.clone(),
                     detection: detection.clone(),
                     snapshots: snapshots.clone(),
                     io: io.clone(),

@@ -1,10 +1,13 @@
 //! Requests on a controller's listeners find their handlers.
 
 use super::answer::{Answer, open, serve};
+use crate::config::NodeConfig;
 use crate::handlers::cluster::api_versions;
 use crate::handlers::cluster::update_features as features;
 use crate::handlers::quorum::{cluster, raft, snapshot, voters};
+use crate::handlers::topics::{alter_configs, describe_configs};
 use crate::io_pool::IoPool;
+use crate::log_levels::LogLevels;
 use crate::quorum::failure_detection::FailureDetection;
 use crate::quorum::{QuorumHandle, Snapshots};
 use bytes::Bytes;
@@ -27,6 +30,8 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
     ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
@@ -61,6 +66,10 @@ pub struct ControllerService {
     pub wire: Arc<WireContext>,
     /// This node.
     pub node_id: NodeId,
+    /// Its configuration.
+    pub config: Arc<NodeConfig>,
+    /// The levels of its log lines.
+    pub log_levels: Arc<dyn LogLevels>,
     /// Who is gone.
     pub detection: Arc<FailureDetection>,
     /// The snapshots of the metadata log.
@@ -264,14 +273,22 @@ impl Service for ControllerService {
                     ..Default::default()
                 },
             ),
-            ApiKey::IncrementalAlterConfigs => self.decide(
+            ApiKey::DescribeConfigs => serve(&header, input, |r| {
+                let image = self.image.borrow().clone();
+                describe_configs::on_controller(&self.config, &image, &*self.log_levels, &r)
+            }),
+            ApiKey::AlterConfigs => self.decide(
                 &header,
                 input,
-                |controller, request: m::IncrementalAlterConfigsRequest, _| {
-                    controller.handle_incremental_alter_configs(&request)
+                |controller, request: m::AlterConfigsRequest, _| controller.handle_alter_configs(&request),
+                |request| {
+                    let error = ErrorCode::NotController;
+                    alter_configs::not_replaced(request, error, error.message())
                 },
-                cluster::configs_not_altered,
             ),
+            ApiKey::IncrementalAlterConfigs => serve(&header, input, |r| {
+                alter_configs::change_on_controller(&self.quorum, &*self.log_levels, self.node_id, r)
+            }),
             other => Started::Close(format!("{} is not served by controllers", other.name())),
         }
     }

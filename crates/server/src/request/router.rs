@@ -36,6 +36,7 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::WriteTxnMarkers,
     ApiKey::TxnOffsetCommit,
     ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
     ApiKey::AlterReplicaLogDirs,
     ApiKey::DescribeLogDirs,
     ApiKey::DeleteGroups,
@@ -52,6 +53,7 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::UnregisterBroker,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
@@ -137,6 +139,10 @@ impl Service for BrokerService {
             ApiKey::DescribeConfigs => {
                 serve(&header, input, |r| topics::describe_configs::handle(broker, &r))
             }
+            ApiKey::ListConfigResources => {
+                serve(&header, input, |r| topics::list_config_resources::handle(broker, version, &r))
+            }
+            ApiKey::AlterConfigs => serve(&header, input, |r| topics::alter_configs::replace(broker, r)),
             ApiKey::DescribeLogDirs => serve(&header, input, |r| topics::log_dirs::describe(broker, &r)),
             ApiKey::AlterReplicaLogDirs => serve(&header, input, |r| topics::log_dirs::alter(broker, &r)),
             ApiKey::CreateTopics => serve(&header, input, |r| topics::forwarded::create_topics(broker, r)),
@@ -146,7 +152,7 @@ impl Service for BrokerService {
             }
             ApiKey::ElectLeaders => serve(&header, input, |r| topics::forwarded::elect_leaders(broker, r)),
             ApiKey::IncrementalAlterConfigs => {
-                serve(&header, input, |r| topics::forwarded::incremental_alter_configs(broker, r))
+                serve(&header, input, |r| topics::alter_configs::change(broker, r))
             }
             ApiKey::AlterPartitionReassignments => {
                 serve(&header, input, |r| topics::reassignments::alter(broker, r))

@@ -10,6 +10,7 @@ use ottla_metadata::MetadataVersion;
 use ottla_net::Clock;
 use ottla_server::format::{self, Beginning, FirstVoters, Formatted};
 use ottla_server::io_pool::Threads;
+use ottla_server::log_levels::FixedLevels;
 use ottla_server::node::Environment;
 use ottla_server::{Node, NodeConfig, Properties};
 use ottla_storage::MetaProperties;
@@ -399,6 +400,7 @@ fn program(
                     disk_delay(&mut delays.lock()) * machine.slowness.load(Ordering::Relaxed)
                 })),
                 clock: Clock::simulated(wall),
+                log_levels: Arc::new(FixedLevels),
                 seed,
             };
             let mut node = Node::start(config, environment).context("a node starts")?;

@@ -13,11 +13,11 @@ mod text;
 mod time;
 
 use super::connect::NoClient;
+use super::exceptions::shown as exception;
 use super::options::{Argument, Opt, Parsed, Tool, flag, refused, value};
 use super::{Failure, connect};
 use crate::output;
 use ottla_client::{Admin, ClientError};
-use ottla_protocol::ErrorCode;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -104,18 +104,6 @@ impl From<super::options::Invalid> for Trouble {
     fn from(invalid: super::options::Invalid) -> Trouble {
         Trouble::Exception(invalid.0)
     }
-}
-
-/// The error as Kafka's tool shows exceptions: with the name of the class, where that is known.
-fn exception(error: &ClientError) -> String {
-    let class = match (error, error.code()) {
-        (ClientError::TimedOut { .. } | ClientError::NoNode { .. }, _) => "TimeoutException".to_owned(),
-        (_, Some(ErrorCode::NonEmptyGroup)) => "GroupNotEmptyException".to_owned(),
-        (_, Some(ErrorCode::GroupAuthorizationFailed)) => "GroupAuthorizationException".to_owned(),
-        (_, Some(code)) => format!("{code:?}Exception"),
-        _ => return error.to_string(),
-    };
-    format!("org.apache.kafka.common.errors.{class}: {error}")
 }
 
 pub(super) fn run(parsed: &Parsed) -> Result<(), Failure> {

@@ -193,20 +193,3 @@ pub fn partitions_not_created(request: &m::CreatePartitionsRequest) -> m::Create
         .collect();
     m::CreatePartitionsResponse { results, ..Default::default() }
 }
-
-/// No configuration is altered here.
-pub fn configs_not_altered(
-    request: &m::IncrementalAlterConfigsRequest,
-) -> m::IncrementalAlterConfigsResponse {
-    let responses = request
-        .resources
-        .iter()
-        .map(|resource| m::incremental_alter_configs_response::AlterConfigsResourceResponse {
-            error_code: NOT_CONTROLLER.code(),
-            error_message: Some(NOT_CONTROLLER.message().to_owned()),
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-        })
-        .collect();
-    m::IncrementalAlterConfigsResponse { responses, ..Default::default() }
-}

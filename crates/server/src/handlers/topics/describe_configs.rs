@@ -1,17 +1,23 @@
-//! DescribeConfigs (key 32), versions 1–4, broker listener.
+//! DescribeConfigs (key 32), versions 1–4, broker and controller listeners.
 //!
-//! Tells the configuration of topics, of this broker and of all brokers: values, where they come from, what they mean.
+//! Tells the configuration of topics, of this node and of all brokers: values, where they come from, what they mean; and
+//! the levels of this node's log lines.
 //!
 //! - Of all brokers (the empty name) it tells what is set for them while they run, as Kafka does.
-//! - Differs from Kafka: BROKER_LOGGER, CLIENT_METRICS and GROUP resources are refused (INVALID_REQUEST);
-//!   nothing could be configured there.
+//! - A topic's value that the node's file sets under another name than the first (`log.retention.hours`) counts as a
+//!   default, as in Kafka.
+//! - Differs from Kafka: CLIENT_METRICS and GROUP resources are refused (INVALID_REQUEST); nothing could be configured
+//!   there.
 
+use super::broker_loggers::{self, BROKER_LOGGER};
 use crate::broker::Broker;
+use crate::config::NodeConfig;
 use crate::config::properties::unit_ms;
 use crate::config::table::{self, SETTINGS, WITHOUT_EFFECT};
+use crate::log_levels::LogLevels;
 use crate::request::Answer;
 use ottla_metadata::topic_config::{TOPIC_CONFIGS, TopicConfigDef};
-use ottla_metadata::{ConfigResource, ConfigsImage, ResourceType, broker_config};
+use ottla_metadata::{ConfigResource, ConfigsImage, MetadataImage, ResourceType, broker_config};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use ottla_protocol::messages::describe_configs_response::{
@@ -28,11 +34,21 @@ const DEFAULT: i8 = 5;
 
 /// Answers from the image and this broker's configuration.
 pub fn handle(broker: &Broker, request: &DescribeConfigsRequest) -> Answer<DescribeConfigsResponse> {
+    on_controller(&broker.config, &broker.image(), &*broker.log_levels, request)
+}
+
+/// As [`handle`], where this node is asked as a controller.
+pub fn on_controller(
+    config: &NodeConfig,
+    image: &MetadataImage,
+    levels: &dyn LogLevels,
+    request: &DescribeConfigsRequest,
+) -> Answer<DescribeConfigsResponse> {
     let results = request
         .resources
         .iter()
         .map(|resource| {
-            let configs = describe(broker, request, resource);
+            let configs = describe(config, image, levels, request, resource);
             let (error_code, error_message, configs) = match configs {
                 Ok(configs) => (ErrorCode::None.code(), None, configs),
                 Err((error, message)) => (error.code(), Some(message), Vec::new()),
@@ -50,22 +66,26 @@ pub fn handle(broker: &Broker, request: &DescribeConfigsRequest) -> Answer<Descr
 }
 
 fn describe(
-    broker: &Broker,
+    config: &NodeConfig,
+    image: &MetadataImage,
+    levels: &dyn LogLevels,
     request: &DescribeConfigsRequest,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
-    let wanted = |name: &str| {
-        resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key == name))
-    };
-    let image = broker.image();
+    // None at all means every one.
+    let keys = resource.configuration_keys.as_deref().unwrap_or_default();
+    let wanted = |name: &str| keys.is_empty() || keys.iter().any(|key| key == name);
     let sources = Sources {
         configs: &image.configs,
-        broker: broker.node_id,
-        properties: &broker.config.properties,
-        topic_defaults: &broker.config.topic_defaults,
+        broker: config.node_id,
+        properties: &config.properties,
+        topic_defaults: &config.topic_defaults,
     };
+    let invalid = |message: String| Err((ErrorCode::InvalidRequest, message));
     let found = match ResourceType::from_wire(resource.resource_type) {
         Some(ResourceType::Topic) => {
+            ottla_types::validate_topic_name(&resource.resource_name)
+                .map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
             if image.topics.by_name(&resource.resource_name).is_none() {
                 let error = ErrorCode::UnknownTopicOrPartition;
                 return Err((error, error.message().to_owned()));
@@ -78,14 +98,10 @@ fn describe(
             set.filter(|name| wanted(name)).map(|name| sources.of_all_brokers(name)).collect()
         }
         Some(ResourceType::Broker) => {
-            let own = broker.node_id.to_string();
-            if resource.resource_name != own {
-                return Err((
-                    ErrorCode::InvalidRequest,
-                    format!(
-                        "Unexpected broker id, expected {own} or empty string, but received {}",
-                        resource.resource_name
-                    ),
+            let (own, name) = (config.node_id.to_string(), &resource.resource_name);
+            if *name != own {
+                return invalid(format!(
+                    "Unexpected broker id, expected {own} or empty string, but received {name}"
                 ));
             }
             let mut names = properties();
@@ -94,10 +110,16 @@ fn describe(
             names.extend(throttles.filter(|name| sources.is_set(name)));
             names.into_iter().filter(|name| wanted(name)).map(|name| sources.of_broker(name)).collect()
         }
-        _ => {
-            let message = "only topics and brokers have a configuration";
-            return Err((ErrorCode::InvalidRequest, message.to_owned()));
+        None if resource.resource_type == BROKER_LOGGER => {
+            let mut found = broker_loggers::describe(levels, config.node_id, &resource.resource_name)?;
+            found.retain(|logger| wanted(&logger.name));
+            found
         }
+        Some(ResourceType::ClientMetrics) => {
+            return invalid("Unsupported resource type: CLIENT_METRICS".to_owned());
+        }
+        Some(ResourceType::Group) => return invalid("Unsupported resource type: GROUP".to_owned()),
+        None => return invalid(format!("Unsupported resource type: {}", resource.resource_type)),
     };
     Ok(trimmed(found, request))
 }
@@ -188,25 +210,36 @@ struct Sources<'a> {
 
 impl Sources<'_> {
     fn of_topic(&self, topic: &str, def: &TopicConfigDef) -> DescribeConfigsResourceResult {
-        let stand_in = def.synonyms.first().copied().unwrap_or(def.name);
         let own = self.configs.value(&ConfigResource::topic(topic), def.name);
-        let from_file = self.topic_defaults.get(def.name).map(String::as_str);
-        let synonyms: Vec<DescribeConfigsSynonym> = [
-            own.map(|value| synonym(def.name, value, DYNAMIC_TOPIC)),
-            self.dynamic(stand_in, DYNAMIC_BROKER),
-            self.dynamic(stand_in, DYNAMIC_DEFAULT_BROKER),
-            from_file.map(|value| synonym(stand_in, value, STATIC_BROKER)),
-            Some(synonym(stand_in, def.default, DEFAULT)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        DescribeConfigsResourceResult {
+        let own = own.map(|value| synonym(def.name, value, DYNAMIC_TOPIC));
+        let stand_in = def.synonyms.first().map(|first| self.synonyms(first, def.synonyms));
+        let synonyms: Vec<DescribeConfigsSynonym> =
+            own.into_iter().chain(stand_in.into_iter().flatten()).collect();
+        // What the file says under another name than the first is no synonym, and counts all the same.
+        let unnamed = self.topic_defaults.get(def.name).map_or(def.default, String::as_str);
+        let mut result = DescribeConfigsResourceResult {
             name: def.name.to_owned(),
             config_type: def.kind.wire_type(),
             documentation: Some(def.documentation.to_owned()),
             ..described(synonyms)
+        };
+        result.value.get_or_insert_with(|| unnamed.to_owned());
+        result
+    }
+
+    /// The values of a broker's setting that may be set under these names, the one that counts first. What is set under
+    /// another name than `name` and would beat it is left out: it is not this one's, though it may be the one that counts.
+    fn synonyms(&self, name: &str, names: &[&str]) -> Vec<DescribeConfigsSynonym> {
+        let mut synonyms: Vec<DescribeConfigsSynonym> = Vec::new();
+        for source in [DYNAMIC_BROKER, DYNAMIC_DEFAULT_BROKER] {
+            synonyms.extend(names.iter().filter_map(|name| self.dynamic(name, source)));
         }
+        let written = |name: &&str| Some(synonym(name, self.properties.written(name)?, STATIC_BROKER));
+        synonyms.extend(names.iter().filter_map(written));
+        let default = |name: &&str| Some(synonym(name, &Property::find(name)?.default?, DEFAULT));
+        synonyms.extend(names.iter().filter_map(default));
+        let first = synonyms.iter().position(|synonym| synonym.name == name).unwrap_or(synonyms.len());
+        synonyms.split_off(first)
     }
 
     fn of_broker(&self, name: &str) -> DescribeConfigsResourceResult {
@@ -216,22 +249,13 @@ impl Sources<'_> {
             Some(property) if !property.synonyms.is_empty() => property.synonyms,
             _ => &own,
         };
-        let mut synonyms: Vec<DescribeConfigsSynonym> = Vec::new();
-        for source in [DYNAMIC_BROKER, DYNAMIC_DEFAULT_BROKER] {
-            synonyms.extend(names.iter().filter_map(|name| self.dynamic(name, source)));
-        }
-        let written = |name: &&str| Some(synonym(name, self.properties.written(name)?, STATIC_BROKER));
-        synonyms.extend(names.iter().filter_map(written));
-        let default = |name: &&str| Some(synonym(name, &Property::find(name)?.default?, DEFAULT));
-        synonyms.extend(names.iter().filter_map(default));
-        // What is set under another name is not this one's value, though it may be the one that counts.
-        let first = synonyms.iter().position(|synonym| synonym.name == name).unwrap_or(synonyms.len());
+        let synonyms = self.synonyms(name, names);
         DescribeConfigsResourceResult {
             name: name.to_owned(),
             read_only: broker_config::dynamic(name).is_none(),
             config_type: property.as_ref().map_or(0, |property| property.wire_type),
             documentation: property.map(|property| property.documentation.to_owned()),
-            ..described(synonyms.split_off(first))
+            ..described(synonyms)
         }
     }
 
@@ -339,10 +363,32 @@ mod tests {
                 ("retention.ms", "1", DYNAMIC_TOPIC),
                 ("log.retention.ms", "2", DYNAMIC_BROKER),
                 ("log.retention.ms", "3", DYNAMIC_DEFAULT_BROKER),
-                ("log.retention.ms", "3600000", STATIC_BROKER),
-                ("log.retention.ms", "604800000", DEFAULT),
+                ("log.retention.hours", "1", STATIC_BROKER),
+                ("log.retention.hours", "168", DEFAULT),
             ],
         );
+        let segment = ottla_metadata::topic_config::topic_config("segment.bytes").unwrap();
+        let default = ("log.segment.bytes", "1073741824", DEFAULT);
+        check(&[], &[], |s| s.of_topic("t", segment), &[default]);
+    }
+
+    #[test]
+    fn what_the_file_says_of_a_topic_in_another_unit_counts_and_is_no_synonym() {
+        let retention = ottla_metadata::topic_config::topic_config("retention.ms").unwrap();
+        let mut properties = Properties::default();
+        properties.set("log.retention.hours", "1");
+        let configs = ConfigsImage::default();
+        let sources = Sources {
+            configs: &configs,
+            broker: NodeId(1),
+            properties: &properties,
+            topic_defaults: &properties.topic_defaults().unwrap(),
+        };
+
+        let described = sources.of_topic("t", retention);
+
+        assert_eq!(described.value.as_deref(), Some("3600000"));
+        assert_eq!((described.config_source, described.synonyms), (DEFAULT, Vec::new()));
     }
 
     #[test]

@@ -1,13 +1,10 @@
 //! CreateTopics (key 19, versions 2–7), DeleteTopics (20, 1–6), CreatePartitions (37, 0–3), ElectLeaders (43,
-//! 0–2), IncrementalAlterConfigs (44, 0–1), DescribeQuorum (55, 0–2), broker listener.
+//! 0–2), DescribeQuorum (55, 0–2), broker listener.
 //!
 //! Sent on to the active controller; its answer comes back as it is.
 //!
 //! - Creation and deletion are answered when this broker has seen them, so that what the client asks next is
 //!   answered rightly.
-//! - IncrementalAlterConfigs: of topics and of brokers. Of brokers, what the node applies while it runs
-//!   (docs/configuration.md); anything else is refused (INVALID_REQUEST), also a name that Kafka does not know.
-//! - Differs from Kafka: any broker takes the changes of any other's configuration.
 //! - Differs from Kafka: sent as the request itself, not in an Envelope, since there are no principals.
 
 use crate::broker::Broker;
@@ -25,10 +22,6 @@ use ottla_protocol::messages::describe_quorum_request::DescribeQuorumRequest;
 use ottla_protocol::messages::describe_quorum_response::DescribeQuorumResponse;
 use ottla_protocol::messages::elect_leaders_request::ElectLeadersRequest;
 use ottla_protocol::messages::elect_leaders_response::ElectLeadersResponse;
-use ottla_protocol::messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
-use ottla_protocol::messages::incremental_alter_configs_response::{
-    AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
-};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,29 +139,6 @@ pub fn elect_leaders(broker: &Arc<Broker>, request: ElectLeadersRequest) -> Answ
             .call_controller(&request)
             .await
             .unwrap_or_else(|_| ElectLeadersResponse { error_code: UNREACHABLE.code(), ..Default::default() })
-    })
-}
-
-/// Changes the configuration of topics and brokers.
-pub fn incremental_alter_configs(
-    broker: &Arc<Broker>,
-    request: IncrementalAlterConfigsRequest,
-) -> Answer<IncrementalAlterConfigsResponse> {
-    let broker = broker.clone();
-    Answer::later(async move {
-        broker.call_controller(&request).await.unwrap_or_else(|error| IncrementalAlterConfigsResponse {
-            responses: request
-                .resources
-                .iter()
-                .map(|resource| AlterConfigsResourceResponse {
-                    error_code: UNREACHABLE.code(),
-                    error_message: Some(error.to_string()),
-                    resource_type: resource.resource_type,
-                    resource_name: resource.resource_name.clone(),
-                })
-                .collect(),
-            ..Default::default()
-        })
     })
 }
 
