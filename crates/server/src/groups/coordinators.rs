@@ -4,7 +4,8 @@ use crate::config::Properties;
 use crate::coordination::Coordinators;
 use crate::replicas::ReplicaManager;
 use ottla_coordinator::{
-    ClosedBy, ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, ReplyToken, Settings,
+    ClosedBy, ConnectionToken, ConsumerGroupSettings, GroupCoordinator, GroupDecision, GroupReply,
+    ReplyToken, Settings,
 };
 use ottla_metadata::{MetadataDelta, MetadataImage};
 use ottla_net::{Closed, ConnectionId};
@@ -57,6 +58,7 @@ impl GroupCoordinators {
             offset_metadata_len_max: size("offset.metadata.max.bytes"),
             offsets_retention: Duration::from_secs(minutes * 60),
             offsets_retention_check_interval: properties.millis("offsets.retention.check.interval.ms"),
+            consumer_groups: ConsumerGroupSettings::default(),
         };
         let commit_timeout = properties.millis("offsets.commit.timeout.ms");
         Coordinators::new(
