@@ -10,8 +10,7 @@ use crate::topics::Refusal;
 use ottla_metadata::partition::NO_LEADER_CHANGE;
 use ottla_metadata::partition::ids;
 use ottla_metadata::{
-    ELIGIBLE_LEADER_REPLICAS, GROUP_VERSION, METADATA_VERSION, MetadataVersion, TRANSACTION_VERSION,
-    VersionRange,
+    ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, TRANSACTION_VERSION, VersionRange,
 };
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
@@ -147,7 +146,7 @@ impl Controller {
                     }
                     records.push(feature_level(name, level));
                 }
-                GROUP_VERSION | TRANSACTION_VERSION => records.push(feature_level(name, level)),
+                TRANSACTION_VERSION => records.push(feature_level(name, level)),
                 _ => return Err(invalid(format!("Feature {name} not found."))),
             }
         }
