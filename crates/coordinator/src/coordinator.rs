@@ -1,6 +1,8 @@
 //! The machine itself: its state, and the ways to move it.
 
 use crate::alarms::Alarms;
+use crate::consumer_group::group::ConsumerGroup;
+use crate::consumer_group::offsets::tombstones;
 use crate::group::Group;
 use crate::leave;
 use crate::member::millis;
@@ -33,14 +35,16 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct GroupCoordinator {
     pub(crate) settings: Settings,
+    /// The classic ones. No id is in both maps.
     pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) consumer_groups: BTreeMap<String, ConsumerGroup>,
     pub(crate) offsets: Offsets,
     /// Those of open transactions.
     pub(crate) pending: PendingOffsets,
-    alarms: Alarms,
+    pub(crate) alarms: Alarms,
     /// The open connections by which members were heard of, with their groups: where to look when one closes.
     pub(crate) connections: BTreeSet<(ConnectionToken, Arc<str>)>,
-    random: Random,
+    pub(crate) random: Random,
     /// When to look for expired offsets next. `None` until loaded.
     pub(crate) expiry_check: Option<Monotonic>,
     /// Records decided and not yet replayed.
@@ -56,6 +60,7 @@ impl GroupCoordinator {
         GroupCoordinator {
             settings,
             groups: BTreeMap::new(),
+            consumer_groups: BTreeMap::new(),
             offsets: Offsets::default(),
             pending: PendingOffsets::default(),
             alarms: Alarms::default(),
@@ -69,16 +74,23 @@ impl GroupCoordinator {
 
     /// Applies a record: one of the log, while loading, or one of a decision.
     ///
-    /// Records that this coordinator does not write (consumer groups, share groups, ...) are skipped. For those of
+    /// Records that this coordinator does not write (share groups, streams groups, ...) are skipped. For those of
     /// transactional batches there is [`GroupCoordinator::replay_transactional`].
     pub fn replay(&mut self, record: &GroupRecord) {
         self.unreplayed = self.unreplayed.saturating_sub(1);
+        self.apply(record);
+    }
+
+    pub(crate) fn apply(&mut self, record: &GroupRecord) {
         match record {
-            GroupRecord::GroupMetadata(key, Some(value)) => self.materialise(&key.group).install(value),
+            GroupRecord::GroupMetadata(key, Some(value)) => {
+                self.consumer_groups.remove(&key.group);
+                self.materialise(&key.group).install(value);
+            }
             GroupRecord::GroupMetadata(key, None) => self.forget(&key.group),
             GroupRecord::OffsetCommit(key, Some(value)) => {
                 let offset = self.place(value.into());
-                self.materialise(&key.group);
+                self.materialise_for_offsets(&key.group);
                 self.offsets.put(&key.group, &key.topic, key.partition, offset);
             }
             GroupRecord::OffsetCommit(key, None) => {
@@ -87,14 +99,14 @@ impl GroupCoordinator {
             }
             GroupRecord::LegacyOffsetCommit(key, Some(value)) => {
                 let offset = self.place(value.into());
-                self.materialise(&key.group);
+                self.materialise_for_offsets(&key.group);
                 self.offsets.put(&key.group, &key.topic, key.partition, offset);
             }
             GroupRecord::LegacyOffsetCommit(key, None) => {
                 self.offsets.remove(&key.group, &key.topic, key.partition);
                 self.pending.remove(&key.group, &key.topic, key.partition);
             }
-            _ => {}
+            record => self.replay_consumer_group(record),
         }
     }
 
@@ -108,7 +120,11 @@ impl GroupCoordinator {
     pub fn handle_loaded(&mut self, now: Now) -> GroupDecision {
         self.expiry_check = Some(now.monotonic + self.settings.offsets_retention_check_interval);
         let group_ids: Vec<String> = self.groups.keys().cloned().collect();
+        let consumer_group_ids: Vec<String> = self.consumer_groups.keys().cloned().collect();
         self.decide(|machine, decision| {
+            for group_id in &consumer_group_ids {
+                machine.consumer_turn(group_id, now, decision).expect("it is one of the groups").begin();
+            }
             for group_id in &group_ids {
                 let mut turn = machine.turn(group_id, now, decision).expect("it is one of the groups");
                 for member_id in turn.group.member_ids() {
@@ -132,17 +148,27 @@ impl GroupCoordinator {
         if let Err(error) = self.validate_join(request) {
             return reply(context.token, refuse_join(error, &request.member_id, context.version));
         }
-        if !self.groups.contains_key(&request.group_id) {
+        let group_id = &request.group_id;
+        let ended = self.consumer_groups.get(group_id).map(tombstones).unwrap_or_default();
+        self.decide(|machine, decision| {
+            for record in ended {
+                // A consumer group without members gives its place, and its offsets, to a classic one.
+                machine.write(record, decision);
+            }
             // A group of nobody yet. If it stays so, it vanishes again.
-            self.groups.insert(request.group_id.clone(), Group::new(&request.group_id));
-        }
-        self.decide_in(&request.group_id, now, |turn| turn.join(request, context))
+            machine.groups.entry(group_id.clone()).or_insert_with(|| Group::new(group_id));
+            machine.turn(group_id, now, decision).expect("it is there").join(request, context);
+            machine.sweep(group_id);
+        })
     }
 
     fn validate_join(&self, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
         let Settings { session_timeout_min, session_timeout_max, .. } = self.settings;
+        let consumers = self.consumer_groups.get(&request.group_id).map_or(0, |group| group.members().len());
         if request.group_id.is_empty() {
             Err(ErrorCode::InvalidGroupId)
+        } else if consumers > 0 {
+            Err(ErrorCode::InconsistentGroupProtocol)
         } else if !(session_timeout_min..=session_timeout_max).contains(&millis(request.session_timeout_ms)) {
             Err(ErrorCode::InvalidSessionTimeout)
         } else if !request.member_id.is_empty() && !self.groups.contains_key(&request.group_id) {
@@ -200,6 +226,13 @@ impl GroupCoordinator {
         let mut response = LeaveGroupResponse::default();
         let mut decision = GroupDecision::none();
         match self.find(&request.group_id) {
+            Err(ErrorCode::UnknownMemberId) if self.consumer_groups.contains_key(&request.group_id) => {
+                decision = self.decide(|machine, decision| {
+                    let turn = machine.consumer_turn(&request.group_id, now, decision);
+                    let left = turn.expect("it was looked up").leave_classic(&leaving);
+                    response = leave::response(left, context.version);
+                });
+            }
             Ok(()) => {
                 decision = self.decide_in(&request.group_id, now, |turn| {
                     response = leave::response(turn.leave(&leaving), context.version);
@@ -228,12 +261,16 @@ impl GroupCoordinator {
                 if let Some(mut turn) = machine.turn(&group_id, now, decision) {
                     turn.expire();
                 }
+                if let Some(mut turn) = machine.consumer_turn(&group_id, now, decision) {
+                    turn.expire();
+                }
                 machine.sweep(&group_id);
             }
         });
         if self.expiry_check.is_some_and(|check| check <= now.monotonic) {
             self.expiry_check = Some(now.monotonic + self.settings.offsets_retention_check_interval);
-            let expired = self.expired_offsets(now);
+            let mut expired = self.expired_offsets(now);
+            expired.extend(self.expired_consumer_offsets(now));
             self.unreplayed += expired.len();
             decision.records.extend(expired);
         }
@@ -310,9 +347,18 @@ impl GroupCoordinator {
         group
     }
 
-    fn forget(&mut self, group_id: &str) {
-        self.alarms.disarm(group_id);
-        self.groups.remove(group_id);
+    /// The group that committed offsets belong to: one of any type.
+    pub(crate) fn materialise_for_offsets(&mut self, group_id: &str) {
+        if !self.consumer_groups.contains_key(group_id) {
+            self.materialise(group_id);
+        }
+    }
+
+    /// A group of the other type may have taken its place.
+    pub(crate) fn forget(&mut self, group_id: &str) {
+        if self.groups.remove(group_id).is_some() {
+            self.alarms.disarm(group_id);
+        }
     }
 
     /// Forgets a group that nobody would miss.

@@ -1,5 +1,6 @@
 //! DeleteGroups: groups without members, and their offsets, go; those of open transactions too.
 
+use crate::consumer_group::offsets::tombstones as consumer_group_tombstones;
 use crate::coordinator::GroupCoordinator;
 use crate::group::GroupState;
 use crate::records;
@@ -36,6 +37,10 @@ impl GroupCoordinator {
     }
 
     fn validate_delete(&self, group_id: &str) -> ErrorCode {
+        if let Some(group) = self.consumer_groups.get(group_id) {
+            let is_empty = group.members().len() == 0;
+            return if is_empty { ErrorCode::None } else { ErrorCode::NonEmptyGroup };
+        }
         match self.groups.get(group_id).map(|group| group.state) {
             None => ErrorCode::GroupIdNotFound,
             Some(GroupState::Empty) => ErrorCode::None,
@@ -47,6 +52,10 @@ impl GroupCoordinator {
         let mut offsets = self.pending.iter_group(group_id);
         offsets.extend(self.offsets.iter_group(group_id).map(|(topic, p, _)| (topic, p)));
         let tombstones = offsets.into_iter().map(|(topic, p)| records::offset_tombstone(group_id, topic, p));
-        tombstones.chain([records::group_tombstone(group_id)]).collect()
+        let group = match self.consumer_groups.get(group_id) {
+            Some(group) => consumer_group_tombstones(group),
+            None => vec![records::group_tombstone(group_id)],
+        };
+        tombstones.chain(group).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! DescribeGroups and ListGroups: what operators see.
 
+use crate::consumer_group::group::ConsumerGroup;
 use crate::coordinator::{GroupCoordinator, reply};
 use crate::group::{Group, GroupState};
 use crate::member::Member;
@@ -16,8 +17,9 @@ use ottla_types::Offset;
 /// The first version that tells a group that does not exist by an error (KIP-1043).
 const GROUP_ID_NOT_FOUND_VERSION: i16 = 6;
 
-/// The type of all groups here, as ListGroups shows it.
+/// The types of groups, as ListGroups shows them.
 const CLASSIC: &str = "classic";
+const CONSUMER: &str = "consumer";
 
 impl GroupCoordinator {
     /// Handles a DescribeGroups for groups of this partition. Authorised operations are the caller's to add.
@@ -29,7 +31,10 @@ impl GroupCoordinator {
         let describe_one = |group_id: &String| match self.groups.get(group_id) {
             _ if group_id.is_empty() => describe_nameless(),
             Some(group) => describe(group),
-            None => describe_missing(group_id, context.version),
+            None if self.consumer_groups.contains_key(group_id) => {
+                describe_missing(group_id, "is not a classic group", context.version)
+            }
+            None => describe_missing(group_id, "not found", context.version),
         };
         let groups = request.groups.iter().map(describe_one).collect();
         let response = DescribeGroupsResponse { groups, ..Default::default() };
@@ -38,7 +43,7 @@ impl GroupCoordinator {
 
     /// How many groups there are, for those who watch.
     pub fn groups_count(&self) -> usize {
-        self.groups.len()
+        self.groups.len() + self.consumer_groups.len()
     }
 
     /// All committed offsets, for those who watch: group, topic, partition, offset.
@@ -57,7 +62,10 @@ impl GroupCoordinator {
         let wanted = self.groups.values().filter(|group| {
             passes(&request.states_filter, group.state.name()) && passes(&request.types_filter, CLASSIC)
         });
-        let groups = wanted.map(list).collect();
+        let consumers = self.consumer_groups.values().filter(|group| {
+            passes(&request.states_filter, group.state().name()) && passes(&request.types_filter, CONSUMER)
+        });
+        let groups = wanted.map(list).chain(consumers.map(list_consumers)).collect();
         let response = ListGroupsResponse { groups, ..Default::default() };
         reply(context.token, GroupReply::ListGroups(response))
     }
@@ -69,6 +77,15 @@ fn list(group: &Group) -> ListedGroup {
         protocol_type: group.protocol_type.clone().unwrap_or_default(),
         group_state: group.state.name().to_owned(),
         group_type: CLASSIC.to_owned(),
+    }
+}
+
+fn list_consumers(group: &ConsumerGroup) -> ListedGroup {
+    ListedGroup {
+        group_id: group.id.to_string(),
+        protocol_type: CONSUMER.to_owned(),
+        group_state: group.state().name().to_owned(),
+        group_type: CONSUMER.to_owned(),
     }
 }
 
@@ -103,7 +120,7 @@ fn describe_nameless() -> DescribedGroup {
     DescribedGroup { error_code: ErrorCode::InvalidGroupId.code(), ..Default::default() }
 }
 
-fn describe_missing(group_id: &str, version: i16) -> DescribedGroup {
+fn describe_missing(group_id: &str, what: &str, version: i16) -> DescribedGroup {
     let mut described = DescribedGroup {
         group_id: group_id.to_owned(),
         group_state: GroupState::Dead.name().to_owned(),
@@ -111,7 +128,7 @@ fn describe_missing(group_id: &str, version: i16) -> DescribedGroup {
     };
     if version >= GROUP_ID_NOT_FOUND_VERSION {
         described.error_code = ErrorCode::GroupIdNotFound.code();
-        described.error_message = Some(format!("Group {group_id} not found."));
+        described.error_message = Some(format!("Group {group_id} {what}."));
     }
     described
 }

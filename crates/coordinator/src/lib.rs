@@ -1,4 +1,5 @@
-//! Groups of consumers and their offsets: the classic group coordinator. Transactions: [`transactions`].
+//! Groups of consumers and their offsets: the classic protocol, and in [`consumer_group`] that of KIP-848. Transactions:
+//! [`transactions`].
 //!
 //! [`GroupCoordinator`] is a replicated machine, one for each partition of `__consumer_offsets` that this
 //! broker leads. Each `handle_…` looks at a group and answers with a [`GroupDecision`]: records to append, and
@@ -28,15 +29,17 @@
 //! **When an append fails** the driver drops the machine ([`GroupCoordinator::resign`]) and loads a new one
 //! from the log. It answers what it still holds with [`GroupReply::into_error`].
 //!
-//! It deliberately does not know: assignments and subscriptions (opaque, but for the names of topics that
-//! keep offsets from expiring), authorisation, other partitions of `__consumer_offsets`, topic ids (the
-//! caller resolves them to names), and consumer and share groups, whose records it skips.
+//! It deliberately does not know: assignments and subscriptions of classic groups (opaque, but for the names of topics
+//! that keep offsets from expiring), authorisation, other partitions of `__consumer_offsets`, the cluster's topics (the
+//! caller resolves ids to names, and shows consumer groups a view), and share and streams groups, whose records it skips.
 //!
 //! Reading order: [`reply`], [`settings`], [`coordinator`], `turn`, `group`, `member`, `join`, `rebalance`,
 //! `static_member`, `sync`, `heartbeat`, `leave`, [`presence`], `disconnect`, `expiry`, `alarms`; `offsets`, `offset_commit`, `offset_fetch`,
-//! `offset_delete`, `pending_offsets`, [`txn_offset_commit`]; `describe`, `delete`, [`records`], [`partition`]; [`transactions`].
+//! `offset_delete`, `pending_offsets`, [`txn_offset_commit`]; `describe`, `delete`, [`records`], [`partition`];
+//! [`consumer_group`]; [`transactions`].
 
 mod alarms;
+pub mod consumer_group;
 pub mod coordinator;
 mod delete;
 mod describe;
@@ -72,4 +75,4 @@ pub use group::GroupState;
 pub use partition::partition_for;
 pub use presence::ConnectionToken;
 pub use reply::{GroupDecision, GroupReply, ReplyToken, RequestContext};
-pub use settings::Settings;
+pub use settings::{ConsumerGroupSettings, Settings};

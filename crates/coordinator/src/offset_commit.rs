@@ -1,5 +1,6 @@
 //! OffsetCommit: a member, or a client without a group, stores how far it has read.
 
+use crate::consumer_group::offsets::Committer;
 use crate::coordinator::{GroupCoordinator, reply};
 use crate::group::{Group, GroupState};
 use crate::records;
@@ -10,7 +11,7 @@ use ottla_protocol::messages::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 use ottla_protocol::records::group::{GroupRecord, OffsetCommitValue};
-use ottla_types::{Now, Uuid};
+use ottla_types::{Now, TopicIdPartition, Uuid};
 
 /// From this version on, a group that does not exist is told from a generation that is over.
 const GROUP_ID_NOT_FOUND_VERSION: i16 = 9;
@@ -45,6 +46,17 @@ impl GroupCoordinator {
     }
 
     fn validate_commit(&self, request: &OffsetCommitRequest, version: i16) -> Result<(), ErrorCode> {
+        if let Some(group) = self.consumer_groups.get(&request.group_id) {
+            let committer = Committer {
+                member_id: &request.member_id,
+                instance_id: request.group_instance_id.as_deref(),
+                epoch: request.generation_id_or_member_epoch,
+            };
+            let partitions = request.topics.iter().flat_map(|topic| {
+                topic.partitions.iter().map(|one| TopicIdPartition::new(topic.topic_id, one.partition_index))
+            });
+            return group.validate_commit(committer, version, partitions);
+        }
         match self.groups.get(&request.group_id) {
             Some(group) => validate_member_commit(group, request),
             None if request.generation_id_or_member_epoch < 0 => Ok(()),

@@ -1,5 +1,6 @@
 //! Offsets go: because somebody asks for it, because their topic is gone, because they are too old.
 
+use crate::consumer_group::subscription::names_of_group;
 use crate::coordinator::{GroupCoordinator, reply};
 use crate::group::{Group, GroupState};
 use crate::offsets::CommittedOffset;
@@ -21,14 +22,13 @@ impl GroupCoordinator {
         request: &OffsetDeleteRequest,
         context: &RequestContext,
     ) -> GroupDecision {
-        let group = match self.deletable_from(&request.group_id) {
-            Ok(group) => group,
+        let kept = match self.kept_by(&request.group_id) {
+            Ok(kept) => kept,
             Err(error) => {
                 let response = OffsetDeleteResponse { error_code: error.code(), ..Default::default() };
                 return reply(context.token, GroupReply::OffsetDelete(response));
             }
         };
-        let kept = KeptTopics::of(group);
         let mut response = OffsetDeleteResponse::default();
         let mut records = Vec::new();
         for topic in &request.topics {
@@ -45,15 +45,19 @@ impl GroupCoordinator {
         })
     }
 
-    fn deletable_from(&self, group_id: &str) -> Result<&Group, ErrorCode> {
+    fn kept_by(&self, group_id: &str) -> Result<KeptTopics, ErrorCode> {
         if group_id.is_empty() {
             return Err(ErrorCode::InvalidGroupId);
+        }
+        if let Some(group) = self.consumer_groups.get(group_id) {
+            let names = names_of_group(group).into_iter().map(str::to_owned);
+            return Ok(KeptTopics::Subscribed(names.collect()));
         }
         let group = self.groups.get(group_id).ok_or(ErrorCode::GroupIdNotFound)?;
         if group.state != GroupState::Empty && !group.is_of_consumers() {
             return Err(ErrorCode::NonEmptyGroup);
         }
-        Ok(group)
+        Ok(KeptTopics::of(group))
     }
 
     fn tombstones(&self, group_id: &str, topic: &OffsetDeleteRequestTopic) -> Vec<GroupRecord> {

@@ -40,6 +40,12 @@ impl GroupCoordinator {
         require_stable: bool,
     ) -> OffsetFetchResponseGroup {
         let group_id = &request.group_id;
+        if let Some(group) = self.consumer_groups.get(group_id)
+            && let Err(error) = group.validate_fetch(request.member_id.as_deref(), request.member_epoch)
+        {
+            let error_code = error.code();
+            return OffsetFetchResponseGroup { group_id: group_id.clone(), error_code, ..Default::default() };
+        }
         let fetch_one = |name: &str, index: i32| {
             if require_stable && self.pending.contains(group_id, name, index) {
                 let error_code = ErrorCode::UnstableOffsetCommit.code();

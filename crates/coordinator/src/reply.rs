@@ -2,6 +2,10 @@
 
 use crate::presence::ConnectionToken;
 use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::consumer_group_describe_response::{
+    ConsumerGroupDescribeResponse, DescribedGroup as DescribedConsumerGroup,
+};
+use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
 use ottla_protocol::messages::delete_groups_response::DeleteGroupsResponse;
 use ottla_protocol::messages::describe_groups_response::DescribeGroupsResponse;
 use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
@@ -47,6 +51,10 @@ pub enum GroupReply {
     Heartbeat(HeartbeatResponse),
     /// To LeaveGroup.
     LeaveGroup(LeaveGroupResponse),
+    /// To ConsumerGroupHeartbeat.
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
+    /// To ConsumerGroupDescribe.
+    ConsumerGroupDescribe(ConsumerGroupDescribeResponse),
     /// To OffsetCommit.
     OffsetCommit(OffsetCommitResponse),
     /// To TxnOffsetCommit.
@@ -90,6 +98,22 @@ impl GroupReply {
             }
             GroupReply::LeaveGroup(_) => {
                 GroupReply::LeaveGroup(LeaveGroupResponse { error_code, ..Default::default() })
+            }
+            GroupReply::ConsumerGroupHeartbeat(_) => {
+                let response = ConsumerGroupHeartbeatResponse { error_code, ..Default::default() };
+                GroupReply::ConsumerGroupHeartbeat(response)
+            }
+            GroupReply::ConsumerGroupDescribe(was) => {
+                let refuse = |group: DescribedConsumerGroup| DescribedConsumerGroup {
+                    group_id: group.group_id,
+                    error_code,
+                    ..Default::default()
+                };
+                let groups = was.groups.into_iter().map(refuse).collect();
+                GroupReply::ConsumerGroupDescribe(ConsumerGroupDescribeResponse {
+                    groups,
+                    ..Default::default()
+                })
             }
             GroupReply::OffsetCommit(was) => GroupReply::OffsetCommit(refuse_commit(was, error_code)),
             GroupReply::TxnOffsetCommit(mut was) => {

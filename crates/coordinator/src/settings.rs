@@ -1,5 +1,6 @@
 //! What the broker's configuration says to the coordinator.
 
+use crate::consumer_group::Assignor;
 use std::time::Duration;
 
 /// The group coordinator's part of the configuration. The defaults are Kafka's, where Kafka has the setting.
@@ -24,6 +25,39 @@ pub struct Settings {
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`: how often expired offsets are looked for.
     pub offsets_retention_check_interval: Duration,
+    /// What concerns consumer groups alone.
+    pub consumer_groups: ConsumerGroupSettings,
+}
+
+/// What configuration says to consumer groups. The defaults are Kafka's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerGroupSettings {
+    /// `group.consumer.session.timeout.ms`: how long a member may be silent.
+    pub session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`: how often members are told to be heard of.
+    pub heartbeat_interval: Duration,
+    /// `group.consumer.max.size`: members of a group, at most.
+    pub size_max: usize,
+    /// `group.consumer.assignors`: those that members can ask for; the first is for those that ask for none. Never empty.
+    pub assignors: Vec<Assignor>,
+}
+
+impl ConsumerGroupSettings {
+    /// The assignor of members that ask for none.
+    pub(crate) fn default_assignor(&self) -> Assignor {
+        *self.assignors.first().expect("there is an assignor")
+    }
+}
+
+impl Default for ConsumerGroupSettings {
+    fn default() -> ConsumerGroupSettings {
+        ConsumerGroupSettings {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            size_max: usize::MAX,
+            assignors: Assignor::ALL.to_vec(),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -37,6 +71,7 @@ impl Default for Settings {
             offset_metadata_len_max: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             offsets_retention_check_interval: Duration::from_secs(10 * 60),
+            consumer_groups: ConsumerGroupSettings::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! TxnOffsetCommit: a producer stores how far its transaction has read. It counts when the transaction is committed.
 
+use crate::consumer_group::offsets::Committer;
 use crate::coordinator::{GroupCoordinator, reply};
 use crate::group::{Group, GroupState};
 use crate::records;
@@ -12,7 +13,7 @@ use ottla_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use ottla_protocol::records::group::{GroupRecord, OffsetCommitValue};
-use ottla_types::{Now, ProducerId};
+use ottla_types::{Now, ProducerId, TopicIdPartition};
 
 impl GroupCoordinator {
     /// Handles a TxnOffsetCommit. The driver appends the records in one transactional batch of the request's producer, and
@@ -50,9 +51,20 @@ impl GroupCoordinator {
         decision
     }
 
-    fn validate_txn_commit(&self, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
+    pub(crate) fn validate_txn_commit(&self, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
         if request.group_id.is_empty() {
             return Err(ErrorCode::InvalidGroupId);
+        }
+        if let Some(group) = self.consumer_groups.get(&request.group_id) {
+            let committer = Committer {
+                member_id: &request.member_id,
+                instance_id: request.group_instance_id.as_deref(),
+                epoch: request.generation_id_or_member_epoch,
+            };
+            let partitions = request.topics.iter().flat_map(|topic| {
+                topic.partitions.iter().map(|one| TopicIdPartition::new(topic.topic_id, one.partition_index))
+            });
+            return group.validate_txn_commit(committer, partitions);
         }
         match self.groups.get(&request.group_id) {
             Some(group) => validate_member_txn_commit(group, request),
@@ -67,12 +79,12 @@ impl GroupCoordinator {
         match record {
             GroupRecord::OffsetCommit(key, Some(value)) => {
                 let offset = self.place(value.into());
-                self.materialise(&key.group);
+                self.materialise_for_offsets(&key.group);
                 self.pending.put(producer_id, &key.group, &key.topic, key.partition, offset);
             }
             GroupRecord::LegacyOffsetCommit(key, Some(value)) => {
                 let offset = self.place(value.into());
-                self.materialise(&key.group);
+                self.materialise_for_offsets(&key.group);
                 self.pending.put(producer_id, &key.group, &key.topic, key.partition, offset);
             }
             record => self.replay(record),

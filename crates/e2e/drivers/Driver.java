@@ -200,7 +200,7 @@ public final class Driver {
         with(properties, arguments, 6);
         // The default names the cooperative strategy second, and a group that supports both uses the first.
         try (var consumer = new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer())) {
-            consumer.subscribe(List.of(topic), new Assignments(member));
+            consumer.subscribe(List.of(topic), new Assignments(consumer, member));
             long due = System.nanoTime();
             while (!stopping) {
                 consumer.poll(POLL);
@@ -241,11 +241,12 @@ public final class Driver {
         write(lines.toString());
     }
 
-    /** Tells what a member is given. */
-    private record Assignments(int member) implements ConsumerRebalanceListener {
+    /** Tells what a member has, after what it is given: protocols that move only what must move name only that. */
+    private record Assignments(KafkaConsumer<String, String> consumer, int member)
+            implements ConsumerRebalanceListener {
         @Override
         public void onPartitionsAssigned(Collection<TopicPartition> given) {
-            String list = given.stream().map(p -> "" + p.partition()).sorted().collect(Collectors.joining(","));
+            String list = consumer.assignment().stream().map(p -> "" + p.partition()).sorted().collect(Collectors.joining(","));
             write("assigned " + member + " " + now() + " " + list + "\n");
         }
 

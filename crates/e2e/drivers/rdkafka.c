@@ -166,11 +166,26 @@ struct member {
 /* Members write whole lines, several at a time. */
 static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
 
-static void write_assignment(const struct member *member, const rd_kafka_topic_partition_list_t *given) {
+/* All that a member has. */
+static void write_assignment(rd_kafka_t *client, const struct member *member) {
+	rd_kafka_topic_partition_list_t *given = NULL;
+	if (rd_kafka_assignment(client, &given) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		die("assignment", member->topic);
 	printf("assigned %d %lld ", member->number, (long long)now_us());
 	for (int i = 0; i < given->cnt; i++)
 		printf(i == 0 ? "%d" : ",%d", given->elems[i].partition);
 	printf("\n");
+	rd_kafka_topic_partition_list_destroy(given);
+}
+
+/* Carries out what the group wants. Protocols that move only what must move name only that. */
+static void assign(rd_kafka_t *client, bool given, rd_kafka_topic_partition_list_t *list) {
+	if (strcmp(rd_kafka_rebalance_protocol(client), "COOPERATIVE") != 0)
+		rd_kafka_assign(client, given ? list : NULL);
+	else if (given)
+		rd_kafka_error_destroy(rd_kafka_incremental_assign(client, list));
+	else
+		rd_kafka_error_destroy(rd_kafka_incremental_unassign(client, list));
 }
 
 static void rebalanced(rd_kafka_t *client, rd_kafka_resp_err_t what, rd_kafka_topic_partition_list_t *list,
@@ -178,14 +193,13 @@ static void rebalanced(rd_kafka_t *client, rd_kafka_resp_err_t what, rd_kafka_to
 	struct member *member = opaque;
 	bool given = what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
 	pthread_mutex_lock(&output);
-	if (given)
-		write_assignment(member, list);
-	else
+	if (!given)
 		printf("%s %d %lld\n", rd_kafka_assignment_lost(client) ? "lost" : "revoked", member->number,
 		       (long long)now_us());
+	assign(client, given, list);
+	write_assignment(client, member);
 	fflush(stdout);
 	pthread_mutex_unlock(&output);
-	rd_kafka_assign(client, given ? list : NULL);
 }
 
 /* Commits how far the member has read. */

@@ -12,6 +12,9 @@ pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
 /// The name of the feature that says how transactions are written down and ended (KIP-890).
 pub const TRANSACTION_VERSION: &str = "transaction.version";
 
+/// The name of the feature that lets consumers use the protocol of KIP-848.
+pub const GROUP_VERSION: &str = "group.version";
+
 /// The levels of a feature that a node supports, both inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionRange {
@@ -101,6 +104,11 @@ impl MetadataVersion {
     /// Returns whether producers of a cluster formatted at this level have another epoch for each transaction (4.0-IV2).
     pub fn defaults_to_epoch_bumps(self) -> bool {
         self.0 >= 24
+    }
+
+    /// Returns whether consumers of a cluster formatted at this level may use the protocol of KIP-848 (4.0-IV0).
+    pub fn defaults_to_consumer_groups(self) -> bool {
+        self.0 >= 22
     }
 
     /// Returns whether controllers register themselves at this level.

@@ -25,8 +25,8 @@ pub use cluster::{BrokerRegistration, ClusterImage, ControllerRegistration, Endp
 pub use configs::{ConfigResource, ConfigsImage, ResourceType};
 pub use delta::MetadataDelta;
 pub use features::{
-    ELIGIBLE_LEADER_REPLICAS, FeaturesImage, METADATA_VERSION, MetadataVersion, TRANSACTION_VERSION,
-    VersionRange,
+    ELIGIBLE_LEADER_REPLICAS, FeaturesImage, GROUP_VERSION, METADATA_VERSION, MetadataVersion,
+    TRANSACTION_VERSION, VersionRange,
 };
 pub use image::{MetadataImage, ReplayError};
 pub use partition::{LeaderRecoveryState, PartitionRegistration};

@@ -4,7 +4,11 @@ use super::Admin;
 use crate::client::{Client, Topics};
 use crate::consumer::group::{commit_request, find_coordinator};
 use crate::error::ClientError;
+use ottla_net::CallError;
 use ottla_protocol::messages as m;
+use ottla_protocol::messages::consumer_group_describe_response::{
+    DescribedGroup as DescribedConsumerGroup, Member as DescribedConsumer,
+};
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
 use ottla_protocol::messages::list_groups_response::ListedGroup;
 use ottla_protocol::messages::offset_delete_request::{
@@ -152,11 +156,14 @@ impl Admin {
             .await
     }
 
-    /// Describes a classic group.
+    /// Describes a group of consumers or of any classic protocol.
     ///
     /// # Errors
     /// When the coordinator does not answer, or refuses.
     pub async fn describe_group(&self, group_id: &str) -> Result<GroupDescription, ClientError> {
+        if let Some(described) = self.describe_consumer_group(group_id).await? {
+            return Ok(described);
+        }
         let request = m::DescribeGroupsRequest {
             groups: vec![group_id.to_owned()],
             include_authorized_operations: false,
@@ -169,6 +176,36 @@ impl Admin {
                     answer.groups.into_iter().next().ok_or(ClientError::Incomplete("DescribeGroups"))?;
                 ClientError::check(group.error_code, group.error_message.clone())?;
                 description(group, coordinator)
+            })
+            .await
+    }
+
+    /// Describes a group of the protocol of KIP-848; `None` when it is none, or the cluster knows of none.
+    async fn describe_consumer_group(&self, group_id: &str) -> Result<Option<GroupDescription>, ClientError> {
+        let request = m::ConsumerGroupDescribeRequest {
+            group_ids: vec![group_id.to_owned()],
+            include_authorized_operations: false,
+        };
+        self.client
+            .retry("describeGroups", || async {
+                let coordinator = find_coordinator(&self.client, group_id).await?;
+                let answer = match self.client.call(coordinator, &request).await {
+                    Ok(answer) => answer,
+                    Err(ClientError::Call(CallError::Unsupported { .. })) => return Ok(None),
+                    Err(error) => return Err(error),
+                };
+                let group = answer
+                    .groups
+                    .into_iter()
+                    .next()
+                    .ok_or(ClientError::Incomplete("ConsumerGroupDescribe"))?;
+                match ErrorCode::from(group.error_code) {
+                    ErrorCode::GroupIdNotFound | ErrorCode::UnsupportedVersion => Ok(None),
+                    _ => {
+                        ClientError::check(group.error_code, group.error_message.clone())?;
+                        Ok(Some(consumer_description(group, coordinator)))
+                    }
+                }
             })
             .await
     }
@@ -258,6 +295,30 @@ impl Admin {
                 Ok(outcome)
             })
             .await
+    }
+}
+
+fn consumer_description(group: DescribedConsumerGroup, coordinator: NodeId) -> GroupDescription {
+    let member = |member: DescribedConsumer| {
+        let share = member.assignment.topic_partitions.into_iter().flat_map(|topic| {
+            let at = move |partition| TopicPartition::new(topic.topic_name.clone(), partition);
+            topic.partitions.into_iter().map(at)
+        });
+        MemberDescription {
+            member_id: member.member_id,
+            group_instance_id: member.instance_id,
+            client_id: member.client_id,
+            host: member.client_host,
+            assignment: share.collect(),
+        }
+    };
+    GroupDescription {
+        group_id: group.group_id,
+        state: group.group_state,
+        protocol_type: "consumer".to_owned(),
+        assignor: group.assignor_name,
+        members: group.members.into_iter().map(member).collect(),
+        coordinator,
     }
 }
 

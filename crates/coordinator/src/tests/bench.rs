@@ -231,6 +231,8 @@ pub(super) fn assert_encodes(reply: &GroupReply, version: i16) {
         GroupReply::SyncGroup(response) => encode_to_vec(response, version),
         GroupReply::Heartbeat(response) => encode_to_vec(response, version),
         GroupReply::LeaveGroup(response) => encode_to_vec(response, version),
+        GroupReply::ConsumerGroupHeartbeat(response) => encode_to_vec(response, version),
+        GroupReply::ConsumerGroupDescribe(response) => encode_to_vec(response, version),
         GroupReply::OffsetCommit(response) => encode_to_vec(response, version),
         GroupReply::TxnOffsetCommit(response) => encode_to_vec(response, version),
         GroupReply::OffsetFetch(response) => encode_to_vec(response, version),

@@ -1,7 +1,8 @@
 //! `server.properties`: Kafka's names, from one table.
 //!
-//! Reading order: [`table`], [`properties`], [`listeners`], [`node`].
+//! Reading order: [`table`], [`properties`], [`listeners`], `consumer_groups`, [`node`].
 
+mod consumer_groups;
 pub mod listeners;
 pub mod node;
 pub mod properties;

@@ -1,6 +1,6 @@
 //! A whole configuration, as meant.
 
-use super::{ConfigError, ListenerConfig, Properties};
+use super::{ConfigError, ListenerConfig, Properties, consumer_groups};
 use ottla_types::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -94,6 +94,7 @@ impl NodeConfig {
                 help: "name the listener of the controllers, such as CONTROLLER",
             });
         }
+        consumer_groups::check(&properties)?;
         check_listeners(&properties, roles, &listeners, &controller_listeners)?;
         let advertised = advertised(&properties, &listeners)?;
         let voters = voters(&properties)?;

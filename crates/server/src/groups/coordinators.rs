@@ -3,8 +3,10 @@
 use crate::config::Properties;
 use crate::coordination::Coordinators;
 use crate::replicas::ReplicaManager;
+use ottla_coordinator::consumer_group::Assignor;
 use ottla_coordinator::{
-    ClosedBy, ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, ReplyToken, Settings,
+    ClosedBy, ConnectionToken, ConsumerGroupSettings, GroupCoordinator, GroupDecision, GroupReply,
+    ReplyToken, Settings,
 };
 use ottla_metadata::{MetadataDelta, MetadataImage};
 use ottla_net::{Closed, ConnectionId};
@@ -57,6 +59,16 @@ impl GroupCoordinators {
             offset_metadata_len_max: size("offset.metadata.max.bytes"),
             offsets_retention: Duration::from_secs(minutes * 60),
             offsets_retention_check_interval: properties.millis("offsets.retention.check.interval.ms"),
+            consumer_groups: ConsumerGroupSettings {
+                session_timeout: properties.millis("group.consumer.session.timeout.ms"),
+                heartbeat_interval: properties.millis("group.consumer.heartbeat.interval.ms"),
+                size_max: size("group.consumer.max.size"),
+                assignors: properties
+                    .list("group.consumer.assignors")
+                    .into_iter()
+                    .map(|name| Assignor::from_name(name).expect("checked with the configuration"))
+                    .collect(),
+            },
         };
         let commit_timeout = properties.millis("offsets.commit.timeout.ms");
         Coordinators::new(

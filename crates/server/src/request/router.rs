@@ -60,8 +60,14 @@ pub const BROKER_APIS: &[ApiKey] = &[
 ];
 
 /// What members ask of their group's coordinator again and again.
-const OF_MEMBERS: [ApiKey; 5] =
-    [ApiKey::JoinGroup, ApiKey::SyncGroup, ApiKey::Heartbeat, ApiKey::OffsetCommit, ApiKey::OffsetFetch];
+const OF_MEMBERS: [ApiKey; 6] = [
+    ApiKey::JoinGroup,
+    ApiKey::SyncGroup,
+    ApiKey::Heartbeat,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+];
 
 /// Serves a broker's clients and its fellow brokers.
 pub struct BrokerService {
@@ -181,6 +187,12 @@ impl Service for BrokerService {
                 serve(&header, input, |r| groups::membership::sync_group(broker, context, r))
             }
             ApiKey::Heartbeat => serve(&header, input, |r| groups::membership::heartbeat(broker, context, r)),
+            ApiKey::ConsumerGroupHeartbeat => {
+                serve(&header, input, |r| groups::consumer_groups::heartbeat(broker, context, r))
+            }
+            ApiKey::ConsumerGroupDescribe => {
+                serve(&header, input, |r| groups::consumer_groups::describe(broker, context, r))
+            }
             ApiKey::LeaveGroup => {
                 serve(&header, input, |r| groups::membership::leave_group(broker, context, r))
             }

@@ -1,5 +1,6 @@
 //! Consumer groups and their offsets.
 
+pub mod consumer_groups;
 pub mod find_coordinator;
 pub mod membership;
 pub mod offsets;

@@ -3,7 +3,7 @@
 //! Keeps how far a group has come.
 //!
 //! - v10 topic ids; unknown ones are answered UNKNOWN_TOPIC_ID, unknown names of OffsetCommit
-//!   UNKNOWN_TOPIC_OR_PARTITION. OffsetFetch v8 several groups.
+//!   UNKNOWN_TOPIC_OR_PARTITION. OffsetFetch v8 several groups. v9 members of consumer groups, at their epochs (KIP-848).
 //! - Differs from Kafka: nothing known.
 
 use super::membership::group_context;

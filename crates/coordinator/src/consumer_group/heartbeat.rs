@@ -1,0 +1,201 @@
+//! ConsumerGroupHeartbeat: a member joins, is alive, has given something up, or leaves (KIP-848).
+//!
+//! One heartbeat may do all of this: the member is added or changed; the group's epoch is bumped if that changes what is
+//! subscribed to, or if the topics have changed; the target is computed if it is of an earlier epoch; the member is brought
+//! nearer to it (`GroupMetadataManager.consumerGroupHeartbeat`).
+
+use super::admission::Sender;
+use super::group::ConsumerGroup;
+use super::member::{Current, LEFT_FOR_A_WHILE, Partitions, Subscription};
+use super::records;
+use super::topics::Topics;
+use super::turn::ConsumerTurn;
+use super::validate::{JOINING, LEAVING, Refusal, validate};
+use crate::coordinator::{GroupCoordinator, reply};
+use crate::group::{Group, GroupState};
+use crate::records as classic_records;
+use crate::reply::{GroupDecision, GroupReply, RequestContext};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
+use ottla_protocol::messages::consumer_group_heartbeat_response::{
+    Assignment, ConsumerGroupHeartbeatResponse, TopicPartitions,
+};
+use ottla_types::Now;
+
+impl GroupCoordinator {
+    /// Handles a ConsumerGroupHeartbeat.
+    ///
+    /// The group of a member that joins may be a classic one without members: it becomes a consumer group, with its offsets.
+    pub fn handle_consumer_group_heartbeat(
+        &mut self,
+        request: &ConsumerGroupHeartbeatRequest,
+        context: &RequestContext,
+        topics: &dyn Topics,
+        now: Now,
+    ) -> GroupDecision {
+        if let Err(refusal) = validate(request, context.version, &self.settings.consumer_groups) {
+            return reply(context.token, GroupReply::ConsumerGroupHeartbeat(refusal.into_response()));
+        }
+        self.decide(|machine, decision| {
+            let outcome = match request.member_epoch {
+                LEAVING | LEFT_FOR_A_WHILE => machine.consumer_leaves(request, now, decision),
+                _ => machine.consumer_lives(request, context, topics, now, decision),
+            };
+            let response = outcome.unwrap_or_else(Refusal::into_response);
+            decision.replies.push((context.token, GroupReply::ConsumerGroupHeartbeat(response)));
+        })
+    }
+
+    /// Nothing is written before nothing can be refused any more.
+    fn consumer_lives(
+        &mut self,
+        request: &ConsumerGroupHeartbeatRequest,
+        context: &RequestContext,
+        topics: &dyn Topics,
+        now: Now,
+        decision: &mut GroupDecision,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        let group_id = &request.group_id;
+        let owned: Option<Partitions> = request
+            .topic_partitions
+            .as_ref()
+            .map(|owned| records::flat(owned.iter().map(|topic| (topic.topic_id, &topic.partitions))));
+        // Version 0 lets the coordinator choose an id.
+        let member_id = match request.member_id.as_str() {
+            "" => self.random.uuid().to_string(),
+            id => id.to_owned(),
+        };
+        let size_max = self.settings.consumer_groups.size_max;
+        let sender = match self.consumer_groups.get(group_id) {
+            Some(group) => group.admit(request, &member_id, owned.as_ref(), size_max)?,
+            None => {
+                validate_new_group(self.groups.get(group_id), request)?;
+                Sender::New
+            }
+        };
+        if self.groups.contains_key(group_id) {
+            self.write(classic_records::group_tombstone(group_id), decision);
+        }
+        let group =
+            self.consumer_groups.entry(group_id.clone()).or_insert_with(|| ConsumerGroup::new(group_id));
+        let mut turn = ConsumerTurn {
+            group,
+            alarms: &mut self.alarms,
+            settings: &self.settings.consumer_groups,
+            now,
+            decision,
+        };
+        if let Sender::Back { old_id } = &sender {
+            turn.replace_static_member(old_id, &member_id);
+        }
+        Ok(turn.heartbeat(request, &member_id, context, owned.as_ref(), topics))
+    }
+
+    fn consumer_leaves(
+        &mut self,
+        request: &ConsumerGroupHeartbeatRequest,
+        now: Now,
+        decision: &mut GroupDecision,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        let Some(mut turn) = self.consumer_turn(&request.group_id, now, decision) else {
+            return Err(no_such_group());
+        };
+        turn.leave(request)?;
+        Ok(ConsumerGroupHeartbeatResponse {
+            member_id: Some(request.member_id.clone()),
+            member_epoch: request.member_epoch,
+            ..Default::default()
+        })
+    }
+}
+
+/// A group begins with a member that joins. A classic one ends by that, if nobody is in it.
+fn validate_new_group(
+    classic: Option<&Group>,
+    request: &ConsumerGroupHeartbeatRequest,
+) -> Result<(), Refusal> {
+    if request.member_epoch != JOINING {
+        return Err(no_such_group());
+    }
+    let is_vacant = |group: &Group| group.state == GroupState::Empty && group.pending_members.is_empty();
+    if classic.is_some_and(|group| !is_vacant(group)) {
+        let message = "the group has members of the classic protocol, and they cannot be joined by others";
+        return Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
+    }
+    Ok(())
+}
+
+fn no_such_group() -> Refusal {
+    Refusal::new(ErrorCode::GroupIdNotFound, "there is no such consumer group")
+}
+
+impl ConsumerTurn<'_> {
+    fn heartbeat(
+        &mut self,
+        request: &ConsumerGroupHeartbeatRequest,
+        member_id: &str,
+        context: &RequestContext,
+        owned: Option<&Partitions>,
+        topics: &dyn Topics,
+    ) -> ConsumerGroupHeartbeatResponse {
+        let before = self.group.member(member_id).cloned();
+        let known = before.as_ref().map(|member| &member.subscription).cloned().unwrap_or_default();
+        let subscription = updated(&known, request, context);
+        if before.is_none() || subscription != known {
+            self.write(records::member(&request.group_id, member_id, Some(&subscription)));
+        }
+        let before = before.map(|member| member.current).unwrap_or_default();
+        let has_new_topics = !subscription.has_topics_of(&known);
+        let has_new_matches = self.refresh_regexes(has_new_topics, topics);
+        self.refresh_epoch(has_new_topics || has_new_matches, topics);
+        if self.group.epoch > self.group.target_epoch {
+            self.assign(topics);
+        }
+        self.reconcile(member_id, owned, has_new_topics, topics);
+        self.renew_session(member_id);
+
+        let current = &self.group.member(member_id).expect("it was added").current;
+        let is_full = request.rebalance_timeout_ms != -1
+            && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
+            && owned.is_some();
+        let is_news = request.member_epoch == JOINING || is_full || current.assigned != before.assigned;
+        ConsumerGroupHeartbeatResponse {
+            member_id: Some(member_id.to_owned()),
+            member_epoch: current.epoch,
+            heartbeat_interval_ms: i32::try_from(self.settings.heartbeat_interval.as_millis())
+                .unwrap_or(i32::MAX),
+            assignment: is_news.then(|| assignment(current)),
+            ..Default::default()
+        }
+    }
+}
+
+/// A member's subscription as its request has it. What the request leaves out stays.
+fn updated(
+    known: &Subscription,
+    request: &ConsumerGroupHeartbeatRequest,
+    context: &RequestContext,
+) -> Subscription {
+    let names = request.subscribed_topic_names.as_ref().map(|names| names.iter().cloned().collect());
+    let or_known = |new: &Option<String>, known: &Option<String>| new.clone().or_else(|| known.clone());
+    Subscription {
+        instance_id: or_known(&request.instance_id, &known.instance_id),
+        rack_id: or_known(&request.rack_id, &known.rack_id),
+        client_id: context.client_id.clone(),
+        client_host: context.client_host.clone(),
+        topic_names: names.unwrap_or_else(|| known.topic_names.clone()),
+        topic_regex: or_known(&request.subscribed_topic_regex, &known.topic_regex)
+            .filter(|regex| !regex.is_empty()),
+        rebalance_timeout_ms: match request.rebalance_timeout_ms {
+            -1 => known.rebalance_timeout_ms,
+            timeout_ms => timeout_ms,
+        },
+        server_assignor: or_known(&request.server_assignor, &known.server_assignor),
+    }
+}
+
+fn assignment(current: &Current) -> Assignment {
+    let topics = records::by_topic(current.assigned.keys()).into_iter();
+    let of_topic = |(topic_id, partitions)| TopicPartitions { topic_id, partitions };
+    Assignment { topic_partitions: topics.map(of_topic).collect() }
+}

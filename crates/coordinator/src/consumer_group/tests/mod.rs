@@ -1,0 +1,5 @@
+//! Whole requests against whole coordinators.
+
+mod simulation;
+mod stories;
+mod view;

@@ -1,0 +1,34 @@
+//! The topics of the metadata image, as consumer groups want to see them.
+
+use ottla_coordinator::consumer_group::{TopicShape, Topics};
+use ottla_metadata::{MetadataImage, TopicImage};
+use ottla_types::Uuid;
+
+/// A view of an image's topics.
+#[derive(Clone, Copy)]
+pub struct ImageTopics<'a>(pub &'a MetadataImage);
+
+impl Topics for ImageTopics<'_> {
+    /// The image's end: it changes more often than the topics do, which costs a look at them.
+    fn version(&self) -> i64 {
+        self.0.end.offset.0
+    }
+
+    fn by_name(&self, name: &str) -> Option<TopicShape> {
+        self.0.topics.by_name(name).map(|topic| shape(topic))
+    }
+
+    fn name_of(&self, id: Uuid) -> Option<&str> {
+        self.0.topics.by_id(id).map(|topic| topic.name.as_str())
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.0.topics.iter().map(|topic| topic.name.as_str()).collect()
+    }
+}
+
+fn shape(topic: &TopicImage) -> TopicShape {
+    // Partitions are numbered without gaps, and there are never as many as that.
+    let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    TopicShape { id: topic.id, partitions }
+}

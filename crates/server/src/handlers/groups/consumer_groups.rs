@@ -1,0 +1,103 @@
+//! ConsumerGroupHeartbeat (key 68, versions 0–1), ConsumerGroupDescribe (69, 0–1), broker listener.
+//!
+//! The protocol of KIP-848: members send heartbeats alone, and the coordinator shares the partitions among them.
+//!
+//! - Served once `group.version` is 1; before, UNSUPPORTED_VERSION. It cannot be finalized yet, and neither API is advertised.
+//! - Heartbeat v1: members make their ids themselves (KIP-1082), and may subscribe by a regular expression. Describe v1 tells
+//!   the members' type.
+//! - Differs from Kafka: no members of both protocols in one group (`group.consumer.migration.policy` is as if `disabled`): a
+//!   group with members is refused to those of the other, GROUP_ID_NOT_FOUND or INCONSISTENT_GROUP_PROTOCOL; one without members
+//!   changes its type. Targets are computed at once, not at most once a second (`group.consumer.assignment.interval.ms`).
+//!   Expressions are looked up at once, by the coordinator itself, and have no `\Q…\E`. What a group looks like does not depend
+//!   on racks. No settings of single groups.
+
+use super::membership::group_context;
+use crate::broker::Broker;
+use crate::groups::topics::ImageTopics;
+use crate::request::{Answer, RequestContext};
+use ottla_coordinator::GroupReply;
+use ottla_metadata::{GROUP_VERSION, MetadataImage};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::consumer_group_describe_response::DescribedGroup;
+use ottla_protocol::messages::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse,
+};
+use std::sync::Arc;
+
+/// A member lives, or joins, or leaves.
+pub fn heartbeat(
+    broker: &Arc<Broker>,
+    context: RequestContext,
+    request: ConsumerGroupHeartbeatRequest,
+) -> Answer<ConsumerGroupHeartbeatResponse> {
+    let broker = broker.clone();
+    Answer::later(async move {
+        let refused = GroupReply::ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse::default());
+        let image = broker.image();
+        let handled = match check_served(&image) {
+            Ok(()) => {
+                let handled = broker.groups.handle(&image, &request.group_id, |machine, token, now| {
+                    let context = group_context(&context, token);
+                    machine.handle_consumer_group_heartbeat(&request, &context, &ImageTopics(&image), now)
+                });
+                handled.await
+            }
+            Err(error) => Err(error),
+        };
+        let reply = handled.unwrap_or_else(|error| refused.into_error(error));
+        let GroupReply::ConsumerGroupHeartbeat(response) = reply else { unreachable!("asked for") };
+        response
+    })
+}
+
+/// Describes groups.
+pub fn describe(
+    broker: &Arc<Broker>,
+    context: RequestContext,
+    request: ConsumerGroupDescribeRequest,
+) -> Answer<ConsumerGroupDescribeResponse> {
+    let broker = broker.clone();
+    Answer::later(async move {
+        let image = broker.image();
+        let mut response = ConsumerGroupDescribeResponse::default();
+        for group_id in request.group_ids {
+            response.groups.extend(describe_one(&broker, &context, &image, group_id).await);
+        }
+        response
+    })
+}
+
+async fn describe_one(
+    broker: &Broker,
+    context: &RequestContext,
+    image: &MetadataImage,
+    group_id: String,
+) -> Vec<DescribedGroup> {
+    let refused = GroupReply::ConsumerGroupDescribe(ConsumerGroupDescribeResponse {
+        groups: vec![DescribedGroup { group_id: group_id.clone(), ..Default::default() }],
+        ..Default::default()
+    });
+    let handled = match check_served(image) {
+        Ok(()) => {
+            let one =
+                ConsumerGroupDescribeRequest { group_ids: vec![group_id.clone()], ..Default::default() };
+            let handled = broker.groups.handle(image, &group_id, |machine, token, _| {
+                machine.handle_consumer_group_describe(
+                    &one,
+                    &group_context(context, token),
+                    &ImageTopics(image),
+                )
+            });
+            handled.await
+        }
+        Err(error) => Err(error),
+    };
+    let reply = handled.unwrap_or_else(|error| refused.into_error(error));
+    let GroupReply::ConsumerGroupDescribe(described) = reply else { unreachable!("asked for") };
+    described.groups
+}
+
+fn check_served(image: &MetadataImage) -> Result<(), ErrorCode> {
+    if image.features.level(GROUP_VERSION) >= 1 { Ok(()) } else { Err(ErrorCode::UnsupportedVersion) }
+}
