@@ -47,6 +47,7 @@ fn said(directory: &Path, line: &str) -> String {
             let line = without_id(&format!("{mark} {line}"))
                 // What is finalized here is a part of what Kafka finalizes.
                 .replace(ELIGIBLE_LEADER_REPLICAS, "")
+                .replace(GROUP_VERSION, "")
                 .replace(TRANSACTION_VERSION, "")
                 .replace(" at version 0)],", " at version 0){FEATURES}],");
             writeln!(told, "{}", line.trim_end()).expect(INTO_STRING);
@@ -60,6 +61,9 @@ fn said(directory: &Path, line: &str) -> String {
 
 const ELIGIBLE_LEADER_REPLICAS: &str = ", ApiMessageAndVersion(FeatureLevelRecord(\
     name='eligible.leader.replicas.version', featureLevel=1) at version 0)";
+
+const GROUP_VERSION: &str =
+    ", ApiMessageAndVersion(FeatureLevelRecord(name='group.version', featureLevel=1) at version 0)";
 
 const TRANSACTION_VERSION: &str =
     ", ApiMessageAndVersion(FeatureLevelRecord(name='transaction.version', featureLevel=2) at version 0)";

@@ -1,7 +1,8 @@
 //! The first records of a new cluster.
 
 use ottla_metadata::{
-    ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, TRANSACTION_VERSION, VersionRange,
+    ELIGIBLE_LEADER_REPLICAS, GROUP_VERSION, METADATA_VERSION, MetadataVersion, TRANSACTION_VERSION,
+    VersionRange,
 };
 use ottla_protocol::records::metadata::{FeatureLevelRecord, MetadataRecord};
 
@@ -15,6 +16,7 @@ pub const KRAFT_VERSION: &str = "kraft.version";
 pub const SUPPORTED_FEATURES: &[(&str, VersionRange)] = &[
     (METADATA_VERSION, VersionRange { min: MetadataVersion::MIN.0, max: MetadataVersion::LATEST.0 }),
     (ELIGIBLE_LEADER_REPLICAS, VersionRange { min: 0, max: 1 }),
+    (GROUP_VERSION, VersionRange { min: 0, max: 1 }),
     (KRAFT_VERSION, VersionRange { min: 0, max: 1 }),
     (TRANSACTION_VERSION, VersionRange { min: 0, max: 2 }),
 ];
@@ -27,6 +29,9 @@ pub fn records(level: MetadataVersion) -> Vec<MetadataRecord> {
     let mut records = vec![feature(METADATA_VERSION, level.0)];
     if level.defaults_to_eligible_leader_replicas() {
         records.push(feature(ELIGIBLE_LEADER_REPLICAS, 1));
+    }
+    if level.defaults_to_consumer_groups() {
+        records.push(feature(GROUP_VERSION, 1));
     }
     if level.defaults_to_epoch_bumps() {
         records.push(feature(TRANSACTION_VERSION, 2));

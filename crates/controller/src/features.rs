@@ -11,7 +11,7 @@ use crate::topics::Refusal;
 use ottla_metadata::partition::NO_LEADER_CHANGE;
 use ottla_metadata::partition::ids;
 use ottla_metadata::{
-    ConfigResource, ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION, MetadataVersion, ResourceType,
+    ConfigResource, ELIGIBLE_LEADER_REPLICAS, GROUP_VERSION, METADATA_VERSION, MetadataVersion, ResourceType,
     TRANSACTION_VERSION, VersionRange,
 };
 use ottla_protocol::ErrorCode;
@@ -150,7 +150,7 @@ impl Controller {
                     }
                     records.push(feature_level(name, level));
                 }
-                TRANSACTION_VERSION => records.push(feature_level(name, level)),
+                GROUP_VERSION | TRANSACTION_VERSION => records.push(feature_level(name, level)),
                 _ => return Err(invalid(format!("Feature {name} not found."))),
             }
         }

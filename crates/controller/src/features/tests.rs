@@ -50,6 +50,7 @@ fn controller(controller_id: i32, ranges: &[(&str, i16, i16)]) -> MetadataRecord
 const ALL: &[(&str, i16, i16)] = &[
     (METADATA_VERSION, 7, 33),
     (ELIGIBLE_LEADER_REPLICAS, 0, 1),
+    (GROUP_VERSION, 0, 1),
     (KRAFT_VERSION, 0, 1),
     (TRANSACTION_VERSION, 0, 2),
 ];
@@ -333,6 +334,15 @@ fn without_the_feature_in_sync_sets_alone_count() {
     assert_eq!(of(2), [vec![2, 3], vec![], vec![]], "they have all that was acknowledged");
     assert_eq!(of(3), [vec![], vec![], vec![3]], "it may go on, recovering");
     assert_eq!(controller.image.features.level(ELIGIBLE_LEADER_REPLICAS), 0);
+}
+
+#[test]
+fn consumer_groups_are_switched_on_and_off() {
+    let mut controller = cluster(33, 1);
+    for (level, upgrade_type) in [(1, UPGRADE), (0, SAFE), (1, UPGRADE)] {
+        apply(&mut controller, &[(GROUP_VERSION, level, upgrade_type)]);
+        assert_eq!(controller.image.features.level(GROUP_VERSION), level);
+    }
 }
 
 #[test]

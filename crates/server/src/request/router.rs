@@ -54,6 +54,8 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
     ApiKey::ListConfigResources,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeTopicPartitions,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,

@@ -158,7 +158,13 @@ mod tests {
         assert_eq!(names(3), ["metadata.version"]);
         assert_eq!(
             names(4),
-            ["metadata.version", "eligible.leader.replicas.version", "kraft.version", "transaction.version"]
+            [
+                "metadata.version",
+                "eligible.leader.replicas.version",
+                "group.version",
+                "kraft.version",
+                "transaction.version"
+            ]
         );
     }
 }

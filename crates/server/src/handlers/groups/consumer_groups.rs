@@ -2,7 +2,7 @@
 //!
 //! The protocol of KIP-848: members send heartbeats alone, and the coordinator shares the partitions among them.
 //!
-//! - Served once `group.version` is 1; before, UNSUPPORTED_VERSION. It cannot be finalized yet, and neither API is advertised.
+//! - Served once `group.version` is 1; before, UNSUPPORTED_VERSION.
 //! - Heartbeat v1: members make their ids themselves (KIP-1082), and may subscribe by a regular expression. Describe v1 tells
 //!   the members' type.
 //! - Differs from Kafka: no members of both protocols in one group (`group.consumer.migration.policy` is as if `disabled`): a
