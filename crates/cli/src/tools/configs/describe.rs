@@ -148,6 +148,7 @@ mod tests {
         };
         let secret = DescribeConfigsResourceResult {
             name: "password".to_owned(),
+            value: None,
             is_sensitive: true,
             ..Default::default()
         };
