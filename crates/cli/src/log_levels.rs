@@ -164,7 +164,10 @@ mod tests {
     fn it_begins_as_the_environment_says_and_else_with_info() {
         let root = |text| level(Levels::begin(text).of(ROOT));
 
-        assert_eq!([None, Some("debug"), Some("ottla=loud")].map(root), [Level::Info, Level::Debug, Level::Info]);
+        assert_eq!(
+            [None, Some("debug"), Some("ottla=loud")].map(root),
+            [Level::Info, Level::Debug, Level::Info]
+        );
         assert_eq!(root(Some("ottla_net=trace")), Level::Fatal);
         let all = Levels::begin(None).all();
         let names: Vec<&str> = all.keys().map(String::as_str).collect();

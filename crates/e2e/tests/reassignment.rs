@@ -177,8 +177,8 @@ fn a_throttled_move_is_slow_until_the_throttle_is_raised() {
             said.out
         };
 
-        let said = run("--execute --throttle 50000");
-        assert!(said.contains("The inter-broker throttle limit was set to 50000 B/s"), "{said}");
+        let said = run("--execute --throttle 1000");
+        assert!(said.contains("The inter-broker throttle limit was set to 1000 B/s"), "{said}");
         assert!(configs().contains("follower.replication.throttled.replicas=0:"), "{}", configs());
         eventually("some of it is copied", PATIENCE, || (copied(newcomer) > 100_000).then_some(()));
         kcat::run(&cluster, &[&["-P"][..], &PRODUCER].concat(), &"more\n".repeat(100));

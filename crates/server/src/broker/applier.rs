@@ -43,13 +43,12 @@ pub async fn run(
             }
             takeovers.retain(&image);
         }
-        broker.groups.apply(&image);
         broker.groups.forget_topics(&delta);
         broker.transactions.follow_transaction_version(&image);
-        broker.transactions.apply(&image);
         full = false;
         let end = image.end.offset;
         broker.publish(image);
+        broker.coordinate();
         broker.replicas.handle_published();
         applied.send_replace(end);
         next = committed.recv().await;

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How often to look. A look that comes later than it should says that this process stood still, and not the controller.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -32,7 +33,11 @@ const STANDSTILL_MIN: Duration = Duration::from_millis(700);
 
 /// When heartbeats were answered: written by the membership, which must not wait for anybody, and read here.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<Option<Heard>>);
+pub struct Answers {
+    heard: Mutex<Option<Heard>>,
+    /// Woken when somebody waits for the next one.
+    wanted: Notify,
+}
 
 #[derive(Debug)]
 struct Heard {
@@ -42,9 +47,14 @@ struct Heard {
 }
 
 impl Answers {
+    /// Waits until the next answer is waited for: there is no reason to let the interval go by.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
     /// A heartbeat that was sent at `asked_at` was answered; `is_member` says whether this broker is one, and not fenced.
     pub fn record(&self, asked_at: Monotonic, is_member: bool, now: Monotonic) {
-        let mut heard = self.0.lock();
+        let mut heard = self.heard.lock();
         let heard =
             heard.get_or_insert_with(|| Heard { contacts: Contacts::since(now), member_asked_at: None });
         heard.contacts.record(now);
@@ -54,14 +64,14 @@ impl Answers {
     }
 
     fn subtract_stall(&self, stall: Duration, now: Monotonic) {
-        if let Some(heard) = &mut *self.0.lock() {
+        if let Some(heard) = &mut *self.heard.lock() {
             heard.contacts.subtract_stall(stall, now);
         }
     }
 
     /// When the last answer came, and how long the next may take; `None` before the first.
     fn last(&self, session_timeout: Duration) -> Option<(Monotonic, Duration)> {
-        let heard = self.0.lock();
+        let heard = self.heard.lock();
         let contacts = &heard.as_ref()?.contacts;
         Some((contacts.heard_at(), contacts.silence_allowed(session_timeout, true)))
     }
@@ -69,7 +79,7 @@ impl Answers {
     /// Whether a heartbeat that was sent after `moment` was answered to a member. One that was sent before says nothing: its
     /// answer may have waited as long as this process did.
     fn is_member_since(&self, moment: Monotonic) -> bool {
-        self.0
+        self.heard
             .lock()
             .as_ref()
             .and_then(|heard| heard.member_asked_at)
@@ -78,28 +88,37 @@ impl Answers {
 }
 
 /// When this process was last seen running, for whoever is about to answer what may have waited since.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pulse {
-    /// In microseconds; [`u64::MAX`] before the first beat.
+    /// In microseconds; 0 before the first beat.
     beat_at: AtomicU64,
-    /// When this process went on after a standstill, until [`run`] has seen to it. Held while it stops leading.
+    /// When this process went on after a standstill, until [`run`] has seen to it. Held while it stops leading, and while it
+    /// begins to lead again.
     woken_at: Mutex<Option<Monotonic>>,
 }
 
-impl Default for Pulse {
-    fn default() -> Pulse {
-        Pulse { beat_at: AtomicU64::new(u64::MAX), woken_at: Mutex::default() }
-    }
-}
-
 impl Pulse {
+    /// It ran at `now`, which is read before anything that could take long.
     fn beat(&self, now: Monotonic) {
-        self.beat_at.store(now.0, Ordering::Release);
+        self.beat_at.fetch_max(now.0, Ordering::AcqRel);
     }
 
     fn standstill(&self, now: Monotonic) -> Option<Duration> {
-        let since = now - Monotonic(self.beat_at.load(Ordering::Acquire));
-        (since >= STANDSTILL_MIN).then_some(since)
+        let beat_at = Monotonic(self.beat_at.load(Ordering::Acquire));
+        let since = now - beat_at;
+        (beat_at.0 > 0 && since >= STANDSTILL_MIN).then_some(since)
+    }
+}
+
+/// Keeps the pulse, on a thread that waits for no disk and no partition: that these are slow is no standstill.
+pub async fn keep_pulse(broker: Arc<Broker>) {
+    loop {
+        let now = broker.clock.monotonic();
+        // Whoever sees a standstill first has to see to it.
+        if broker.pulse.standstill(now).is_none() {
+            broker.pulse.beat(now);
+        }
+        tokio::time::sleep(PERIOD).await;
     }
 }
 
@@ -125,6 +144,7 @@ impl Broker {
 
     fn stop_serving(&self) {
         self.replicas.stop_leading();
+        let _coordinating = self.coordinating.lock();
         self.groups.stop();
         self.transactions.stop();
     }
@@ -132,9 +152,18 @@ impl Broker {
     /// Goes on with what the latest image gives to this broker.
     fn serve_again(&self) {
         self.replicas.resume_leading();
-        let image = self.image();
-        self.groups.apply(&image);
-        self.transactions.apply(&image);
+        self.coordinate();
+    }
+
+    /// Coordinates what the published image gives to this broker; nothing while it is cut off.
+    pub fn coordinate(&self) {
+        // One after the other, so that no older image comes after a newer one, and none after the order to stop.
+        let _coordinating = self.coordinating.lock();
+        if !self.replicas.is_cut_off() {
+            let image = self.image();
+            self.groups.apply(&image);
+            self.transactions.apply(&image);
+        }
     }
 }
 
@@ -146,7 +175,6 @@ pub async fn run(broker: Arc<Broker>, answers: Arc<Answers>) {
     let mut was_leaderless = false;
     // An error means that the quorum has stopped, and the broker with it.
     while leadership.has_changed().is_ok() {
-        broker.pulse.beat(looked_at);
         tokio::time::sleep(PERIOD).await;
         broker.look_at_pulse();
         let now = broker.clock.monotonic();
@@ -178,14 +206,23 @@ pub async fn run(broker: Arc<Broker>, answers: Arc<Answers>) {
 
 /// Waits until the controller has told this broker, asked after `moment`, that it is a member, and goes on then.
 async fn until_answered(broker: &Broker, answers: &Answers, mut moment: Monotonic) {
-    while !answers.is_member_since(moment) {
-        broker.pulse.beat(broker.clock.monotonic());
-        tokio::time::sleep(PERIOD_CUT_OFF).await;
+    answers.wanted.notify_one();
+    loop {
         broker.look_at_pulse();
-        moment = broker.pulse.woken_at.lock().take().unwrap_or(moment);
+        {
+            // Held until it serves again: who sees another standstill meanwhile stops it afterwards.
+            let mut woken_at = broker.pulse.woken_at.lock();
+            if let Some(woken_again_at) = woken_at.take() {
+                moment = woken_again_at;
+                answers.wanted.notify_one();
+            } else if answers.is_member_since(moment) {
+                tracing::info!("the controller answers again");
+                broker.serve_again();
+                return;
+            }
+        }
+        tokio::time::sleep(PERIOD_CUT_OFF).await;
     }
-    tracing::info!("the controller answers again");
-    broker.serve_again();
 }
 
 #[cfg(test)]

@@ -156,6 +156,7 @@ impl Lifecycle {
                 changed = self.listening.changed(), if !*self.listening.borrow() => if changed.is_err() { return Ok(()); },
                 // A new controller waits to hear from everyone.
                 changed = leadership.changed() => if changed.is_err() { return Ok(()); },
+                () = self.answers.wanted() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }

@@ -95,6 +95,8 @@ pub struct Broker {
     pub peers: PeerConnections,
     /// Whether this process runs.
     pulse: Pulse,
+    /// Held while what this broker coordinates changes.
+    coordinating: Mutex<()>,
     dials: Dials,
     /// This broker's registration.
     pub epoch: watch::Receiver<BrokerEpoch>,
@@ -149,6 +151,7 @@ impl Broker {
             failover_silence: Histogram::default(),
             peers: PeerConnections::new(clock),
             pulse: Pulse::default(),
+            coordinating: Mutex::default(),
             dials: Dials::default(),
             epoch,
             image: ArcSwap::default(),

@@ -124,6 +124,7 @@ pub(super) fn start(
     let mut tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), io.clone(), committed, applied)),
         task::spawn_on(data, "cut off", cut_off::run(broker.clone(), answers)),
+        task::spawn_on(control, "pulse", cut_off::keep_pulse(broker.clone())),
         task::spawn_on(data, "in-sync sets", asking),
         task::spawn_on(data, "assignments", assignments::run(broker.clone(), channel)),
         task::spawn_on(data, "fetchers", fetchers),

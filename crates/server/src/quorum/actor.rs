@@ -215,6 +215,8 @@ impl Actor {
         self.quorum.start(now, &mut self.effects)?;
         self.carry_out(now)?;
         loop {
+            // What this thread itself was busy with, its own disk too, is no standstill: nothing waited behind anybody's back.
+            self.seen_at = self.clock.monotonic();
             let deadline = self.deadline();
             let clock = self.clock;
             // Every arm waits on a channel or a timer: none loses anything when another wins.
@@ -246,7 +248,7 @@ impl Actor {
     /// before it answers anything: what was sent to it meanwhile lies ready, and makes it believe that it is heard.
     fn look_at_pulse(&mut self) -> Result<Now, QuorumFailed> {
         let now = self.clock.now();
-        let standstill = now.monotonic - std::mem::replace(&mut self.seen_at, now.monotonic);
+        let standstill = now.monotonic - self.seen_at;
         if standstill >= STANDSTILL_MIN && self.term.is_some() && self.quorum.voters().len() > 1 {
             tracing::warn!(?standstill, "this node led the quorum and stood still: another may be elected");
             self.quorum.resign(now, &mut self.effects)?;

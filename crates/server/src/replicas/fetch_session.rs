@@ -69,17 +69,6 @@ impl FetchSession {
         self.touch(at);
     }
 
-    /// Leaves throttled replicas out of the next request that may have moved, until the throttle opens. The others of them are
-    /// at their leader already, which answers each once.
-    pub(super) fn rest_throttled(&mut self, followed: &Followed, until: Monotonic) {
-        let throttled = self.touched(followed).filter(|replica| replica.throttled.as_follower());
-        let throttled: Vec<TopicIdPartition> = throttled.map(|replica| replica.id).collect();
-        for at in throttled {
-            let rest = self.resting.entry(at).or_insert(until);
-            *rest = until.max(*rest);
-        }
-    }
-
     /// Where the leader was last asked from, for a partition that it has answered.
     pub(super) fn position(&self, at: TopicIdPartition) -> Option<FetchPosition> {
         self.asked.get(&at).copied()
@@ -113,10 +102,13 @@ impl FetchSession {
         request: &mut FetchRequest,
         leader: NodeId,
         followed: &Followed,
-        bytes_max: BytesMax,
+        limits: Limits,
         now: Monotonic,
     ) {
         self.wake_rested(now);
+        if let Some(until) = limits.closed_until {
+            self.rest_throttled(followed, until);
+        }
         if let Some(&until) = self.resting.values().min() {
             let wait_ms = i32::try_from((until - now).as_millis()).unwrap_or(i32::MAX);
             request.max_wait_ms = request.max_wait_ms.min(wait_ms.max(1));
@@ -160,7 +152,7 @@ impl FetchSession {
                         topic_id: at.topic_id,
                         partitions: Vec::new(),
                     });
-                    topic.partitions.push(partition(at, &position, bytes_max.of(replica)));
+                    topic.partitions.push(partition(at, &position, limits.of(replica)));
                 }
                 _ => {
                     if self.asked.remove(&at).is_some() {
@@ -176,6 +168,16 @@ impl FetchSession {
         }
         request.topics = topics.into_values().collect();
         request.forgotten_topics_data = forgotten.into_values().collect();
+    }
+
+    /// Leaves throttled replicas out that may have moved, until the throttle opens. Others of them are at their leader already,
+    /// which answers each once.
+    fn rest_throttled(&mut self, followed: &Followed, until: Monotonic) {
+        let throttled = self.touched(followed).filter(|replica| replica.throttled.as_follower());
+        let throttled: Vec<TopicIdPartition> = throttled.map(|replica| replica.id).collect();
+        for at in throttled {
+            self.rest(at, until);
+        }
     }
 
     /// Lets partitions take part again whose time has come.
@@ -206,24 +208,39 @@ fn partition(at: TopicIdPartition, position: &FetchPosition, partition_max_bytes
     }
 }
 
-/// How much the answer may hold of one partition.
+/// What a request may ask for of one partition.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BytesMax {
-    usual: i32,
-    throttled: i32,
+pub(super) struct Limits {
+    bytes_usual: i32,
+    /// Of one that is throttled.
+    bytes_throttled: i32,
+    /// When throttled ones may be asked for again, if not now.
+    closed_until: Option<Monotonic>,
 }
 
-impl BytesMax {
-    /// `replica.fetch.max.bytes`, and no more of a throttled replica than passes the throttle at a time.
-    pub(super) fn new(usual: i32, throttle: &Throttle, now: Monotonic) -> BytesMax {
-        let admitted = i32::try_from(throttle.admits(now)).unwrap_or(i32::MAX);
-        BytesMax { usual, throttled: admitted.min(usual) }
+impl Limits {
+    /// `bytes_usual` is `replica.fetch.max.bytes`; what passes the throttle at a time is shared by all that are throttled.
+    pub(super) fn new(bytes_usual: i32, throttle: &Throttle, followed: &Followed, now: Monotonic) -> Limits {
+        let bytes_throttled = match throttle.admits(now) {
+            u64::MAX => bytes_usual,
+            admitted => {
+                let sharing = followed.values().filter(|replica| replica.throttled.as_follower()).count();
+                let share = admitted / (sharing as u64).max(1);
+                i32::try_from(share).unwrap_or(i32::MAX).min(bytes_usual)
+            }
+        };
+        // Another rate may be set meanwhile, by which it opens sooner.
+        let closed_until = throttle.opens_at(now).map(|opens_at| opens_at.min(now + REST_THROTTLED_MAX));
+        Limits { bytes_usual, bytes_throttled, closed_until }
     }
 
     fn of(self, replica: &Replica) -> i32 {
-        if replica.throttled.as_follower() { self.throttled } else { self.usual }
+        if replica.throttled.as_follower() { self.bytes_throttled } else { self.bytes_usual }
     }
 }
+
+/// How long a throttled partition rests at most before the throttle is looked at again.
+const REST_THROTTLED_MAX: Duration = Duration::from_secs(1);
 
 /// How long a failed partition rests: an election is over sooner than any longer pause.
 pub(super) const REST: Duration = Duration::from_millis(10);

@@ -4,7 +4,7 @@
 //! `flush.messages=1` it says that everything before is on its disk, and is synced first.
 
 use super::Replica;
-use super::fetch_session::{BytesMax, FetchSession, Followed, REST};
+use super::fetch_session::{FetchSession, Followed, Limits, REST};
 use super::flusher::SYNCS_MAX;
 use crate::broker::Broker;
 use crate::io_pool::IoPool;
@@ -222,11 +222,8 @@ impl Fetcher {
         };
         let now = self.broker.clock.monotonic();
         let throttle = *self.broker.replicas.throttles().follower.lock();
-        let bytes_max = BytesMax::new(number("replica.fetch.max.bytes"), &throttle, now);
-        if let Some(until) = throttle.opens_at(now) {
-            session.rest_throttled(followed, until);
-        }
-        session.fill(&mut request, self.leader, followed, bytes_max, now);
+        let limits = Limits::new(number("replica.fetch.max.bytes"), &throttle, followed, now);
+        session.fill(&mut request, self.leader, followed, limits, now);
         request
     }
 

@@ -8,7 +8,7 @@ mod opening;
 use super::directories::{Directories, Directory, FoundDirectory};
 use super::flusher::FlushQueue;
 use super::log_config::log_config;
-use super::throttles::{Throttled, Throttles};
+use super::throttles::{Throttled, ThrottledLists, Throttles};
 use super::waiting::Waiting;
 use cleaning::Cleaner;
 use moving::Moves;
@@ -119,8 +119,10 @@ pub struct ReplicaManager {
     cleaner: Cleaner,
     moves: Moves,
     throttles: Throttles,
-    /// Set while this broker may not lead.
+    /// Set while this broker may not lead; changed by who holds `leading`.
     cut_off: AtomicBool,
+    /// Held while the replicas stop leading, or begin to again: all of them, or none.
+    leading: Mutex<()>,
 }
 
 impl ReplicaManager {
@@ -151,6 +153,7 @@ impl ReplicaManager {
             following: Notify::new(),
             full: AtomicBool::new(false),
             cut_off: AtomicBool::new(false),
+            leading: Mutex::default(),
         })
     }
 
@@ -344,16 +347,23 @@ impl ReplicaManager {
                 self.apply_config(image, resource);
             }
         }
+        let leading = self.leading.lock();
         if self.is_cut_off() {
             // Those that were made just now do not know it.
-            self.stop_leading();
+            self.cut_off_all();
         }
+        drop(leading);
         self.following.notify_one();
     }
 
     /// Stops leading everything: this broker is cut off, or stops.
     pub fn stop_leading(&self) {
+        let _leading = self.leading.lock();
         self.cut_off.store(true, Ordering::Release);
+        self.cut_off_all();
+    }
+
+    fn cut_off_all(&self) {
         for replica in self.all() {
             let mut effects = Effects::default();
             replica.lock().handle_cut_off(&mut effects);
@@ -368,6 +378,7 @@ impl ReplicaManager {
 
     /// Leads again what it led, unless the image has said otherwise meanwhile.
     pub fn resume_leading(&self) {
+        let _leading = self.leading.lock();
         self.cut_off.store(false, Ordering::Release);
         let now = self.options.clock.monotonic();
         for replica in self.all() {
@@ -517,10 +528,11 @@ impl ReplicaManager {
     fn apply_topic_settings(&self, image: &MetadataImage, topic: &TopicImage) {
         let topic_config = self.topic_config(image, &topic.name);
         let (config, settings) = self.topic_settings(&topic_config);
+        let throttled = ThrottledLists::new(&topic_config);
         for &number in topic.partitions.keys() {
             let Some(replica) = self.get(TopicIdPartition::new(topic.id, number)) else { continue };
             let mut effects = Effects::default();
-            replica.throttled.apply(&topic_config, number, self.options.node_id);
+            replica.throttled.apply(&throttled, number, self.options.node_id);
             *replica.log_config.write() = config;
             let now = self.options.clock.monotonic();
             replica.lock().handle_settings(settings, config, now, &mut effects);

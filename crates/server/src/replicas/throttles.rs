@@ -1,6 +1,6 @@
 //! What keeps the copying of replicas from taking all of the network and the disks (KIP-73, KIP-113).
 
-use ottla_metadata::topic_config::TopicConfig;
+use ottla_metadata::topic_config::{ThrottledReplicas, TopicConfig};
 use ottla_metadata::{ConfigsImage, broker_config};
 use ottla_replication::Throttle;
 use ottla_types::{Monotonic, NodeId};
@@ -38,31 +38,43 @@ impl Throttles {
     }
 }
 
+/// Which replicas of a topic are throttled.
+pub struct ThrottledLists {
+    leader: ThrottledReplicas,
+    follower: ThrottledReplicas,
+}
+
+impl ThrottledLists {
+    /// Reads them from the topic's configuration. They can be long: once for all its replicas.
+    pub fn new(config: &TopicConfig) -> ThrottledLists {
+        ThrottledLists {
+            leader: config.throttled_replicas("leader.replication.throttled.replicas"),
+            follower: config.throttled_replicas("follower.replication.throttled.replicas"),
+        }
+    }
+}
+
 /// Whether a replica is throttled.
 #[derive(Debug, Default)]
 pub struct Throttled {
     leader: AtomicBool,
     follower: AtomicBool,
-    /// Whether the last answer left it behind its leader's high watermark, or none has come yet.
+    /// Whether the last answer left it behind its leader's high watermark.
     is_behind: AtomicBool,
 }
 
 impl Throttled {
-    /// One that is throttled as its topic's configuration says.
-    pub fn new(config: &TopicConfig, partition: i32, broker: NodeId) -> Throttled {
-        let throttled = Throttled { is_behind: AtomicBool::new(true), ..Throttled::default() };
-        throttled.apply(config, partition, broker);
+    /// One that is throttled as its topic's configuration says. Before it has fetched, it is behind unless it is in sync.
+    pub fn new(lists: &ThrottledLists, partition: i32, broker: NodeId, is_in_sync: bool) -> Throttled {
+        let throttled = Throttled { is_behind: AtomicBool::new(!is_in_sync), ..Throttled::default() };
+        throttled.apply(lists, partition, broker);
         throttled
     }
 
     /// Takes over what the topic's configuration says.
-    pub fn apply(&self, config: &TopicConfig, partition: i32, broker: NodeId) {
-        for (flag, name) in [
-            (&self.leader, "leader.replication.throttled.replicas"),
-            (&self.follower, "follower.replication.throttled.replicas"),
-        ] {
-            flag.store(config.throttled_replicas(name).contains(partition, broker), Ordering::Relaxed);
-        }
+    pub fn apply(&self, lists: &ThrottledLists, partition: i32, broker: NodeId) {
+        self.leader.store(lists.leader.contains(partition, broker), Ordering::Relaxed);
+        self.follower.store(lists.follower.contains(partition, broker), Ordering::Relaxed);
     }
 
     /// Returns whether followers out of sync are served more slowly.

@@ -142,8 +142,10 @@ pub async fn run(replicas: Arc<ReplicaManager>, pool: IoPool) {
         while let Some((at, to)) = replicas.moves.next(&busy) {
             match replicas.begin_move(at, to) {
                 Begin::Copy(copying) => {
+                    let name = copying.replica.name.clone();
                     if move_replica(&replicas, &pool, copying).await.is_err() {
-                        tracing::error!(partition = %at, "moving a replica ended in a panic");
+                        tracing::error!(partition = %name, "moving a replica ended in a panic");
+                        replicas.cleaner.busy.lock().remove(&name);
                     }
                     replicas.moves.done(at, to);
                 }

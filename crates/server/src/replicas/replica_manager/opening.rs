@@ -5,7 +5,7 @@ use super::{Replica, ReplicaManager};
 use crate::bug::{Bug, is_made};
 use crate::replicas::directories::Directory;
 use crate::replicas::offset_checkpoints::Checkpoint;
-use crate::replicas::throttles::Throttled;
+use crate::replicas::throttles::{Throttled, ThrottledLists};
 use ottla_metadata::{MetadataImage, PartitionRegistration, TopicImage};
 use ottla_replication::Partition;
 use ottla_storage::{Log, PartitionDir, Recovery, StorageError, partition_metadata};
@@ -74,7 +74,12 @@ impl ReplicaManager {
             flushed_at: Mutex::new(now.monotonic),
             directory: RwLock::new(directory.clone()),
             removed: AtomicBool::new(false),
-            throttled: Throttled::new(&topic_config, at.partition, self.options.node_id),
+            throttled: Throttled::new(
+                &ThrottledLists::new(&topic_config),
+                at.partition,
+                self.options.node_id,
+                registration.isr.contains(&self.options.node_id),
+            ),
         });
         self.replicas.write().insert(at, replica.clone());
         if directory.is_offline() {
