@@ -45,6 +45,13 @@ pub(crate) struct ResolvedRegex {
     pub(crate) at: Timestamp,
 }
 
+impl ResolvedRegex {
+    /// Whether it cannot be written down as one record.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.topics.iter().map(String::len).sum::<usize>() > super::regex::NAMES_BYTES_MAX
+    }
+}
+
 /// A deadline for a member that has been asked to give partitions up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RevocationDeadline {

@@ -8,6 +8,7 @@ use super::admission::Sender;
 use super::group::ConsumerGroup;
 use super::member::{Current, LEFT_FOR_A_WHILE, Partitions, Subscription};
 use super::records;
+use super::regex;
 use super::topics::Topics;
 use super::turn::ConsumerTurn;
 use super::validate::{JOINING, LEAVING, Refusal, validate};
@@ -36,6 +37,10 @@ impl GroupCoordinator {
         if let Err(refusal) = validate(request, context.version, &self.settings.consumer_groups) {
             return reply(context.token, GroupReply::ConsumerGroupHeartbeat(refusal.into_response()));
         }
+        if let Err(message) = self.check_regex(request, topics) {
+            let refusal = Refusal::new(ErrorCode::InvalidRegularExpression, message);
+            return reply(context.token, GroupReply::ConsumerGroupHeartbeat(refusal.into_response()));
+        }
         self.decide(|machine, decision| {
             let outcome = match request.member_epoch {
                 LEAVING | LEFT_FOR_A_WHILE => machine.consumer_leaves(request, now, decision),
@@ -44,6 +49,24 @@ impl GroupCoordinator {
             let response = outcome.unwrap_or_else(Refusal::into_response);
             decision.replies.push((context.token, GroupReply::ConsumerGroupHeartbeat(response)));
         })
+    }
+
+    /// Checks an expression that the member did not have before.
+    fn check_regex(
+        &self,
+        request: &ConsumerGroupHeartbeatRequest,
+        topics: &dyn Topics,
+    ) -> Result<(), String> {
+        let group = self.consumer_groups.get(&request.group_id);
+        let known = group
+            .and_then(|group| group.member(&request.member_id))
+            .and_then(|member| member.subscription.topic_regex.as_ref());
+        match &request.subscribed_topic_regex {
+            Some(expression) if !expression.is_empty() && known != Some(expression) => {
+                regex::check(expression, topics)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Nothing is written before nothing can be refused any more.
@@ -146,7 +169,7 @@ impl ConsumerTurn<'_> {
         }
         let before = before.map(|member| member.current).unwrap_or_default();
         let has_new_topics = !subscription.has_topics_of(&known);
-        let has_new_matches = self.refresh_regexes(has_new_topics, topics);
+        let has_new_matches = self.refresh_regexes(topics);
         self.refresh_epoch(has_new_topics || has_new_matches, topics);
         if self.group.epoch > self.group.target_epoch {
             self.assign(topics);

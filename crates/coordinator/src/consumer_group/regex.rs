@@ -13,15 +13,39 @@ const COMPILED_BYTES_MAX: usize = 1 << 20;
 /// (`GroupMetadataManager.REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`).
 pub(crate) const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(10);
 
+/// How long an expression may be, in bytes: reading one takes time too, while its group waits.
+const EXPRESSION_BYTES_MAX: usize = 4096;
+
+/// How long the names of the topics that an expression matches may be together, in bytes: they are one record, which must fit
+/// into the log.
+pub(super) const NAMES_BYTES_MAX: usize = 512 << 10;
+
 /// Compiles an expression, which must match a whole name.
 ///
 /// # Errors
 /// What is wrong with it, in words: INVALID_REGULAR_EXPRESSION.
 pub(crate) fn compile(expression: &str) -> Result<Regex, String> {
+    if expression.len() > EXPRESSION_BYTES_MAX {
+        return Err(format!("it is longer than {EXPRESSION_BYTES_MAX} bytes"));
+    }
     let build = |text: &str| RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).build();
     // By itself first: what is unbalanced must not be balanced by what is put around it.
     let compiled = build(expression).and_then(|_| build(&format!(r"\A(?:{expression})\z")));
     compiled.map_err(|error| error.to_string())
+}
+
+/// Checks an expression that is new to its member.
+///
+/// # Errors
+/// INVALID_REGULAR_EXPRESSION, in words: when it cannot be compiled, or matches more than can be written down.
+pub(crate) fn check(expression: &str, topics: &dyn Topics) -> Result<(), String> {
+    compile(expression)?;
+    if resolve(expression, topics, Timestamp::NONE).is_too_long() {
+        return Err(format!(
+            "it matches topics whose names are longer than {NAMES_BYTES_MAX} bytes together; subscribe to fewer"
+        ));
+    }
+    Ok(())
 }
 
 /// Looks up the topics that an expression matches: nothing if it cannot be compiled.

@@ -76,21 +76,26 @@ impl ConsumerTurn<'_> {
     /// Looks regular expressions up: those that are new to the group at once, all when the topics have changed, but not too
     /// often; and drops those that nobody uses any more. Returns whether one matches other topics than before: somebody is
     /// subscribed to others then, even if the group as a whole is not.
-    pub(crate) fn refresh_regexes(&mut self, has_new_topics: bool, topics: &dyn Topics) -> bool {
-        if self.group.regexes.is_empty() && !has_new_topics {
+    pub(crate) fn refresh_regexes(&mut self, topics: &dyn Topics) -> bool {
+        let used: BTreeSet<String> =
+            self.group.members().filter_map(|(_, member)| member.subscription.topic_regex.clone()).collect();
+        // One that is used may have no record: Kafka writes a member down before it has looked its expression up.
+        if used.is_empty() && self.group.regexes.is_empty() {
             return false;
         }
         let mut has_changed = false;
         let is_time = |seen| self.now.monotonic >= seen + regex::REFRESH_INTERVAL_MIN;
         let is_due = self.group.regexes_seen.is_none_or(is_time);
-        let used: BTreeSet<String> =
-            self.group.members().filter_map(|(_, member)| member.subscription.topic_regex.clone()).collect();
         for expression in &used {
             let known = self.group.regexes.get(expression);
             if known.is_some_and(|known| known.version == topics.version() || !is_due) {
                 continue;
             }
             let resolved = regex::resolve(expression, topics, self.now.wall);
+            if resolved.is_too_long() {
+                // What it matched before stays: a record that does not fit would take the coordinator's whole partition away.
+                continue;
+            }
             // What matches the same is not worth a record; that it was looked up is remembered for the whole group.
             if known.is_none_or(|known| known.topics != resolved.topics) {
                 self.write(records::regex(&self.group_id(), expression, Some(&resolved)));

@@ -82,9 +82,9 @@ pub(crate) fn validate(
         let message = format!("there is no assignor {name}, but {}", names.join(", "));
         return Err(Refusal::new(ErrorCode::UnsupportedAssignor, message));
     }
-    if let Some(expression) = request.subscribed_topic_regex.as_ref().filter(|regex| !regex.is_empty()) {
-        regex::compile(expression)
-            .map_err(|message| Refusal::new(ErrorCode::InvalidRegularExpression, message))?;
+    let names = request.subscribed_topic_names.iter().flatten();
+    if names.map(String::len).sum::<usize>() > regex::NAMES_BYTES_MAX {
+        return invalid("the names of the topics are longer together than what can be written down");
     }
     Ok(())
 }

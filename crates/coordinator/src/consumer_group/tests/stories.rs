@@ -1,8 +1,8 @@
 //! Rules, one by one.
 
 use super::view::View;
-use crate::consumer_group::member::LEFT_FOR_A_WHILE;
-use crate::consumer_group::records::flat;
+use crate::consumer_group::member::{Current, LEFT_FOR_A_WHILE, Subscription};
+use crate::consumer_group::records::{self, flat};
 use crate::presence::ConnectionToken;
 use crate::{
     ConsumerGroupSettings, GroupCoordinator, GroupDecision, GroupReply, ReplyToken, RequestContext, Settings,
@@ -29,6 +29,7 @@ use ottla_protocol::messages::offset_delete_request::{
 use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use ottla_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequest;
 use ottla_types::{Monotonic, Now, Timestamp};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A coordinator, whose decisions are committed at once.
@@ -247,6 +248,28 @@ fn a_lost_answer_is_given_again() {
 }
 
 #[test]
+fn an_expression_that_matches_more_than_can_be_written_down_is_refused_and_nobody_else_notices() {
+    let mut bench = Bench::new();
+    bench.send(&joining("a"));
+    for number in 0..3000 {
+        bench.topics.set(&format!("{}{number:06}", "x".repeat(240)), 1);
+    }
+    let with = |expression: String| ConsumerGroupHeartbeatRequest {
+        subscribed_topic_names: None,
+        subscribed_topic_regex: Some(expression),
+        ..joining("b")
+    };
+
+    assert_error(&bench.send(&with("x.*".to_owned())), ErrorCode::InvalidRegularExpression);
+    assert_error(&bench.send(&with("x".repeat(5000))), ErrorCode::InvalidRegularExpression);
+    let names = (0..5000).map(|number| format!("{}{number}", "y".repeat(200))).collect();
+    let many = ConsumerGroupHeartbeatRequest { subscribed_topic_names: Some(names), ..joining("b") };
+    assert_error(&bench.send(&many), ErrorCode::InvalidRequest);
+    assert_eq!(bench.send(&with("x.*00001".to_owned())).error_code, 0);
+    assert_eq!(bench.send(&alive("a", 1)).error_code, 0);
+}
+
+#[test]
 fn a_request_that_is_wrong_by_itself_is_refused() {
     let mut bench = Bench::new();
     let instance = |id: &str| Some(id.to_owned());
@@ -304,7 +327,7 @@ fn silent_members_and_those_that_do_not_give_up_are_removed() {
         bench.send(&alive("b", 2));
     }
     assert_error(&bench.send(&alive("a", 1)), ErrorCode::UnknownMemberId);
-    assert_eq!(given(&bench.send(&joining("b"))).map(|all| all.len()), None, "it is known");
+    assert_error(&bench.send(&joining("b")), ErrorCode::FencedMemberEpoch);
     let b = bench.describe().members.remove(0);
     assert_eq!(b.assignment.topic_partitions[0].partitions, [0, 1, 2, 3]);
 
@@ -569,4 +592,24 @@ fn offsets_of_a_group_outlive_it_by_the_retention() {
     assert!(bench.machine.offsets.get("g", "t", 0).is_none());
     bench.pass(DAY);
     assert_eq!(bench.describe().error_code, ErrorCode::GroupIdNotFound.code());
+}
+
+#[test]
+fn an_expression_without_a_record_of_its_matches_is_looked_up() {
+    let mut bench = Bench::new();
+    let subscription = Subscription {
+        topic_regex: Some("t".to_owned()),
+        rebalance_timeout_ms: 60_000,
+        ..Subscription::default()
+    };
+    bench.machine.replay(&records::member("g", "a", Some(&subscription)));
+    bench.machine.replay(&records::group_epoch("g", Some((1, 0))));
+    bench.machine.replay(&records::target("g", "a", Some(&BTreeSet::new())));
+    bench.machine.replay(&records::target_epoch("g", Some((1, Timestamp(0)))));
+    let current = Current { epoch: 1, ..Current::default() };
+    bench.machine.replay(&records::current("g", "a", Some(&current)));
+
+    let a = bench.send(&alive("a", 1));
+
+    assert_eq!((a.member_epoch, given(&a)), (2, Some(vec![0, 1, 2, 3])));
 }
