@@ -11,8 +11,8 @@ use std::time::Duration;
 /// Far above what is measured, so that a busy machine does not fail it.
 const GAP_MAX_MS: f64 = 3000.0;
 
-/// Half of all gaps are shorter, however busy the machine.
-const MEDIAN_MAX_MS: f64 = 1000.0;
+/// Half of all gaps are shorter, however busy the machine. A client that dials once more in vain waits a second by itself.
+const MEDIAN_MAX_MS: f64 = 1500.0;
 
 #[test]
 fn no_send_fails_and_nobody_waits_long() {
