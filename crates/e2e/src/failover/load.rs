@@ -6,6 +6,7 @@ use super::verdict::{self, Verdict};
 use super::{Micros, history::History, now, topology};
 use crate::Cluster;
 use std::path::Path;
+use std::time::Duration;
 
 /// The group that commits.
 const GROUP: &str = "at-work";
@@ -15,6 +16,10 @@ const MEMBERS: usize = 2;
 
 /// How far apart a member's commits are.
 const COMMIT_INTERVAL_MS: u32 = 50;
+
+/// A member that began anew under another id, for its answer was lost with its coordinator, is waited for under its old one
+/// until that one's session is over: 45 s.
+const SESSION_PATIENCE: Duration = Duration::from_secs(75);
 
 /// Clients at work on a topic of twelve partitions: an idempotent producer with `acks=all`, 2,400 records a second;
 /// and a group of two, whose members commit twenty times a second.
@@ -47,13 +52,13 @@ impl Load {
     /// call; returns how long that took.
     ///
     /// # Panics
-    /// When it does not come to that in half a minute.
+    /// When it does not come to that in half a minute, or for the members in [`SESSION_PATIENCE`].
     pub fn goes_on(&mut self) -> Micros {
         let begun = now();
         self.producer.wait_for("every partition acknowledges", |told| {
             partitions().all(|partition| told.silence(partition, begun).is_some()).then_some(())
         });
-        self.group.wait_for("every member commits", |told| {
+        self.group.wait_long_for("every member commits", SESSION_PATIENCE, |told| {
             (0..MEMBERS).all(|member| told.commit_silence(member, begun).is_some()).then_some(())
         });
         now() - begun
