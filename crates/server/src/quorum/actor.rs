@@ -240,7 +240,9 @@ impl Actor {
     fn deadline(&self) -> Option<Monotonic> {
         let idle = self.idle_at();
         let files = self.quorum.log().storage().deleted_files_due();
-        let pulse = self.term.as_ref().map(|_| self.seen_at + PULSE);
+        // Where nobody else votes nobody else is elected.
+        let is_watched = self.term.is_some() && self.quorum.voters().len() > 1;
+        let pulse = is_watched.then(|| self.seen_at + PULSE);
         [self.quorum.deadline(), idle, files, pulse].into_iter().flatten().min()
     }
 
