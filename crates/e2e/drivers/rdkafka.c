@@ -169,13 +169,16 @@ static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
 /* All that a member has. */
 static void write_assignment(rd_kafka_t *client, const struct member *member) {
 	rd_kafka_topic_partition_list_t *given = NULL;
-	if (rd_kafka_assignment(client, &given) != RD_KAFKA_RESP_ERR_NO_ERROR)
-		die("assignment", member->topic);
+	rd_kafka_resp_err_t error = rd_kafka_assignment(client, &given);
+	/* One that is being closed says no more what it has: it has nothing. */
+	if (error && !atomic_load(&stopping))
+		die("assignment", rd_kafka_err2str(error));
 	printf("assigned %d %lld ", member->number, (long long)now_us());
-	for (int i = 0; i < given->cnt; i++)
+	for (int i = 0; given != NULL && i < given->cnt; i++)
 		printf(i == 0 ? "%d" : ",%d", given->elems[i].partition);
 	printf("\n");
-	rd_kafka_topic_partition_list_destroy(given);
+	if (given != NULL)
+		rd_kafka_topic_partition_list_destroy(given);
 }
 
 /* Carries out what the group wants. Protocols that move only what must move name only that. */

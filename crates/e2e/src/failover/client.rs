@@ -90,6 +90,8 @@ fn clients_directory() -> PathBuf {
 /// A running client. It ends with its owner.
 pub struct Driver {
     child: Child,
+    /// What it writes to standard error.
+    errors: PathBuf,
     history: Arc<Mutex<History>>,
     reader: Option<JoinHandle<()>>,
 }
@@ -148,7 +150,7 @@ impl Driver {
             .args([later, words, manner.settings].concat())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(errors).expect("a log file for the client"))
+            .stderr(File::create(&errors).expect("a log file for the client"))
             .spawn()
             .expect("`cargo xtask failover` and `test` make the clients ready");
         let history = Arc::new(Mutex::new(History::default()));
@@ -163,7 +165,7 @@ impl Driver {
                 told.lock().record(&line);
             }
         });
-        let mut driver = Driver { child, history, reader: Some(reader) };
+        let mut driver = Driver { child, errors, history, reader: Some(reader) };
         if manner.later {
             driver.wait_for("the client is there", |told| told.is_ready.then_some(()));
         }
@@ -193,7 +195,7 @@ impl Driver {
         let status = eventually("the client ends", FLUSH_PATIENCE, || {
             self.child.try_wait().expect("the child is ours")
         });
-        assert!(status.success(), "the client ended with {status}");
+        assert!(status.success(), "the client ended with {status}: {}", last_words(&self.errors));
         let reader = self.reader.take().expect("only taken here");
         reader.join().expect("the reader does not panic");
         std::mem::take(&mut self.history.lock())
@@ -213,10 +215,18 @@ impl Driver {
     ) -> T {
         eventually(what, patience, || {
             let ended = self.child.try_wait().expect("the child is ours");
-            assert!(ended.is_none(), "the client ended: {ended:?}");
+            assert!(ended.is_none(), "the client ended: {ended:?}: {}", last_words(&self.errors));
             look(&self.history())
         })
     }
+}
+
+/// The end of what a client wrote to standard error.
+fn last_words(errors: &Path) -> String {
+    const LINES_MAX: usize = 20;
+    let text = std::fs::read_to_string(errors).unwrap_or_else(|error| error.to_string());
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES_MAX)..].join("\n")
 }
 
 impl Drop for Driver {

@@ -36,7 +36,7 @@ impl TransactionCoordinators {
         };
         let settings = MachineSettings { settings, ..Default::default() };
         let worker = Arc::new(move |shard: &Arc<Shard<TransactionMachine>>, markers| {
-            queue.write(shard.clone(), markers);
+            queue.write(shard, markers);
         });
         Coordinators::new(node_id, replicas, settings, COMMIT_TIMEOUT, worker, 0)
     }

@@ -18,7 +18,7 @@ use ottla_protocol::messages::write_txn_markers_response::WriteTxnMarkersRespons
 use ottla_types::{NodeId, TopicPartition};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
@@ -36,16 +36,18 @@ struct Ending {
 }
 
 /// Transactions that have ended, and whose markers nobody has taken up yet. There is at most one for each transactional id.
+///
+/// Coordinators hold the queue; it holds none of them, or a process that ends would keep all that they have.
 #[derive(Default)]
 pub struct MarkerQueue {
-    endings: Mutex<Vec<Ending>>,
+    endings: Mutex<Vec<(Weak<Shard<TransactionMachine>>, Markers)>>,
     has_come: Notify,
 }
 
 impl MarkerQueue {
     /// Has markers written into all partitions of a transaction, and its coordinator told then.
-    pub fn write(&self, shard: Arc<Shard<TransactionMachine>>, markers: Markers) {
-        self.endings.lock().push(Ending { shard, markers });
+    pub fn write(&self, shard: &Arc<Shard<TransactionMachine>>, markers: Markers) {
+        self.endings.lock().push((Arc::downgrade(shard), markers));
         self.has_come.notify_one();
     }
 
@@ -53,7 +55,11 @@ impl MarkerQueue {
         loop {
             let endings = std::mem::take(&mut *self.endings.lock());
             if !endings.is_empty() {
-                return endings;
+                // Where the coordinator has gone, the one after it has been told by the log.
+                let known = endings.into_iter().filter_map(|(shard, markers)| {
+                    Some(Ending { shard: shard.upgrade()?, markers })
+                });
+                return known.collect();
             }
             self.has_come.notified().await;
         }
