@@ -34,7 +34,7 @@ impl ConsumerGroup {
             return Err(Refusal::new(ErrorCode::GroupMaxSizeReached, "the group has no room"));
         }
         if request.member_epoch == JOINING {
-            return self.admit_joining(request, member_id, owned);
+            return self.admit_joining(request, member_id);
         }
         if let Some(instance_id) = &request.instance_id {
             self.validate_instance(instance_id, member_id)?;
@@ -44,11 +44,12 @@ impl ConsumerGroup {
         Ok(Sender::Known)
     }
 
+    /// A member that joins owns nothing, and may do so at any time: it was fenced, has lost its answer, or has given up by
+    /// itself (KAFKA-19233).
     fn admit_joining(
         &self,
         request: &ConsumerGroupHeartbeatRequest,
         member_id: &str,
-        owned: Option<&Partitions>,
     ) -> Result<Sender, Refusal> {
         let holder =
             request.instance_id.as_deref().and_then(|instance_id| self.static_member_id(instance_id));
@@ -63,9 +64,7 @@ impl ConsumerGroup {
                 return Err(Refusal::new(ErrorCode::UnreleasedInstanceId, message));
             }
         }
-        let Some(member) = self.member(member_id) else { return Ok(Sender::New) };
-        validate_epoch(&member.current, JOINING, owned)?;
-        Ok(Sender::Known)
+        Ok(if self.member(member_id).is_some() { Sender::Known } else { Sender::New })
     }
 
     /// Checks that a member is the one that has an instance id.

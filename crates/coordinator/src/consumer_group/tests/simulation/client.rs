@@ -13,8 +13,9 @@ use std::time::Duration;
 
 /// How long a member may be silent, as the coordinator is told too.
 pub(super) const SESSION: Duration = Duration::from_secs(5);
-/// How long a member may take to give partitions up.
-pub(super) const REBALANCE: Duration = Duration::from_secs(3);
+/// How long a member may take to give partitions up. No less than its session, as consumers have it: who hears of nothing for so
+/// long gives everything up by itself, and does not read what it was to give up by an answer that it never got.
+pub(super) const REBALANCE: Duration = Duration::from_secs(6);
 
 #[derive(Clone, Debug)]
 pub(super) struct Client {
@@ -176,7 +177,7 @@ impl Client {
             return;
         }
         // Nothing new is taken before the old is given up.
-        let slow = if random.below(10) == 0 { 6_000 } else { 1_500 };
+        let slow = if random.below(10) == 0 { 12_000 } else { 1_500 };
         if self.pending.is_none() {
             self.revoked_at = now + Duration::from_millis(random.below(slow));
             // The first answer that asked for it may have been lost: its time may run since the one before.
