@@ -4,9 +4,11 @@
 //! they have on it is looked at each day. Each test is made once more with what keeps the log small turned off, and
 //! must fail then.
 //!
-//! Reading order: [`time`], [`sizes`], [`metadata`], [`offsets`].
+//! Reading order: [`time`], [`sizes`], [`metadata`], [`coordinator`], [`offsets`], [`transactions`].
 
+mod coordinator;
 mod metadata;
 mod offsets;
 mod sizes;
 mod time;
+mod transactions;
