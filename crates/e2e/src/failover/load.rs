@@ -17,8 +17,9 @@ const MEMBERS: usize = 2;
 /// How far apart a member's commits are.
 const COMMIT_INTERVAL_MS: u32 = 50;
 
-/// A member that began anew under another id, for its answer was lost with its coordinator, is waited for under its old one
-/// until that one's session is over: 45 s.
+/// A member may be waited for until its session is over, 45 s: librdkafka 2.0.2 can lose its way when no broker could be reached for
+/// a while. Told that there is no coordinator yet by the one that it knew, it puts its next question to a broker without an
+/// address, and waits there until its session ends.
 const SESSION_PATIENCE: Duration = Duration::from_secs(75);
 
 /// Clients at work on a topic of twelve partitions: an idempotent producer with `acks=all`, 2,400 records a second;

@@ -164,6 +164,7 @@ impl Broker {
             self.groups.apply(&image);
             self.transactions.apply(&image);
         }
+        self.coordinated.send_replace(());
     }
 }
 

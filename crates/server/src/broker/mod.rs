@@ -43,6 +43,9 @@ use tokio::sync::watch;
 /// The topic of committed offsets.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
+/// How long a request waits for the topic of its coordinator to be known here.
+const COORDINATION_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The topic of transactions.
 pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 
@@ -97,6 +100,8 @@ pub struct Broker {
     pulse: Pulse,
     /// Held while what this broker coordinates changes.
     coordinating: Mutex<()>,
+    /// Told when it has changed.
+    coordinated: watch::Sender<()>,
     dials: Dials,
     /// This broker's registration.
     pub epoch: watch::Receiver<BrokerEpoch>,
@@ -152,6 +157,7 @@ impl Broker {
             peers: PeerConnections::new(clock),
             pulse: Pulse::default(),
             coordinating: Mutex::default(),
+            coordinated: watch::Sender::new(()),
             dials: Dials::default(),
             epoch,
             image: ArcSwap::default(),
@@ -233,6 +239,22 @@ impl Broker {
             }
         };
         tokio::time::timeout(patience, waiting).await.is_ok()
+    }
+
+    /// The image, in which the coordinators' `topic` is. Whoever comes first is sent here by a broker that has just seen it
+    /// created, and this one may be about to: sent back, a client looks again after a second or two.
+    pub async fn image_with(&self, topic: &str) -> Arc<MetadataImage> {
+        let mut coordinated = self.coordinated.subscribe();
+        let waiting = async {
+            while self.image().topics.by_name(topic).is_none() {
+                if coordinated.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // What does not come is answered as it is.
+        let _ = tokio::time::timeout(COORDINATION_PATIENCE, waiting).await;
+        self.image()
     }
 
     /// Waits until a broker is a member no more, or another incarnation of it is.

@@ -12,7 +12,7 @@
 //!   on racks. No settings of single groups.
 
 use super::membership::group_context;
-use crate::broker::Broker;
+use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::groups::topics::ImageTopics;
 use crate::request::{Answer, RequestContext};
 use ottla_coordinator::GroupReply;
@@ -34,7 +34,7 @@ pub fn heartbeat(
     let broker = broker.clone();
     Answer::later(async move {
         let refused = GroupReply::ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse::default());
-        let image = broker.image();
+        let image = broker.image_with(OFFSETS_TOPIC).await;
         let handled = match check_served(&image) {
             Ok(()) => {
                 let handled = broker.groups.handle(&image, &request.group_id, |machine, token, now| {

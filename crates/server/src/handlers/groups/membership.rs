@@ -7,7 +7,7 @@
 //! - Differs from Kafka: a dynamic member whose side has closed its connection is removed before its session is over
 //!   (`group.member.disconnect.grace.ms`).
 
-use crate::broker::Broker;
+use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::request::{Answer, RequestContext};
 use ottla_coordinator::{ConnectionToken, GroupReply, ReplyToken};
 use ottla_protocol::ErrorCode;
@@ -43,7 +43,7 @@ pub fn join_group(
     let broker = broker.clone();
     Answer::later(async move {
         let refused = JoinGroupResponse { member_id: request.member_id.clone(), ..Default::default() };
-        let image = broker.image();
+        let image = broker.image_with(OFFSETS_TOPIC).await;
         let handled = broker.groups.handle_named(&image, &request.group_id, |machine, token, now| {
             machine.handle_join_group(&request, &group_context(&context, token), now)
         });

@@ -7,7 +7,7 @@
 //! - Differs from Kafka: nothing known.
 
 use super::membership::group_context;
-use crate::broker::Broker;
+use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::request::{Answer, RequestContext};
 use ottla_coordinator::GroupReply;
 use ottla_metadata::MetadataImage;
@@ -37,7 +37,7 @@ pub fn offset_commit(
 ) -> Answer<OffsetCommitResponse> {
     let broker = broker.clone();
     Answer::later(async move {
-        let image = broker.image();
+        let image = broker.image_with(OFFSETS_TOPIC).await;
         let topics = std::mem::take(&mut request.topics);
         let (known, unknown) = resolve(&image, context.version, topics);
         request.topics = known;
@@ -153,7 +153,7 @@ async fn ask(
     request: OffsetFetchRequest,
     shape: OffsetFetchResponse,
 ) -> OffsetFetchResponse {
-    let image = broker.image();
+    let image = broker.image_with(OFFSETS_TOPIC).await;
     let handled = broker.groups.handle(&image, group_id, |machine, token, _| {
         machine.handle_offset_fetch(&request, &group_context(context, token))
     });

@@ -7,7 +7,7 @@
 //! - Differs from Kafka: nothing known.
 
 use super::fenced::error_for;
-use crate::broker::Broker;
+use crate::broker::{Broker, TRANSACTIONS_TOPIC};
 use crate::request::{Answer, RequestContext};
 use crate::transactions::coordinators::provide_producer_ids;
 use ottla_coordinator::transactions::{InitProducerId, Producer, TransactionReply};
@@ -54,7 +54,8 @@ async fn initialise(broker: &Broker, request: InitProducerId) -> Result<Producer
     if request.transactional_id.is_empty() {
         return Err(ErrorCode::InvalidRequest);
     }
-    let shard = broker.transactions.loaded(&broker.image(), &request.transactional_id).await?;
+    let image = broker.image_with(TRANSACTIONS_TOPIC).await;
+    let shard = broker.transactions.loaded(&image, &request.transactional_id).await?;
     provide_producer_ids(&shard, &broker.producer_ids).await;
     let reply = shard
         .handle(|machine, token, now| machine.coordinator().handle_init_producer_id(&request, token, now))
