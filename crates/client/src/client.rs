@@ -169,7 +169,7 @@ impl Client {
             }
         } else {
             while !addresses.is_empty() {
-                let connect = |address| async { self.connect_at(&address).await.map(|open| (address, open)) };
+                let connect = |address| async { self.greet_at(&address).await.map(|open| (address, open)) };
                 match hedge::first(addresses.clone(), MOMENT, connect).await {
                     Ok((address, open)) => {
                         let answer = open.call(request, self.inner.config.request_timeout).await;
@@ -195,6 +195,13 @@ impl Client {
 
     async fn connect_at(&self, address: &HostPort) -> Result<Arc<Outgoing>, ClientError> {
         self.inner.connections.to(address).await.map_err(|source| unreachable(address, source))
+    }
+
+    /// The connection to a process that runs at this moment.
+    async fn greet_at(&self, address: &HostPort) -> Result<Arc<Outgoing>, ClientError> {
+        let open = self.connect_at(address).await?;
+        let greeted = open.greet(self.inner.config.request_timeout).await;
+        greeted.map(|()| open).map_err(|source| unreachable(address, source))
     }
 
     async fn call_at<R: Request>(&self, address: HostPort, request: &R) -> Result<R::Response, ClientError> {
@@ -306,5 +313,90 @@ impl Backoff {
     /// Begins with the shortest again.
     pub fn reset(&mut self) {
         self.next = self.first;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_protocol::message::encode_to_vec;
+    use ottla_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+    use ottla_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+    use std::io::{self, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    /// The last version of CreateTopics whose header has no tagged fields.
+    const CREATE_TOPICS_VERSION: i16 = 4;
+
+    /// A broker that creates topics, until it is frozen.
+    #[derive(Default)]
+    struct Broker {
+        is_frozen: AtomicBool,
+        /// How many requests came when it was.
+        unanswered: AtomicUsize,
+    }
+
+    impl Broker {
+        fn start() -> (Arc<Broker>, HostPort) {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = HostPort::new("127.0.0.1", listener.local_addr().expect("an address").port());
+            let broker = Arc::new(Broker::default());
+            let itself = broker.clone();
+            std::thread::spawn(move || {
+                for stream in listener.incoming().map_while(Result::ok) {
+                    let broker = itself.clone();
+                    std::thread::spawn(move || broker.serve(stream));
+                }
+            });
+            (broker, address)
+        }
+
+        fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+            let mut prefix = [0; 4];
+            loop {
+                stream.read_exact(&mut prefix)?;
+                let mut request = vec![0; u32::from_be_bytes(prefix) as usize];
+                stream.read_exact(&mut request)?;
+                if self.is_frozen.load(Ordering::Relaxed) {
+                    self.unanswered.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                let body = if request[..2] == ApiKey::ApiVersions.code().to_be_bytes() {
+                    let serves = |key: ApiKey, max_version| ApiVersion {
+                        api_key: key.code(),
+                        max_version,
+                        ..Default::default()
+                    };
+                    let api_keys = vec![
+                        serves(ApiKey::ApiVersions, 3),
+                        serves(ApiKey::CreateTopics, CREATE_TOPICS_VERSION),
+                    ];
+                    encode_to_vec(&ApiVersionsResponse { api_keys, ..Default::default() }, 3)
+                } else {
+                    encode_to_vec(&CreateTopicsResponse::default(), CREATE_TOPICS_VERSION)
+                };
+                let body = body.expect("it can be encoded");
+                let len = u32::try_from(4 + body.len()).expect("it is short");
+                stream.write_all(&[&len.to_be_bytes()[..], &request[4..8], &body].concat())?;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_froze_on_an_open_connection_is_not_waited_for() {
+        let ((frozen, its_address), (_, address)) = (Broker::start(), Broker::start());
+        let bootstrap = vec![its_address.clone(), address.clone()];
+        let client = Client::new(ClientConfig::new(bootstrap, "client", 1));
+        for address in [&its_address, &address] {
+            client.connection_to(address).await.expect("it answers");
+        }
+        frozen.is_frozen.store(true, Ordering::Relaxed);
+        let begun = Instant::now();
+
+        client.call_any(&CreateTopicsRequest::default()).await.expect("the other one answers");
+
+        assert!(frozen.unanswered.load(Ordering::Relaxed) > 0, "it is asked first");
+        assert!(begun.elapsed() < client.inner.config.request_timeout / 4, "{:?}", begun.elapsed());
     }
 }

@@ -64,6 +64,18 @@ struct Call {
     reply: oneshot::Sender<Bytes>,
 }
 
+/// The version of ApiVersions that everybody speaks who says who they are.
+const HELLO_VERSION: i16 = 3;
+
+/// What is said first.
+fn hello() -> ApiVersionsRequest {
+    ApiVersionsRequest {
+        client_software_name: SOFTWARE_NAME.to_owned(),
+        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Default::default()
+    }
+}
+
 /// A connection to another node, which has told its API versions. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -90,12 +102,7 @@ impl Outgoing {
         timeout: Duration,
     ) -> Result<Outgoing, CallError> {
         let mut outgoing = Outgoing::over(dial(network, host, port, timeout).await?, client_id);
-        let hello = ApiVersionsRequest {
-            client_software_name: SOFTWARE_NAME.to_owned(),
-            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..Default::default()
-        };
-        let answer = outgoing.call_version(&hello, 3, timeout).await?;
+        let answer = outgoing.call_version(&hello(), HELLO_VERSION, timeout).await?;
         outgoing.versions =
             answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
         outgoing.hello = answer;
@@ -120,12 +127,8 @@ impl Outgoing {
         // One question, and the connection is of no use any more, whether it is answered or not.
         network::abandon(&*stream);
         let outgoing = Outgoing::over(stream, "probe".into());
-        let hello = ApiVersionsRequest {
-            client_software_name: SOFTWARE_NAME.to_owned(),
-            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-            cluster_id: Some(cluster_id.to_owned()),
-            node_id: node_id.0,
-        };
+        let hello =
+            ApiVersionsRequest { cluster_id: Some(cluster_id.to_owned()), node_id: node_id.0, ..hello() };
         let answer = outgoing.call_version(&hello, IDENTITY_VERSION, timeout).await?;
         Ok(ErrorCode::from(answer.error_code))
     }
@@ -178,6 +181,14 @@ impl Outgoing {
     /// out or not.
     pub async fn call<R: Request>(&self, request: &R, timeout: Duration) -> Result<R::Response, CallError> {
         self.call_version(request, self.version::<R>()?, timeout).await
+    }
+
+    /// Asks for the API versions once more: a connection that was made a while ago may lead to a process that does not run.
+    ///
+    /// # Errors
+    /// As [`Outgoing::call`].
+    pub async fn greet(&self, timeout: Duration) -> Result<(), CallError> {
+        self.call_version(&hello(), HELLO_VERSION, timeout).await.map(|_| ())
     }
 
     /// Sends a request in this version and waits for its answer.
