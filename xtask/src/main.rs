@@ -26,6 +26,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   layers             checks which crate may depend on which, and what the pure ones may name
   oracle [N [SEED]]  compares N random messages of each kind with Apache Kafka (needs java and mvn)
   sim [OPTIONS]      runs simulated clusters by their seeds; --help lists the options
+  machines [ROUNDS [FIRST]]  simulates each machine alone, with seeds from FIRST on: some thousands a round
   tidy               checks file lengths, headers and documents";
 
 fn main() -> Result<()> {
@@ -48,6 +49,9 @@ fn main() -> Result<()> {
         ["oracle"] => oracle::compare(None, None),
         ["oracle", rounds] => oracle::compare(Some(rounds), None),
         ["oracle", rounds, seed] => oracle::compare(Some(rounds), Some(seed)),
+        ["machines"] => steps::simulate_machines(1, steps::FIRST_SEED),
+        ["machines", rounds] => steps::simulate_machines(rounds.parse()?, steps::FIRST_SEED),
+        ["machines", rounds, first] => steps::simulate_machines(rounds.parse()?, first.parse()?),
         ["sim", options @ ..] => steps::simulate(options),
         ["tidy"] => tidy::check(),
         _ => bail!("{USAGE}"),

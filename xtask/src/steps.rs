@@ -67,6 +67,33 @@ pub(crate) fn simulate(options: &[&str]) -> Result<()> {
     run("target/release/ottla-sim", options)
 }
 
+/// The first seed that no test tries by itself.
+pub(crate) const FIRST_SEED: u64 = 10_000;
+
+/// No test tries more seeds than that.
+const SEEDS_A_ROUND: u64 = 10_000;
+
+/// What the tests are called that try seeds.
+const SIMULATIONS: &[&str] = &["simulation::", "testing::tests::", "crashes::"];
+
+/// Simulates each machine alone: the tests of the layers below, with other seeds than they have by themselves.
+pub(crate) fn simulate_machines(rounds: u64, first: u64) -> Result<()> {
+    for first in (0..rounds).map(|round| first + round * SEEDS_A_ROUND) {
+        let tests = Command::new("cargo")
+            .args(["test", "--release", "--quiet", "--workspace", "--lib", "--"])
+            .args(SIMULATIONS)
+            .args(["--skip", "notices"])
+            .env("OTTLA_FIRST_SEED", first.to_string())
+            .status()
+            .context("cargo test")?;
+        if !tests.success() {
+            bail!("seeds from {first} on: {tests}; again with `cargo xtask machines 1 {first}`");
+        }
+        eprintln!("seeds from {first} on: none failed");
+    }
+    Ok(())
+}
+
 /// Installs the Debian packages of what is missing among `needed`: programs, or files with a path.
 pub(crate) fn install_missing(needed: &[(&str, &str)], install: Install) -> Result<()> {
     let missing: Vec<&str> =

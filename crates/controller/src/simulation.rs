@@ -28,7 +28,7 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<(usize, usize), String> {
 #[test]
 fn whoever_leads_has_everything_that_was_committed() {
     let (mut committed, mut leaders) = (0, 0);
-    for seed in 0..SEEDS {
+    for seed in ottla_types::seeds(SEEDS) {
         match run(seed, None) {
             Ok((records, terms)) => (committed, leaders) = (committed + records, leaders + terms),
             Err(violation) => panic!("seed {seed}: {violation}"),

@@ -44,7 +44,7 @@ fn run(seed: u64, hazards: Hazards, bug: Option<Bug>) -> Result<Outcome, String>
 /// Runs all seeds; how many records were acknowledged, and how many were lost.
 fn run_all(hazards: Hazards) -> (usize, usize) {
     let mut total = (0, 0);
-    for seed in 0..SEEDS {
+    for seed in ottla_types::seeds(SEEDS) {
         match run(seed, hazards, None) {
             Ok(outcome) => total = (total.0 + outcome.acknowledged, total.1 + outcome.lost),
             Err(violation) => panic!("seed {seed}: {violation}"),

@@ -69,7 +69,7 @@ struct Tally {
 
 fn run_seeds(seeds: u64, weather: Weather) -> Tally {
     let mut sum = Tally::default();
-    for seed in 0..seeds {
+    for seed in ottla_types::seeds(seeds) {
         let tally = World::new(seed, weather).run();
         sum.gone += tally.gone;
         sum.left += tally.left;

@@ -498,7 +498,7 @@ impl World {
 #[test]
 fn a_group_keeps_its_promises_under_faults_and_settles_when_they_stop() {
     let (mut generations, mut acknowledged, mut outcomes) = (0, 0, [0; 2]);
-    for seed in 0..400 {
+    for seed in ottla_types::seeds(400) {
         let world = std::panic::catch_unwind(|| World::new(seed).run());
         let world = world.unwrap_or_else(|_| panic!("seed {seed}"));
         generations += world.generations.len();

@@ -23,7 +23,7 @@ fn the_same_seed_gives_the_same_run() {
 fn no_seed_breaks_a_promise_and_every_quorum_recovers() {
     let (mut committed, mut leaders, mut installations) = (0, 0, 0);
 
-    for seed in 0..SEEDS {
+    for seed in ottla_types::seeds(SEEDS) {
         match Scenario::of_seed(seed).run(&mut Vec::new()) {
             Ok(outcome) => {
                 committed += outcome.committed;
@@ -63,7 +63,7 @@ fn seeds_that_once_failed_pass() {
 fn no_seed_breaks_a_promise_while_voters_change() {
     let (mut committed, mut leaders, mut voter_sets) = (0, 0, 0);
 
-    for seed in 0..SEEDS {
+    for seed in ottla_types::seeds(SEEDS) {
         match Scenario::of_seed(seed).with_changing_voters().run(&mut Vec::new()) {
             Ok(outcome) => {
                 committed += outcome.committed;
@@ -84,7 +84,7 @@ fn no_seed_breaks_a_promise_while_voters_change() {
 fn no_seed_breaks_a_promise_while_the_log_begins_to_name_the_voters() {
     let mut voter_sets = 0;
 
-    for seed in 0..SEEDS {
+    for seed in ottla_types::seeds(SEEDS) {
         match Scenario::of_seed(seed).with_upgrade().run(&mut Vec::new()) {
             Ok(outcome) => voter_sets += outcome.voter_sets,
             Err(violation) => panic!("seed {seed}: {violation}"),

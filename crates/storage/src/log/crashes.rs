@@ -336,7 +336,7 @@ impl World {
 #[test]
 fn a_kill_takes_nothing_and_a_power_loss_only_what_was_not_durable() {
     let mut total = Counts::default();
-    for seed in 0..1000 {
+    for seed in ottla_types::seeds(1000) {
         let mut world = World::new(seed);
         for _ in 0..120 {
             world.step();
@@ -386,7 +386,7 @@ fn the_same_seed_is_the_same_history() {
 #[test]
 fn a_disk_that_breaks_leaves_what_was_acknowledged() {
     let mut failed = 0;
-    for seed in 0..300 {
+    for seed in ottla_types::seeds(300) {
         let mut world = World::new(seed);
         for _ in 0..30 {
             world.append();
@@ -424,7 +424,7 @@ fn a_disk_that_breaks_leaves_what_was_acknowledged() {
 
 #[test]
 fn any_corruption_of_what_was_not_durable_is_cut() {
-    for seed in 0..300 {
+    for seed in ottla_types::seeds(300) {
         let mut world = World::new(seed);
         for _ in 0..30 {
             world.append();

@@ -483,7 +483,7 @@ fn run(seed: u64, mistake: Option<Mistake>) -> (usize, usize) {
 #[test]
 fn transactions_have_one_outcome() {
     let (mut told, mut committed) = (0, 0);
-    for seed in 0..SEEDS {
+    for seed in ottla_types::seeds(SEEDS) {
         let (all, with_commit) = std::panic::catch_unwind(|| run(seed, None)).unwrap_or_else(|cause| {
             println!("seed {seed} fails");
             std::panic::resume_unwind(cause)

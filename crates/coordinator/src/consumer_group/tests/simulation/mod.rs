@@ -465,7 +465,7 @@ fn run(seed: u64, mistake: Option<Mistake>) -> usize {
 #[test]
 fn no_partition_has_two_owners_and_all_are_read_in_the_end() {
     let mut moves = 0;
-    for seed in 0..SEEDS {
+    for seed in ottla_types::seeds(SEEDS) {
         moves += std::panic::catch_unwind(|| run(seed, None)).unwrap_or_else(|cause| {
             println!("seed {seed} fails");
             std::panic::resume_unwind(cause)
