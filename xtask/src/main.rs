@@ -8,6 +8,7 @@ mod failover;
 mod figures;
 mod fuzz;
 mod layers;
+mod mutants;
 mod oracle;
 mod steps;
 mod tidy;
@@ -24,6 +25,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   failover [OPTIONS] measures how long clients are kept waiting when nodes die; --help lists the options
   fuzz [SECONDS [TARGET]]  runs the fuzz targets, 60 seconds each unless told otherwise
   layers             checks which crate may depend on which, and what the pure ones may name
+  mutants [OPTIONS]  sends requests that are wrong to Ottla and to Apache Kafka, and compares; --help lists the options
   oracle [N [SEED]]  compares N random messages of each kind with Apache Kafka (needs java and mvn)
   sim [OPTIONS]      runs simulated clusters by their seeds; --help lists the options
   machines [ROUNDS [FIRST]]  simulates each machine alone, with seeds from FIRST on: some thousands a round
@@ -46,6 +48,8 @@ fn main() -> Result<()> {
         ["fuzz", seconds] => fuzz::fuzz(seconds.parse()?, None),
         ["fuzz", seconds, target] => fuzz::fuzz(seconds.parse()?, Some(target)),
         ["layers"] => layers::check(),
+        ["mutants", "--help"] => bail!("{}", mutants::USAGE),
+        ["mutants", options @ ..] => mutants::run(options),
         ["oracle"] => oracle::compare(None, None),
         ["oracle", rounds] => oracle::compare(Some(rounds), None),
         ["oracle", rounds, seed] => oracle::compare(Some(rounds), Some(seed)),

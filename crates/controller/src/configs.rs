@@ -1,6 +1,7 @@
 //! Dynamic configuration is changed.
 
 use crate::controller::Controller;
+use crate::message;
 use crate::topics::Refusal;
 use ottla_metadata::topic_config::{self, Owner, TopicConfigDef};
 use ottla_metadata::{ConfigResource, ELIGIBLE_LEADER_REPLICAS, ResourceType, broker_config};
@@ -37,7 +38,7 @@ impl Controller {
         let (records, outcomes) = self.alter(&request.resources, request.validate_only);
         let response = |(resource, outcome): (&AlterConfigsResource, Outcome)| AlterConfigsResourceResponse {
             error_code: outcome.as_ref().map_or_else(|(error, _)| error.code(), |()| 0),
-            error_message: outcome.err().map(|(_, message)| message),
+            error_message: outcome.err().map(|(_, message)| message::cut(message)),
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
         };
@@ -57,7 +58,7 @@ impl Controller {
         let response = |(resource, outcome): (AlterConfigsResource, Outcome)| {
             alter_configs_response::AlterConfigsResourceResponse {
                 error_code: outcome.as_ref().map_or_else(|(error, _)| error.code(), |()| 0),
-                error_message: outcome.err().map(|(_, message)| message),
+                error_message: outcome.err().map(|(_, message)| message::cut(message)),
                 resource_type: resource.resource_type,
                 resource_name: resource.resource_name,
             }

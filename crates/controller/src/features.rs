@@ -7,6 +7,7 @@
 use crate::bootstrap::{KRAFT_VERSION, SUPPORTED_FEATURES};
 use crate::configs::{self, MIN_ISR};
 use crate::controller::Controller;
+use crate::message;
 use crate::topics::Refusal;
 use ottla_metadata::partition::NO_LEADER_CHANGE;
 use ottla_metadata::partition::ids;
@@ -87,7 +88,7 @@ impl Controller {
                 let cause = "The update failed for all features since the following feature had an error: ";
                 let response = UpdateFeaturesResponse {
                     error_code: error.code(),
-                    error_message: Some(format!("{cause}{message}")),
+                    error_message: Some(message::cut(format!("{cause}{message}"))),
                     ..Default::default()
                 };
                 FeatureUpdate { upgrades_kraft_version: false, decision: Decision::reply(response) }

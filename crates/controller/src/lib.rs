@@ -24,6 +24,7 @@ pub mod detector;
 pub mod directories;
 pub mod elections;
 pub mod features;
+mod message;
 pub mod partitions;
 pub mod placement;
 pub mod producer_ids;

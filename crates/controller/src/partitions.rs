@@ -2,6 +2,7 @@
 
 use crate::bug::Bug;
 use crate::controller::Controller;
+use crate::message;
 use ottla_metadata::partition::{NO_LEADER_CHANGE, ids, nodes};
 use ottla_metadata::{LeaderRecoveryState, PartitionRegistration};
 use ottla_protocol::ErrorCode;
@@ -148,10 +149,7 @@ impl Controller {
         request: &ElectLeadersRequest,
     ) -> Decision<MetadataRecord, ElectLeadersResponse> {
         let Some(kind) = ElectionType::from_wire(request.election_type) else {
-            return Decision::reply(ElectLeadersResponse {
-                error_code: ErrorCode::InvalidRequest.code(),
-                ..Default::default()
-            });
+            return Decision::reply(refuse_election(request, ErrorCode::InvalidRequest));
         };
         let mut records = Vec::new();
         let mut results: BTreeMap<String, Vec<PartitionResult>> = BTreeMap::new();
@@ -195,7 +193,7 @@ impl Controller {
             error_message: (error != ErrorCode::None).then(|| error.message().to_owned()),
         };
         let absent = |message: String| PartitionResult {
-            error_message: Some(message),
+            error_message: Some(message::cut(message)),
             ..answer(ErrorCode::UnknownTopicOrPartition)
         };
         let Some(found) = self.image.topics.by_name(topic) else {
@@ -260,4 +258,22 @@ fn asked_isr_with_epochs(asked: &alter_partition_request::PartitionData) -> Vec<
         .iter()
         .map(|member| (NodeId(member.broker_id), BrokerEpoch(member.broker_epoch)))
         .collect()
+}
+
+/// What refuses a whole request, said of each partition that it names, as Kafka does.
+fn refuse_election(request: &ElectLeadersRequest, error: ErrorCode) -> ElectLeadersResponse {
+    let refused = |partition_id: &i32| PartitionResult {
+        partition_id: *partition_id,
+        error_code: error.code(),
+        error_message: Some(error.message().to_owned()),
+    };
+    let results = request.topic_partitions.iter().flatten().map(|topic| ReplicaElectionResult {
+        topic: topic.topic.clone(),
+        partition_result: topic.partitions.iter().map(refused).collect(),
+    });
+    ElectLeadersResponse {
+        error_code: error.code(),
+        replica_election_results: results.collect(),
+        ..Default::default()
+    }
 }

@@ -5,6 +5,7 @@
 
 use crate::assignment::{Assignment, without};
 use crate::controller::Controller;
+use crate::message;
 use crate::topics::Refusal;
 use ottla_metadata::partition::{ids, nodes};
 use ottla_metadata::{PartitionRegistration, TopicImage};
@@ -49,7 +50,7 @@ impl Controller {
                         records.extend(change.map(MetadataRecord::PartitionChange));
                         (ErrorCode::None.code(), None)
                     }
-                    Err((error, message)) => (error.code(), Some(message)),
+                    Err((error, message)) => (error.code(), Some(message::cut(message))),
                 };
                 answered.partitions.push(ReassignablePartitionResponse {
                     partition_index: partition.partition_index,

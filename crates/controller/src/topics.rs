@@ -2,6 +2,7 @@
 
 use crate::assignment::Assignment;
 use crate::controller::{Controller, PARTITIONS_PER_REQUEST_MAX};
+use crate::message;
 use crate::placement;
 use ottla_metadata::partition::nodes;
 use ottla_metadata::topic_config::{self, Owner, TopicConfigDef};
@@ -75,11 +76,24 @@ impl Controller {
     ) -> Decision<MetadataRecord, DeleteTopicsResponse> {
         let by_name = request.topic_names.iter().map(|name| (Some(name.clone()), Uuid::ZERO));
         let by_state = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
+        let asked: Vec<(Option<String>, Uuid)> = by_name.chain(by_state).collect();
         let mut records = Vec::new();
         let mut response = DeleteTopicsResponse::default();
         let mut seen = BTreeSet::new();
-        for (name, topic_id) in by_name.chain(by_state) {
-            let found = self.find_topic_to_delete(name.as_deref(), topic_id);
+        let mut named = BTreeSet::new();
+        for (name, topic_id) in &asked {
+            // What is named twice is refused, and answered once.
+            if !named.insert((name, topic_id)) {
+                continue;
+            }
+            let twice = asked.iter().filter(|other| (&other.0, &other.1) == (name, topic_id)).count() > 1;
+            let (name, topic_id) = (name.clone(), *topic_id);
+            let found = if twice && (name.is_some() || !topic_id.is_zero()) {
+                let what = if name.is_some() { "name" } else { "id" };
+                Err((ErrorCode::InvalidRequest, format!("Duplicate topic {what}.")))
+            } else {
+                self.find_topic_to_delete(name.as_deref(), topic_id)
+            };
             let found = found.and_then(|topic| {
                 if seen.insert(topic.id) {
                     Ok(topic)
@@ -369,6 +383,12 @@ impl Controller {
                 ));
             }
             Some(name) => (self.image.topics.by_name(name), ErrorCode::UnknownTopicOrPartition),
+            None if topic_id.is_zero() => {
+                return Err((
+                    ErrorCode::InvalidRequest,
+                    "Neither topic name nor id were specified.".to_owned(),
+                ));
+            }
             None => (self.image.topics.by_id(topic_id), ErrorCode::UnknownTopicId),
         };
         found.cloned().ok_or_else(|| (error, error.message().to_owned()))
@@ -392,8 +412,11 @@ impl Controller {
         }
         let added = (topic.count - old_count) as usize;
         if added as i64 > PARTITIONS_PER_REQUEST_MAX {
-            return invalid(format!(
-                "Excessively large number of partitions per request, at most {PARTITIONS_PER_REQUEST_MAX}."
+            return Err((
+                ErrorCode::PolicyViolation,
+                format!(
+                    "Excessively large number of partitions per request, at most {PARTITIONS_PER_REQUEST_MAX}."
+                ),
             ));
         }
         // What is to be: a new partition has no use for those that a reassignment takes away from the others.
@@ -446,7 +469,7 @@ fn refused(name: &str, (error, message): Refusal) -> CreatableTopicResult {
     CreatableTopicResult {
         name: name.to_owned(),
         error_code: error.code(),
-        error_message: Some(message),
+        error_message: Some(message::cut(message)),
         // The Java client fails on null configs next to a partition count; −1 tells it there are none.
         num_partitions: -1,
         replication_factor: -1,

@@ -167,10 +167,10 @@ impl GroupCoordinator {
         let consumers = self.consumer_groups.get(&request.group_id).map_or(0, |group| group.members().len());
         if request.group_id.is_empty() {
             Err(ErrorCode::InvalidGroupId)
-        } else if consumers > 0 {
-            Err(ErrorCode::InconsistentGroupProtocol)
         } else if !(session_timeout_min..=session_timeout_max).contains(&millis(request.session_timeout_ms)) {
             Err(ErrorCode::InvalidSessionTimeout)
+        } else if consumers > 0 {
+            Err(ErrorCode::InconsistentGroupProtocol)
         } else if !request.member_id.is_empty() && !self.groups.contains_key(&request.group_id) {
             Err(ErrorCode::UnknownMemberId)
         } else {

@@ -29,7 +29,6 @@ impl GroupCoordinator {
         context: &RequestContext,
     ) -> GroupDecision {
         let describe_one = |group_id: &String| match self.groups.get(group_id) {
-            _ if group_id.is_empty() => describe_nameless(),
             Some(group) => describe(group),
             None if self.consumer_groups.contains_key(group_id) => {
                 describe_missing(group_id, "is not a classic group", context.version)
@@ -115,11 +114,6 @@ fn describe_member(member: &Member, protocol: Option<&str>) -> DescribedGroupMem
     }
 }
 
-/// The group without a name takes offsets, as it always did, but is not described (`GroupCoordinatorService`).
-fn describe_nameless() -> DescribedGroup {
-    DescribedGroup { error_code: ErrorCode::InvalidGroupId.code(), ..Default::default() }
-}
-
 fn describe_missing(group_id: &str, what: &str, version: i16) -> DescribedGroup {
     let mut described = DescribedGroup {
         group_id: group_id.to_owned(),
@@ -128,7 +122,8 @@ fn describe_missing(group_id: &str, what: &str, version: i16) -> DescribedGroup 
     };
     if version >= GROUP_ID_NOT_FOUND_VERSION {
         described.error_code = ErrorCode::GroupIdNotFound.code();
-        described.error_message = Some(format!("Group {group_id} {what}."));
+        // A longer one could not be written.
+        described.error_message = Some(format!("Group {group_id:.4000} {what}."));
     }
     described
 }

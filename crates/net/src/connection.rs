@@ -86,7 +86,8 @@ pub enum Closed {
 pub enum Started {
     /// The answer is ready.
     Reply(Vec<Segment>),
-    /// The answer comes later; requests behind it are started meanwhile. `None`: there is none after all.
+    /// The answer comes later; requests behind it are started meanwhile. `None`: it cannot be written, and the connection
+    /// is closed, for nobody would know what the answers behind it answer.
     Later(BoxFuture<'static, Option<Vec<Segment>>>),
     /// There is no answer (acks=0).
     Nothing,
@@ -259,7 +260,12 @@ async fn drive(
         tokio::select! {
             biased;
             answer = head(&mut answers) => {
-                answers[0].answer = Answer::Ready(answer);
+                if answer.is_some() {
+                    answers[0].answer = Answer::Ready(answer);
+                } else {
+                    answers.clear();
+                    refused = Some(Refused::Request("an answer cannot be written".to_owned()));
+                }
             }
             read = read(stream, &mut input), if may_read || answers.is_empty() => match read {
                 Ok(0) => return Closed::ByPeer,
@@ -399,7 +405,8 @@ mod tests {
     const HANDLER: Duration = Duration::from_millis(20);
     const LATER: Duration = Duration::from_millis(60);
 
-    /// Handles what has key 1 for a while, as a replica's, answers what has key 2 later, and key 3 not at all.
+    /// Handles what has key 1 for a while, as a replica's, answers what has key 2 later, and key 3 not at all; of key 4 it
+    /// finds out that it cannot.
     #[derive(Default)]
     struct Timed {
         answered: Mutex<Vec<AnsweredIn>>,
@@ -421,6 +428,7 @@ mod tests {
                     tokio::time::sleep(LATER).await;
                     Some(answer)
                 })),
+                4 => Started::Later(Box::pin(async { None })),
                 _ => Started::Nothing,
             }
         }
@@ -432,16 +440,32 @@ mod tests {
         fn closed(&self, _connection: &ConnectionInfo, _how: Closed) {}
     }
 
-    #[tokio::test]
-    async fn the_parts_of_a_requests_way_are_told() {
-        let service = Arc::new(Timed::default());
+    async fn connect(service: &Arc<Timed>) -> (Listener, tokio::net::TcpStream) {
         let bound = Tcp.bind(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = bound.local_addr().expect("an address");
         let acceptor = bound.listen().expect("a listener");
         let limits = Limits::default();
-        let _listener =
+        let listener =
             Listener::start(acceptor, "test".into(), service.clone(), limits, 1).expect("a listener");
-        let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        (listener, tokio::net::TcpStream::connect(address).await.expect("a connection"))
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_answered_ends_the_connection_behind_the_answers_before_it() {
+        let (_listener, mut stream) = connect(&Arc::new(Timed::default())).await;
+        let requests: Vec<u8> = [2_u8, 4, 2].iter().flat_map(|&key| [0, 0, 0, 4, 0, key, 0, 0]).collect();
+
+        stream.write_all(&requests).await.expect("they are sent");
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).await.expect("it is closed in order");
+
+        assert_eq!(answers, b"12345678");
+    }
+
+    #[tokio::test]
+    async fn the_parts_of_a_requests_way_are_told() {
+        let service = Arc::new(Timed::default());
+        let (_listener, mut stream) = connect(&service).await;
         // All at once: later, not at all, handled for a while, handled for a while.
         let requests: Vec<u8> = [2_u8, 3, 1, 1].iter().flat_map(|&key| [0, 0, 0, 4, 0, key, 0, 0]).collect();
 

@@ -264,7 +264,7 @@ impl Partition {
     /// When it is older or newer than this replica's.
     pub fn check_epoch(&self, asked: LeaderEpoch) -> Result<(), FetchError> {
         let ours = self.leader_epoch;
-        if !asked.is_some() || asked == ours {
+        if asked == LeaderEpoch::NONE || asked == ours {
             Ok(())
         } else if asked < ours {
             Err(FetchError::FencedLeaderEpoch { asked, ours })

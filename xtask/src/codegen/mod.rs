@@ -4,8 +4,8 @@
 //! (which file holds what), then here.
 
 mod files;
-mod parse;
-mod schema;
+pub(crate) mod parse;
+pub(crate) mod schema;
 mod structs;
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SCHEMAS: &str = "crates/protocol/schemas";
+pub(crate) const SCHEMAS: &str = "crates/protocol/schemas";
 const GENERATED: &str = "crates/protocol/src/generated";
 /// Where `--check` puts what should be in [`GENERATED`].
 const FRESH: &str = "target/codegen";

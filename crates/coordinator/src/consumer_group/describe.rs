@@ -75,7 +75,7 @@ fn assignment<'a>(
 }
 
 fn refuse_missing(group_id: &str, what: &str) -> DescribedGroup {
-    refuse(group_id, ErrorCode::GroupIdNotFound, Some(format!("Group {group_id} {what}.")))
+    refuse(group_id, ErrorCode::GroupIdNotFound, Some(format!("Group {group_id:.4000} {what}.")))
 }
 
 fn refuse(group_id: &str, error: ErrorCode, error_message: Option<String>) -> DescribedGroup {

@@ -7,6 +7,8 @@ mod configuration;
 mod directories;
 mod disk;
 mod groups;
+mod items;
+mod mutants;
 mod records;
 mod topics;
 mod wire;
@@ -15,7 +17,12 @@ use ottla_e2e::{Cluster, kcat};
 
 /// A node with a topic `t` of one partition and one record.
 fn one_node() -> Cluster {
-    let cluster = Cluster::start(1, "");
+    one_node_with("")
+}
+
+/// The same, configured so.
+fn one_node_with(extra: &str) -> Cluster {
+    let cluster = Cluster::start(1, extra);
     kcat::produce(&cluster, "t", "kept\n");
     cluster
 }

@@ -125,3 +125,14 @@ fn a_batch_that_lies_is_refused_and_leaves_nothing_behind() {
     );
     still_serves(&cluster);
 }
+
+#[test]
+fn a_transaction_of_nobody_is_refused() {
+    let cluster = one_node();
+    let batch = build(BatchBuilder::new().producer(ProducerId(1), ProducerEpoch(0), 0).transactional());
+
+    let error = produce(&cluster, 9, "t", batch);
+
+    assert_eq!(error, ErrorCode::TransactionalIdAuthorizationFailed);
+    still_serves(&cluster);
+}

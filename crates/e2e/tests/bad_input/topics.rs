@@ -6,6 +6,7 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
+use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use std::process::Command;
 
@@ -192,5 +193,40 @@ fn kafkas_tool_says_what_was_refused() {
     assert!(said.contains("Unable to replicate the partition 2 time(s)"), "{said}");
     assert!(said.contains("only 1 broker(s) are registered"), "{said}");
 
+    still_serves(&cluster);
+}
+
+#[test]
+fn topics_are_deleted_by_name_in_every_version() {
+    let cluster = one_node();
+    for version in 1..=6 {
+        assert_eq!(create(&cluster, vec![topic("passing")]).0, ErrorCode::None, "{version}");
+        let names = ["passing", "absent"].map(str::to_owned);
+        let by_name = |name| DeleteTopicState { name: Some(name), ..Default::default() };
+        let request = match version {
+            6 => DeleteTopicsRequest {
+                topics: names.map(by_name).into(),
+                timeout_ms: 5000,
+                ..Default::default()
+            },
+            _ => DeleteTopicsRequest { topic_names: names.into(), timeout_ms: 5000, ..Default::default() },
+        };
+
+        let answer =
+            Client::connect(cluster.nodes()[0].port).call(version, &request).expect("it is answered");
+
+        let errors: Vec<ErrorCode> = answer.responses.iter().map(|r| r.error_code.into()).collect();
+        assert_eq!(errors, [ErrorCode::None, ErrorCode::UnknownTopicOrPartition], "{version}");
+    }
+
+    // What is named twice is refused, and answered once; so is what has no name at all.
+    let twice = DeleteTopicsRequest { topic_names: ["t"; 2].map(str::to_owned).into(), ..Default::default() };
+    let nothing = DeleteTopicsRequest { topics: vec![DeleteTopicState::default()], ..Default::default() };
+    for (version, request) in [(3, twice), (6, nothing)] {
+        let answer =
+            Client::connect(cluster.nodes()[0].port).call(version, &request).expect("it is answered");
+        let errors: Vec<ErrorCode> = answer.responses.iter().map(|r| r.error_code.into()).collect();
+        assert_eq!(errors, [ErrorCode::InvalidRequest], "{version}");
+    }
     still_serves(&cluster);
 }

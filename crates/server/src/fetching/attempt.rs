@@ -242,7 +242,8 @@ impl Look<'_> {
         asked: &Asked,
         now: Monotonic,
     ) -> Option<NodeId> {
-        let asked_epoch = LeaderEpoch(asked.partition.current_leader_epoch);
+        // Of a fetch, as of no other question, every negative epoch is none (`FetchRequest.optionalEpoch`).
+        let asked_epoch = LeaderEpoch(asked.partition.current_leader_epoch.max(LeaderEpoch::NONE.0));
         let may_be_sent = !self.is_follower()
             && self.broker.config.replica_selector == ReplicaSelector::RackAware
             && self.broker.config.rack.as_deref() != Some(self.rack)
@@ -299,7 +300,8 @@ impl Look<'_> {
         now: Monotonic,
     ) -> Result<Fetched, ErrorCode> {
         let bytes_max = usize::try_from(asked.partition.partition_max_bytes).unwrap_or(0).min(left);
-        let asked_epoch = LeaderEpoch(asked.partition.current_leader_epoch);
+        // Of a fetch, as of no other question, every negative epoch is none (`FetchRequest.optionalEpoch`).
+        let asked_epoch = LeaderEpoch(asked.partition.current_leader_epoch.max(LeaderEpoch::NONE.0));
         let offset = Offset(asked.partition.fetch_offset);
         let found = match self.fetcher {
             Fetcher::Consumer(isolation) => {
@@ -338,7 +340,11 @@ impl Look<'_> {
             if let FetchError::Read(ReadError::Storage(error)) | FetchError::Storage(error) = &error {
                 self.broker.replicas.handle_storage_error(error);
             }
-            errors::fetch(&error)
+            match error {
+                // Who knows no epoch may know an assignment that is no more.
+                FetchError::NotReplica if asked_epoch == LeaderEpoch::NONE => ErrorCode::NotLeaderOrFollower,
+                error => errors::fetch(&error),
+            }
         })
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn open(frame: Bytes) -> Result<(RequestHeader, Decoder), String> {
     Ok((header, input))
 }
 
-/// Decodes a request, hands it to `handler`, and frames the answer.
+/// Decodes a request, hands it to `handler`, and frames the answer. What follows the body is not looked at, as in Kafka.
 pub(crate) fn serve<R: Request>(
     header: &RequestHeader,
     mut input: Decoder,
@@ -52,10 +52,7 @@ where
     R::Response: Send + 'static,
 {
     let version = header.api_version;
-    let request = match R::decode(&mut input, version).and_then(|request| {
-        input.finish()?;
-        Ok(request)
-    }) {
+    let request = match R::decode(&mut input, version) {
         Ok(request) => request,
         Err(error) => return Started::Close(format!("malformed {} v{version}: {error}", R::NAME)),
     };
@@ -78,7 +75,7 @@ fn respond<R: Request>(correlation_id: i32, version: i16, response: &R::Response
     match frame::response(correlation_id, R::KEY, version, response) {
         Ok(segments) => Some(segments),
         Err(error) => {
-            tracing::error!(message = <R::Response as Message>::NAME, version, %error, "cannot write an answer");
+            tracing::warn!(message = <R::Response as Message>::NAME, version, %error, "cannot write an answer");
             None
         }
     }

@@ -79,8 +79,12 @@ fn respond(
     {
         return refuse(ErrorCode::InvalidRequest);
     }
+    // Who expects a cluster expects a node of it (KIP-1242).
+    if version >= 5 && request.cluster_id.is_some() != (request.node_id != NodeId::NONE.0) {
+        return refuse(ErrorCode::InvalidRequest);
+    }
     let other_cluster = request.cluster_id.as_deref().is_some_and(|id| id != cluster_id);
-    let other_node = request.node_id >= 0 && request.node_id != node_id.0;
+    let other_node = request.node_id != NodeId::NONE.0 && request.node_id != node_id.0;
     if version >= 5 && (other_cluster || other_node) {
         return refuse(ErrorCode::RebootstrapRequired);
     }
@@ -140,6 +144,27 @@ mod tests {
         for name in ["", "-x", "x.", "a b", "ä"] {
             assert!(!is_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_client_that_expects_a_cluster_names_its_node_too() {
+        let check = |cluster_id: Option<&str>, node_id, expected: ErrorCode| {
+            let request = ApiVersionsRequest {
+                client_software_name: "x".to_owned(),
+                client_software_version: "1".to_owned(),
+                cluster_id: cluster_id.map(str::to_owned),
+                node_id,
+            };
+            let image = MetadataImage::default();
+            let response = respond(&request, 5, BROKER_APIS, &image, "c", NodeId(1), 0);
+            assert_eq!(ErrorCode::from(response.error_code), expected, "{cluster_id:?} {node_id}");
+        };
+        check(None, -1, ErrorCode::None);
+        check(Some("c"), 1, ErrorCode::None);
+        check(Some("c"), -1, ErrorCode::InvalidRequest);
+        check(None, 1, ErrorCode::InvalidRequest);
+        check(Some("d"), 1, ErrorCode::RebootstrapRequired);
+        check(Some("c"), -2, ErrorCode::RebootstrapRequired);
     }
 
     #[test]

@@ -7,13 +7,11 @@
 //! - Differs from Kafka: nothing known.
 
 use crate::broker::Broker;
+use crate::handlers::quorum::cluster::{BROKERS, CONTROLLERS};
 use crate::request::{Answer, RequestContext};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
-
-/// `EndpointType` of brokers.
-const BROKERS: i8 = 1;
 
 /// Answers from the image.
 pub fn handle(
@@ -22,7 +20,10 @@ pub fn handle(
     request: DescribeClusterRequest,
 ) -> Answer<DescribeClusterResponse> {
     if request.endpoint_type != BROKERS {
-        let error = ErrorCode::MismatchedEndpointType;
+        let error = match request.endpoint_type {
+            CONTROLLERS => ErrorCode::MismatchedEndpointType,
+            _ => ErrorCode::UnsupportedEndpointType,
+        };
         return Answer::Now(DescribeClusterResponse {
             error_code: error.code(),
             error_message: Some(error.message().to_owned()),

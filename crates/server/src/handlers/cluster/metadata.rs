@@ -20,7 +20,7 @@ use crate::request::{Answer, RequestContext};
 use ottla_metadata::{MetadataImage, TopicImage};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
-use ottla_protocol::messages::metadata_request::MetadataRequest;
+use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use ottla_protocol::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -38,7 +38,11 @@ const FENCING_PATIENCE: Duration = Duration::from_millis(300);
 /// How long an answer waits for a topic that this broker has not heard of.
 const NEW_PATIENCE: Duration = Duration::from_millis(250);
 
+/// The first version whose question may name topics by their ids.
+const IDS_VERSION_MIN: i16 = 12;
+
 /// A topic as the client names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Asked {
     Name(String),
     Id(Uuid),
@@ -54,15 +58,11 @@ pub fn handle(
         None => true,
         Some(topics) => topics.is_empty() && context.version == 0,
     };
-    let asked: Vec<Asked> = request
-        .topics
-        .unwrap_or_default()
-        .into_iter()
-        .map(|topic| match topic.name {
-            Some(name) => Asked::Name(name),
-            None => Asked::Id(topic.topic_id),
-        })
-        .collect();
+    let topics = request.topics.unwrap_or_default();
+    if context.version < IDS_VERSION_MIN && topics.iter().any(|t| t.name.is_none() || !t.topic_id.is_zero()) {
+        return Answer::Now(refuse_ids(&topics));
+    }
+    let asked = once_each(topics);
     let image = broker.image();
     let may_create = request.allow_auto_topic_creation && broker.auto_create_topics();
     let missing: Vec<String> = asked
@@ -104,6 +104,27 @@ pub fn handle(
         broker.wait_for_image(created, CREATION_PATIENCE).await;
         respond(&broker, &context, &broker.image(), all, &asked, &refused)
     })
+}
+
+/// Each topic once, however often it is named. An id counts for more than a name.
+fn once_each(topics: Vec<MetadataRequestTopic>) -> Vec<Asked> {
+    let mut seen = BTreeSet::new();
+    let asked = topics.into_iter().map(|topic| match topic.name {
+        Some(name) if topic.topic_id.is_zero() => Asked::Name(name),
+        _ => Asked::Id(topic.topic_id),
+    });
+    asked.filter(|asked| seen.insert(asked.clone())).collect()
+}
+
+/// The answer to ids in versions that have them in answers only.
+fn refuse_ids(topics: &[MetadataRequestTopic]) -> MetadataResponse {
+    let refused = topics.iter().map(|topic| MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    });
+    MetadataResponse { topics: refused.collect(), ..Default::default() }
 }
 
 /// Whether a topic is there, or could not be.

@@ -12,16 +12,21 @@ use crate::request::{Answer, RequestContext};
 use ottla_coordinator::GroupReply;
 use ottla_metadata::MetadataImage;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::offset_commit_request::{OffsetCommitRequest, OffsetCommitRequestTopic};
+use ottla_protocol::messages::OffsetDeleteRequest;
+use ottla_protocol::messages::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use ottla_protocol::messages::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use ottla_protocol::messages::offset_delete_response::{
+    OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use ottla_protocol::messages::offset_fetch_response::{
     OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
     OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
-use ottla_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 use std::sync::Arc;
 
 /// The first version with topic ids instead of names.
@@ -63,12 +68,19 @@ pub fn offset_commit(
                 topic.topic_id = image.topics.by_name(&topic.name).map_or(topic.topic_id, |found| found.id);
             }
         }
-        response.topics.extend(unknown);
+        for topic in unknown {
+            let same =
+                response.topics.iter_mut().find(|t| t.name == topic.name && t.topic_id == topic.topic_id);
+            match same {
+                Some(same) => same.partitions.extend(topic.partitions),
+                None => response.topics.push(topic),
+            }
+        }
         response
     })
 }
 
-/// Tells topics that exist from others, which are answered at once; the known ones get their names.
+/// Tells topics and partitions that exist from others, which are answered at once; the known ones get their names.
 fn resolve(
     image: &MetadataImage,
     version: i16,
@@ -83,7 +95,17 @@ fn resolve(
         match found {
             Some(found) => {
                 topic.name.clone_from(&found.name);
-                known.push(topic);
+                let is_there =
+                    |p: &OffsetCommitRequestPartition| found.partitions.contains_key(&p.partition_index);
+                let (there, absent) = std::mem::take(&mut topic.partitions).into_iter().partition(is_there);
+                let absent = OffsetCommitRequestTopic { partitions: absent, ..topic.clone() };
+                if !absent.partitions.is_empty() {
+                    unknown.push(answered(&absent, ErrorCode::UnknownTopicOrPartition));
+                }
+                topic.partitions = there;
+                if !topic.partitions.is_empty() || absent.partitions.is_empty() {
+                    known.push(topic);
+                }
             }
             None if by_id => unknown.push(answered(&topic, ErrorCode::UnknownTopicId)),
             None => unknown.push(answered(&topic, ErrorCode::UnknownTopicOrPartition)),
@@ -226,11 +248,15 @@ async fn fetch_group(
 pub fn offset_delete(
     broker: &Arc<Broker>,
     context: RequestContext,
-    request: OffsetDeleteRequest,
+    mut request: OffsetDeleteRequest,
 ) -> Answer<OffsetDeleteResponse> {
     let broker = broker.clone();
     Answer::later(async move {
         let image = broker.image();
+        let unknown = take_unknown(&image, &mut request);
+        if request.topics.is_empty() && !unknown.is_empty() {
+            return OffsetDeleteResponse { topics: unknown, ..Default::default() };
+        }
         let handled = broker.groups.handle_named(&image, &request.group_id, |machine, token, _| {
             machine.handle_offset_delete(&request, &group_context(&context, token))
         });
@@ -238,7 +264,33 @@ pub fn offset_delete(
             Ok(reply) => reply,
             Err(error) => GroupReply::OffsetDelete(OffsetDeleteResponse::default()).into_error(error),
         };
-        let GroupReply::OffsetDelete(response) = reply else { unreachable!("asked for") };
+        let GroupReply::OffsetDelete(mut response) = reply else { unreachable!("asked for") };
+        if response.error_code == ErrorCode::None.code() {
+            response.topics.extend(unknown);
+        }
         response
     })
+}
+
+/// Takes out topics and partitions that do not exist: nobody can have committed there.
+fn take_unknown(image: &MetadataImage, request: &mut OffsetDeleteRequest) -> Vec<OffsetDeleteResponseTopic> {
+    let mut unknown = Vec::new();
+    for topic in &mut request.topics {
+        let found = image.topics.by_name(&topic.name);
+        let is_there = |index| found.is_some_and(|found| found.partitions.contains_key(&index));
+        let mut absent = OffsetDeleteResponseTopic { name: topic.name.clone(), ..Default::default() };
+        topic.partitions.retain(|partition| {
+            let partition_index = partition.partition_index;
+            if !is_there(partition_index) {
+                let error_code = ErrorCode::UnknownTopicOrPartition.code();
+                absent.partitions.push(OffsetDeleteResponsePartition { partition_index, error_code });
+            }
+            is_there(partition_index)
+        });
+        if !absent.partitions.is_empty() {
+            unknown.push(absent);
+        }
+    }
+    request.topics.retain(|topic| !topic.partitions.is_empty());
+    unknown
 }

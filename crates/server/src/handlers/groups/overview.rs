@@ -16,6 +16,7 @@ use ottla_protocol::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
     ListGroupsRequest, ListGroupsResponse,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Describes groups.
@@ -87,7 +88,8 @@ pub fn delete_groups(
     Answer::later(async move {
         let image = broker.image();
         let mut response = DeleteGroupsResponse::default();
-        for group_id in request.groups_names {
+        let groups: BTreeSet<String> = request.groups_names.into_iter().collect();
+        for group_id in groups {
             let shape = DeleteGroupsResponse {
                 results: vec![DeletableGroupResult { group_id: group_id.clone(), ..Default::default() }],
                 ..Default::default()

@@ -15,7 +15,9 @@ use ottla_coordinator::GroupReply;
 use ottla_coordinator::txn_offset_commit::txn_answer;
 use ottla_metadata::MetadataImage;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequest;
+use ottla_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use ottla_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponse, TxnOffsetCommitResponseTopic,
 };
@@ -44,7 +46,14 @@ pub fn handle(
                 Err(error) => txn_answer(&request, |_| error),
             }
         };
-        response.topics.extend(unknown);
+        for topic in unknown {
+            let same =
+                response.topics.iter_mut().find(|t| t.name == topic.name && t.topic_id == topic.topic_id);
+            match same {
+                Some(same) => same.partitions.extend(topic.partitions),
+                None => response.topics.push(topic),
+            }
+        }
         response
     })
 }
@@ -98,14 +107,14 @@ async fn verify(
 
 type GroupShard = Arc<crate::coordination::Shard<ottla_coordinator::GroupCoordinator>>;
 
-/// Takes out topics that do not exist, which are answered at once; the known ones get their names.
+/// Takes out topics and partitions that do not exist, which are answered at once; the known ones get their names.
 fn take_unknown(
     image: &MetadataImage,
     version: i16,
     request: &mut TxnOffsetCommitRequest,
 ) -> Vec<TxnOffsetCommitResponseTopic> {
     let by_id = version >= TOPIC_ID_VERSION_MIN;
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    let (mut known, mut unknown, mut absent) = (Vec::new(), Vec::new(), Vec::new());
     for mut topic in std::mem::take(&mut request.topics) {
         let found =
             if by_id { image.topics.by_id(topic.topic_id) } else { image.topics.by_name(&topic.name) };
@@ -113,7 +122,17 @@ fn take_unknown(
             Some(found) => {
                 topic.name.clone_from(&found.name);
                 topic.topic_id = found.id;
-                known.push(topic);
+                let (there, not) = std::mem::take(&mut topic.partitions).into_iter().partition(
+                    |p: &TxnOffsetCommitRequestPartition| found.partitions.contains_key(&p.partition_index),
+                );
+                let not = TxnOffsetCommitRequestTopic { partitions: not, ..topic.clone() };
+                topic.partitions = there;
+                if !topic.partitions.is_empty() || not.partitions.is_empty() {
+                    known.push(topic);
+                }
+                if !not.partitions.is_empty() {
+                    absent.push(not);
+                }
             }
             None => unknown.push(topic),
         }
@@ -121,5 +140,8 @@ fn take_unknown(
     let missing = TxnOffsetCommitRequest { topics: unknown, ..Default::default() };
     request.topics = known;
     let error = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
-    txn_answer(&missing, |_| error).topics
+    let mut answered = txn_answer(&missing, |_| error).topics;
+    let missing = TxnOffsetCommitRequest { topics: absent, ..Default::default() };
+    answered.extend(txn_answer(&missing, |_| ErrorCode::UnknownTopicOrPartition).topics);
+    answered
 }

@@ -30,11 +30,7 @@ pub fn describe_quorum(
         && request.topics[0].topic_name == METADATA_TOPIC_NAME
         && request.topics[0].partitions.iter().all(|p| p.partition_index == METADATA_PARTITION);
     if !about_metadata {
-        return Answer::Now(m::DescribeQuorumResponse {
-            error_code: ErrorCode::UnknownTopicOrPartition.code(),
-            error_message: Some("only __cluster_metadata-0 has a quorum".to_owned()),
-            ..Default::default()
-        });
+        return Answer::Now(no_quorum(&request));
     }
     let (quorum, image) = (quorum.clone(), image.borrow().clone());
     Answer::later(async move {
@@ -94,6 +90,22 @@ pub fn describe_quorum(
     })
 }
 
+/// Only `__cluster_metadata-0` has a quorum; each partition is told so.
+fn no_quorum(request: &m::DescribeQuorumRequest) -> m::DescribeQuorumResponse {
+    let error = ErrorCode::UnknownTopicOrPartition;
+    let refused = |partition_index| PartitionData {
+        partition_index,
+        error_code: error.code(),
+        error_message: Some(error.message().to_owned()),
+        ..Default::default()
+    };
+    let topics = request.topics.iter().map(|topic| TopicData {
+        topic_name: topic.topic_name.clone(),
+        partitions: topic.partitions.iter().map(|partition| refused(partition.partition_index)).collect(),
+    });
+    m::DescribeQuorumResponse { topics: topics.collect(), ..Default::default() }
+}
+
 fn replica_state(status: &ReplicaStatus) -> ReplicaState {
     ReplicaState {
         replica_id: status.key.id.0,
@@ -104,8 +116,11 @@ fn replica_state(status: &ReplicaStatus) -> ReplicaState {
     }
 }
 
+/// `EndpointType` of brokers.
+pub(in crate::handlers) const BROKERS: i8 = 1;
+
 /// `EndpointType` of controllers.
-const CONTROLLERS: i8 = 2;
+pub(in crate::handlers) const CONTROLLERS: i8 = 2;
 
 /// The controllers, for an administrator who came straight here (KIP-919).
 pub fn describe_cluster(
@@ -115,7 +130,10 @@ pub fn describe_cluster(
     request: m::DescribeClusterRequest,
 ) -> Answer<m::DescribeClusterResponse> {
     if request.endpoint_type != CONTROLLERS {
-        let error = ErrorCode::MismatchedEndpointType;
+        let error = match request.endpoint_type {
+            BROKERS => ErrorCode::MismatchedEndpointType,
+            _ => ErrorCode::UnsupportedEndpointType,
+        };
         return Answer::Now(m::DescribeClusterResponse {
             error_code: error.code(),
             error_message: Some(error.message().to_owned()),

@@ -19,7 +19,7 @@ use crate::fetching::sessions::{EPOCH_FINAL, EPOCH_INITIAL, Naming, Owner, Sessi
 use crate::request::{Answer, RequestContext};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_request::FetchRequest;
-use ottla_protocol::messages::fetch_response::FetchResponse;
+use ottla_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
 use ottla_replication::Isolation;
 use ottla_types::{BrokerEpoch, NodeId, TopicIdPartition, TopicPartition};
 use parking_lot::Mutex;
@@ -51,6 +51,9 @@ struct Fetch {
 
 /// Answers at once, or when there is enough to say.
 pub fn handle(broker: &Arc<Broker>, context: RequestContext, request: FetchRequest) -> Answer<FetchResponse> {
+    if !(0..=1).contains(&request.isolation_level) {
+        return Answer::Now(refuse_all(&request, context.version, ErrorCode::UnknownServerError));
+    }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let fetch = match Fetch::new(broker, context, request) {
         Ok(fetch) => fetch,
@@ -66,6 +69,26 @@ pub fn handle(broker: &Arc<Broker>, context: RequestContext, request: FetchReque
     }
     let deadline = Instant::now() + wait;
     Answer::later(async move { fetch.wait(deadline).await })
+}
+
+/// The answer to a fetch that makes no sense. Before topics had ids, each partition is told as well.
+fn refuse_all(request: &FetchRequest, version: i16, error: ErrorCode) -> FetchResponse {
+    let mut response = FetchResponse { error_code: error.code(), ..Default::default() };
+    if version < TOPIC_ID_VERSION_MIN {
+        let refused = |partition_index| PartitionData {
+            partition_index,
+            error_code: error.code(),
+            high_watermark: -1,
+            ..Default::default()
+        };
+        let topics = request.topics.iter().map(|topic| FetchableTopicResponse {
+            topic: topic.topic.clone(),
+            partitions: topic.partitions.iter().map(|asked| refused(asked.partition)).collect(),
+            ..Default::default()
+        });
+        response.responses = topics.collect();
+    }
+    response
 }
 
 impl Fetch {

@@ -20,6 +20,7 @@ use ottla_protocol::messages::list_offsets_response::{
 };
 use ottla_replication::Partition;
 use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +61,9 @@ pub fn handle(
 
 fn answer(broker: &Broker, context: &RequestContext, request: &ListOffsetsRequest) -> ListOffsetsResponse {
     let image = broker.image();
-    let topics = request
+    let isolation_is_known = (0..=1).contains(&request.isolation_level);
+    let mut answered = BTreeSet::new();
+    let mut topics: Vec<ListOffsetsTopicResponse> = request
         .topics
         .iter()
         .map(|topic| {
@@ -68,12 +71,16 @@ fn answer(broker: &Broker, context: &RequestContext, request: &ListOffsetsReques
             let partitions = topic
                 .partitions
                 .iter()
+                .filter(|asked| answered.insert((&topic.name, asked.partition_index)))
                 .map(|asked| {
                     let index = asked.partition_index;
-                    let duplicated =
-                        topic.partitions.iter().filter(|other| other.partition_index == index).count() > 1;
                     let found = match topic_id {
-                        _ if duplicated => Err(ErrorCode::InvalidRequest),
+                        // As Kafka says it; what it cannot tell from others is no mistake of a reader's.
+                        _ if !isolation_is_known => Err(ErrorCode::UnknownServerError),
+                        _ if !is_of_version(asked.timestamp, context.version) => {
+                            Err(ErrorCode::UnsupportedVersion)
+                        }
+                        _ if is_asked_twice(request, &topic.name, index) => Err(ErrorCode::InvalidRequest),
                         None => Err(ErrorCode::UnknownTopicOrPartition),
                         Some(id) => match broker.replicas.get(TopicIdPartition::new(id, index)) {
                             Some(replica) => find(&replica.lock(), context, request, asked),
@@ -102,7 +109,25 @@ fn answer(broker: &Broker, context: &RequestContext, request: &ListOffsetsReques
             ListOffsetsTopicResponse { name: topic.name.clone(), partitions }
         })
         .collect();
+    topics.retain(|topic| !topic.partitions.is_empty());
     ListOffsetsResponse { topics, ..Default::default() }
+}
+
+/// Whether a partition is named more than once.
+fn is_asked_twice(request: &ListOffsetsRequest, name: &str, index: i32) -> bool {
+    let named = request.topics.iter().filter(|topic| topic.name == name);
+    named.flat_map(|topic| &topic.partitions).filter(|asked| asked.partition_index == index).count() > 1
+}
+
+/// Whether a time has a meaning in a version.
+fn is_of_version(timestamp: i64, version: i16) -> bool {
+    match timestamp {
+        MAX_TIMESTAMP => version >= 7,
+        EARLIEST_LOCAL => version >= 8,
+        LATEST_TIERED => version >= 9,
+        EARLIEST_PENDING_UPLOAD => version >= 11,
+        timestamp => timestamp >= EARLIEST,
+    }
 }
 
 struct Found {

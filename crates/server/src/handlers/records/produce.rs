@@ -60,6 +60,7 @@ pub fn handle(
     let transaction = match Transaction::of(broker, &broker.image(), context.version, &request) {
         Ok(None) => return append_at_once(broker, context, request),
         Ok(Some(transaction)) => transaction,
+        Err(error) if request.acks == 0 => return Answer::Close(format!("acks=0 and error {error:?}")),
         Err(error) => return Answer::Now(refuse_all(request, error)),
     };
     let mut turn = broker.transactional_turns.take(context.connection.id);

@@ -35,11 +35,12 @@ pub(super) struct Verified {
 }
 
 impl Transaction {
-    /// What of a request must be verified; `None` if nothing must. Without a transactional id there is nobody to ask, and
-    /// without an answer nobody to tell (acks=0): what begins a transaction is then refused by the log.
+    /// What of a request must be verified; `None` if nothing must. Without an answer there is nobody to tell (acks=0): what
+    /// begins a transaction is then refused by the log.
     ///
     /// # Errors
-    /// INVALID_PRODUCER_ID_MAPPING when there is more than one producer.
+    /// INVALID_PRODUCER_ID_MAPPING when there is more than one producer, TRANSACTIONAL_ID_AUTHORIZATION_FAILED when the
+    /// request does not say whose transaction it is.
     pub(super) fn of(
         broker: &Broker,
         image: &MetadataImage,
@@ -66,8 +67,9 @@ impl Transaction {
             }
         }
         let support = Support::of_produce(version);
-        let (Some((id, epoch)), Some(transactional_id)) = (producer, request.transactional_id.clone()) else {
-            return Ok(None);
+        let Some((id, epoch)) = producer else { return Ok(None) };
+        let Some(transactional_id) = request.transactional_id.clone() else {
+            return Err(ErrorCode::TransactionalIdAuthorizationFailed);
         };
         if request.acks == 0 || (!support.bumps_epoch() && !broker.verifies_transactions()) {
             return Ok(None);

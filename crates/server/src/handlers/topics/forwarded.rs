@@ -16,7 +16,7 @@ use ottla_protocol::messages::create_partitions_response::{
 };
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_response::{CreatableTopicResult, CreateTopicsResponse};
-use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
+use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 use ottla_protocol::messages::describe_quorum_request::DescribeQuorumRequest;
 use ottla_protocol::messages::describe_quorum_response::DescribeQuorumResponse;
@@ -66,22 +66,20 @@ pub fn create_topics(broker: &Arc<Broker>, request: CreateTopicsRequest) -> Answ
 /// Deletes topics.
 pub fn delete_topics(broker: &Arc<Broker>, request: DeleteTopicsRequest) -> Answer<DeleteTopicsResponse> {
     let broker = broker.clone();
+    let request = of_any_version(request);
     Answer::later(async move {
-        let response = broker.call_controller(&request).await.unwrap_or_else(|error| {
-            let names = request.topic_names.iter().map(|name| (Some(name.clone()), Default::default()));
-            let states = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
-            DeleteTopicsResponse {
-                responses: names
-                    .chain(states)
-                    .map(|(name, topic_id)| DeletableTopicResult {
-                        name,
-                        topic_id,
-                        error_code: UNREACHABLE.code(),
-                        error_message: Some(error.to_string()),
-                    })
-                    .collect(),
-                ..Default::default()
-            }
+        let response = broker.call_controller(&request).await.unwrap_or_else(|error| DeleteTopicsResponse {
+            responses: request
+                .topics
+                .iter()
+                .map(|topic| DeletableTopicResult {
+                    name: topic.name.clone(),
+                    topic_id: topic.topic_id,
+                    error_code: UNREACHABLE.code(),
+                    error_message: Some(error.to_string()),
+                })
+                .collect(),
+            ..Default::default()
         });
         let deleted: Vec<_> =
             response.responses.iter().filter(|r| r.error_code == 0).map(|r| r.topic_id).collect();
@@ -93,6 +91,13 @@ pub fn delete_topics(broker: &Arc<Broker>, request: DeleteTopicsRequest) -> Answ
             .await;
         response
     })
+}
+
+/// The request as the latest version would say it, which is the one that is sent on.
+fn of_any_version(mut request: DeleteTopicsRequest) -> DeleteTopicsRequest {
+    let by_name = |name| DeleteTopicState { name: Some(name), ..Default::default() };
+    request.topics.extend(std::mem::take(&mut request.topic_names).into_iter().map(by_name));
+    request
 }
 
 /// Adds partitions to topics.

@@ -12,7 +12,7 @@ use ottla_protocol::messages::describe_producers_response::{
     DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
 };
 use ottla_storage::Log;
-use ottla_types::TopicIdPartition;
+use ottla_types::{TopicIdPartition, validate_topic_name};
 use std::sync::Arc;
 
 /// Describes producers.
@@ -21,7 +21,11 @@ pub fn handle(broker: &Arc<Broker>, request: &DescribeProducersRequest) -> Answe
     let topics = request.topics.iter().map(|topic| {
         let known = image.topics.by_name(&topic.name);
         let describe = |&partition_index: &i32| {
-            let described = known.ok_or(ErrorCode::UnknownTopicOrPartition).and_then(|known| {
+            let unknown = match validate_topic_name(&topic.name) {
+                Ok(()) => ErrorCode::UnknownTopicOrPartition,
+                Err(_) => ErrorCode::InvalidTopicException,
+            };
+            let described = known.ok_or(unknown).and_then(|known| {
                 let at = TopicIdPartition::new(known.id, partition_index);
                 let replica = broker.replicas.get(at).ok_or_else(|| broker.absence(&image, at))?;
                 Ok(producers(replica.lock().log()))
