@@ -16,7 +16,7 @@ use ottla_protocol::messages::create_partitions_response::{
 };
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_response::{CreatableTopicResult, CreateTopicsResponse};
-use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
+use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 use ottla_protocol::messages::describe_quorum_request::DescribeQuorumRequest;
 use ottla_protocol::messages::describe_quorum_response::DescribeQuorumResponse;
@@ -66,22 +66,20 @@ pub fn create_topics(broker: &Arc<Broker>, request: CreateTopicsRequest) -> Answ
 /// Deletes topics.
 pub fn delete_topics(broker: &Arc<Broker>, request: DeleteTopicsRequest) -> Answer<DeleteTopicsResponse> {
     let broker = broker.clone();
+    let request = as_sent_on(request);
     Answer::later(async move {
-        let response = broker.call_controller(&request).await.unwrap_or_else(|error| {
-            let names = request.topic_names.iter().map(|name| (Some(name.clone()), Default::default()));
-            let states = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
-            DeleteTopicsResponse {
-                responses: names
-                    .chain(states)
-                    .map(|(name, topic_id)| DeletableTopicResult {
-                        name,
-                        topic_id,
-                        error_code: UNREACHABLE.code(),
-                        error_message: Some(error.to_string()),
-                    })
-                    .collect(),
-                ..Default::default()
-            }
+        let response = broker.call_controller(&request).await.unwrap_or_else(|error| DeleteTopicsResponse {
+            responses: request
+                .topics
+                .iter()
+                .map(|topic| DeletableTopicResult {
+                    name: topic.name.clone(),
+                    topic_id: topic.topic_id,
+                    error_code: UNREACHABLE.code(),
+                    error_message: Some(error.to_string()),
+                })
+                .collect(),
+            ..Default::default()
         });
         let deleted: Vec<_> =
             response.responses.iter().filter(|r| r.error_code == 0).map(|r| r.topic_id).collect();
@@ -93,6 +91,14 @@ pub fn delete_topics(broker: &Arc<Broker>, request: DeleteTopicsRequest) -> Answ
             .await;
         response
     })
+}
+
+/// Names the topics where the version has them in which a request is sent on: up to version 5 clients name them elsewhere.
+fn as_sent_on(mut request: DeleteTopicsRequest) -> DeleteTopicsRequest {
+    let names = std::mem::take(&mut request.topic_names);
+    let named = names.into_iter().map(|name| DeleteTopicState { name: Some(name), ..Default::default() });
+    request.topics.extend(named);
+    request
 }
 
 /// Adds partitions to topics.
@@ -155,4 +161,29 @@ pub fn describe_quorum(
             ..Default::default()
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_protocol::message::{decode_all, encode_to_vec};
+
+    #[test]
+    fn topics_to_delete_keep_their_names_whatever_version_named_them() {
+        let topic = DeleteTopicState { name: Some("t".to_owned()), ..Default::default() };
+        let old = DeleteTopicsRequest { topic_names: vec!["t".to_owned()], ..Default::default() };
+        let new = DeleteTopicsRequest { topics: vec![topic], ..Default::default() };
+        for (request, version) in [(old.clone(), 1), (old, 5), (new.clone(), 6)] {
+            let bytes = encode_to_vec(&request, version).unwrap();
+            let received: DeleteTopicsRequest = decode_all(bytes, version).unwrap();
+
+            let sent_on = encode_to_vec(&as_sent_on(received), 6).unwrap();
+
+            assert_eq!(
+                decode_all::<DeleteTopicsRequest>(sent_on, 6).unwrap().topics,
+                new.topics,
+                "{version}"
+            );
+        }
+    }
 }
