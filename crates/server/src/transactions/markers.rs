@@ -56,9 +56,9 @@ impl MarkerQueue {
             let endings = std::mem::take(&mut *self.endings.lock());
             if !endings.is_empty() {
                 // Where the coordinator has gone, the one after it has been told by the log.
-                let known = endings.into_iter().filter_map(|(shard, markers)| {
-                    Some(Ending { shard: shard.upgrade()?, markers })
-                });
+                let known = endings
+                    .into_iter()
+                    .filter_map(|(shard, markers)| Some(Ending { shard: shard.upgrade()?, markers }));
                 return known.collect();
             }
             self.has_come.notified().await;
