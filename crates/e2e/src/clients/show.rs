@@ -4,9 +4,9 @@ use super::library::{Ability, Library};
 use super::records::Scene;
 use super::{admin, codecs, group, killed, transactions};
 use crate::Cluster;
+use crate::failover::now;
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +41,8 @@ pub fn show(library: Library, effort: Effort, directory: &Path, say: impl Fn(Str
     let mut cluster = Cluster::start_in(directory, 3, &properties);
     let Effort { records, kills } = effort;
     let mut scene = Scene { cluster: &mut cluster, library, directory, records, kills };
-    let start = Instant::now();
-    let say = |what: String| say(format!("{library}: {what} ({:.1} s)", start.elapsed().as_secs_f64()));
+    let start = now();
+    let say = |what: String| say(format!("{library}: {what} ({:.1} s)", (now() - start) as f64 / 1e6));
 
     let shown = codecs::show(&scene);
     say(format!("every record read back equal, compressed by {}", shown.join(", ")));
