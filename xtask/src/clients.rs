@@ -8,8 +8,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-const SOURCE: &str = "crates/e2e/drivers";
-const TARGET: &str = "target/clients";
+pub(crate) const SOURCE: &str = "crates/e2e/drivers";
+pub(crate) const TARGET: &str = "target/clients";
 
 /// What building and judging the drivers takes: where it is, and the Debian package that holds it.
 const NEEDED: &[(&str, &str)] = &[
@@ -91,13 +91,13 @@ fn build_java() -> Result<()> {
 }
 
 /// Whether a file is there, and made after all that it is made of.
-fn is_newer(made: &str, sources: &[&str]) -> bool {
+pub(crate) fn is_newer(made: &str, sources: &[&str]) -> bool {
     let changed = |path: &str| fs::metadata(path).and_then(|file| file.modified());
     let Ok(made) = changed(made) else { return false };
     sources.iter().all(|source| changed(source).is_ok_and(|changed| changed <= made))
 }
 
-fn remove(directory: &str) -> Result<()> {
+pub(crate) fn remove(directory: &str) -> Result<()> {
     if Path::new(directory).exists() {
         fs::remove_dir_all(directory).with_context(|| directory.to_owned())?;
     }

@@ -8,6 +8,7 @@ mod failover;
 mod figures;
 mod fuzz;
 mod layers;
+mod libraries;
 mod mutants;
 mod oracle;
 mod steps;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 const USAGE: &str = "usage: cargo xtask <command>
 
   test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
+  clients [NAME...] [--quick]  shows that client libraries of others work: all, or those named; --help lists them
   codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
   docs [--check]     writes the documents that are made from the code, or checks that they are up to date
   figures [options]  measures Ottla, beside another Kafka if one is named; --help says more
@@ -37,6 +39,7 @@ fn main() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => steps::test(steps::Install::IfRoot),
         ["test", "--install"] => steps::test(steps::Install::Yes),
+        ["clients", options @ ..] => libraries::show(options),
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
         ["docs"] => docs::write(),

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
-use crate::{clients, codegen, docs, fuzz, layers, oracle, tidy};
+use crate::{clients, codegen, docs, fuzz, layers, libraries, oracle, tidy};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
@@ -38,6 +38,7 @@ pub(crate) fn test(install: Install) -> Result<()> {
     docs::check()?;
     install_missing(PROGRAMS, install)?;
     clients::prepare(install)?;
+    libraries::prepare(install)?;
     cargo(&["build", "--release", "--workspace"])?;
     // The first command of the README.
     cargo(&["run", "--release", "--quiet", "--", "--version"])?;

@@ -5,6 +5,7 @@
 //! [`eventually`] looks until what is expected is there, or too long has passed.
 
 pub mod client;
+pub mod clients;
 pub mod cluster;
 pub mod copier;
 pub mod failover;

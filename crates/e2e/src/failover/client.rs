@@ -80,10 +80,14 @@ impl fmt::Display for Client {
 }
 
 /// Where `cargo xtask failover` puts the drivers.
-fn clients_directory() -> PathBuf {
+pub(crate) fn clients_directory() -> PathBuf {
     let target = profile_directory().parent().map(Path::to_owned).expect("target/<profile>");
     let clients = target.join("clients");
-    assert!(clients.exists(), "{} is missing: run `cargo xtask failover` or `test`", clients.display());
+    assert!(
+        clients.exists(),
+        "{} is missing: run `cargo xtask failover`, `clients` or `test`",
+        clients.display()
+    );
     clients
 }
 

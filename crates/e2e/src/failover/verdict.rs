@@ -43,9 +43,13 @@ impl Verdict {
 /// Reads the whole topic, by a client that is not ours, and compares it with what `producers` were told, each with the
 /// number that is its place in the list, and with what `consumers` were given.
 pub fn judge(cluster: &Cluster, topic: &str, producers: &[&History], consumers: &[&History]) -> Verdict {
+    compare(producers, consumers, &read_topic(cluster, topic))
+}
+
+/// Reads a whole topic by a client that is not ours.
+pub fn read_topic(cluster: &Cluster, topic: &str) -> BTreeMap<i32, Partition> {
     let format = ["-e", "-q", "-o", "beginning", "-f", "%p %o %s\\n"];
-    let text = kcat::run(cluster, &[&["-C", "-t", topic], &format[..]].concat(), "");
-    compare(producers, consumers, &found(&text))
+    found(&kcat::run(cluster, &[&["-C", "-t", topic], &format[..]].concat(), ""))
 }
 
 /// What is in each partition, in the order of the log.

@@ -52,6 +52,7 @@ where
     R::Response: Send + 'static,
 {
     let version = header.api_version;
+    // librdkafka 2.16 sends three more bytes when it asks for all topics.
     let request = match R::decode(&mut input, version) {
         Ok(request) => request,
         Err(error) => return Started::Close(format!("malformed {} v{version}: {error}", R::NAME)),
@@ -78,5 +79,27 @@ fn respond<R: Request>(correlation_id: i32, version: i16, response: &R::Response
             tracing::warn!(message = <R::Response as Message>::NAME, version, %error, "cannot write an answer");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_protocol::messages::metadata_request::MetadataRequest;
+    use ottla_protocol::messages::metadata_response::MetadataResponse;
+
+    #[test]
+    fn bytes_after_a_request_are_passed_over() {
+        let header =
+            RequestHeader { api_key: ApiKey::Metadata, api_version: 13, correlation_id: 1, client_id: None };
+        // All topics; no creation, no operations, no tags. Then what librdkafka 2.16 adds.
+        let body = Decoder::new(Bytes::from_static(&[0, 0, 0, 0, 1, 0, 0]));
+
+        let started = serve(&header, body, |request: MetadataRequest| {
+            assert_eq!(request.topics, None);
+            Answer::Now(MetadataResponse::default())
+        });
+
+        assert!(matches!(started, Started::Reply(_)));
     }
 }

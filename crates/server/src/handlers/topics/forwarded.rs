@@ -66,7 +66,7 @@ pub fn create_topics(broker: &Arc<Broker>, request: CreateTopicsRequest) -> Answ
 /// Deletes topics.
 pub fn delete_topics(broker: &Arc<Broker>, request: DeleteTopicsRequest) -> Answer<DeleteTopicsResponse> {
     let broker = broker.clone();
-    let request = of_any_version(request);
+    let request = as_sent_on(request);
     Answer::later(async move {
         let response = broker.call_controller(&request).await.unwrap_or_else(|error| DeleteTopicsResponse {
             responses: request
@@ -93,10 +93,11 @@ pub fn delete_topics(broker: &Arc<Broker>, request: DeleteTopicsRequest) -> Answ
     })
 }
 
-/// The request as the latest version would say it, which is the one that is sent on.
-fn of_any_version(mut request: DeleteTopicsRequest) -> DeleteTopicsRequest {
-    let by_name = |name| DeleteTopicState { name: Some(name), ..Default::default() };
-    request.topics.extend(std::mem::take(&mut request.topic_names).into_iter().map(by_name));
+/// Names the topics where the version has them in which a request is sent on: up to version 5 clients name them elsewhere.
+fn as_sent_on(mut request: DeleteTopicsRequest) -> DeleteTopicsRequest {
+    let names = std::mem::take(&mut request.topic_names);
+    let named = names.into_iter().map(|name| DeleteTopicState { name: Some(name), ..Default::default() });
+    request.topics.extend(named);
     request
 }
 
@@ -160,4 +161,29 @@ pub fn describe_quorum(
             ..Default::default()
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_protocol::message::{decode_all, encode_to_vec};
+
+    #[test]
+    fn topics_to_delete_keep_their_names_whatever_version_named_them() {
+        let topic = DeleteTopicState { name: Some("t".to_owned()), ..Default::default() };
+        let old = DeleteTopicsRequest { topic_names: vec!["t".to_owned()], ..Default::default() };
+        let new = DeleteTopicsRequest { topics: vec![topic], ..Default::default() };
+        for (request, version) in [(old.clone(), 1), (old, 5), (new.clone(), 6)] {
+            let bytes = encode_to_vec(&request, version).unwrap();
+            let received: DeleteTopicsRequest = decode_all(bytes, version).unwrap();
+
+            let sent_on = encode_to_vec(&as_sent_on(received), 6).unwrap();
+
+            assert_eq!(
+                decode_all::<DeleteTopicsRequest>(sent_on, 6).unwrap().topics,
+                new.topics,
+                "{version}"
+            );
+        }
+    }
 }
