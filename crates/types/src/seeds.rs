@@ -9,6 +9,7 @@ pub const FIRST_SEED: &str = "OTTLA_FIRST_SEED";
 ///
 /// # Panics
 /// When what the environment names is no number.
+#[expect(clippy::disallowed_methods, reason = "no configuration: it says what tests try")]
 pub fn seeds(count: u64) -> Range<u64> {
     let first = std::env::var(FIRST_SEED).map_or(0, |first| first.parse().expect("OTTLA_FIRST_SEED=NUMBER"));
     first..first + count

@@ -3,6 +3,7 @@
 use crate::{one_node, still_serves};
 use ottla_e2e::{Client, Cluster, client, kcat};
 use ottla_protocol::messages as m;
+use ottla_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use ottla_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use ottla_protocol::messages::elect_leaders_request::TopicPartitions;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -216,5 +217,32 @@ fn what_is_too_long_for_a_message_is_answered_at_once() {
     let answer = call(&cluster, 1, &request);
 
     assert_eq!(ErrorCode::from(answer.responses[0].error_code), ErrorCode::InvalidConfig);
+    still_serves(&cluster);
+}
+
+#[test]
+fn no_client_writes_to_internal_topics_in_a_transaction() {
+    let cluster = one_node();
+    kcat::run(&cluster, &["-G", "readers", "-e", "-X", "auto.offset.reset=earliest", "t"], "");
+    let topic = |name: &str| AddPartitionsToTxnTopic { name: name.to_owned(), partitions: vec![0] };
+    let request = m::AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: "x".to_owned(),
+        v3_and_below_topics: vec![topic("__consumer_offsets"), topic("t")],
+        ..Default::default()
+    };
+
+    let answer = call(&cluster, 3, &request);
+
+    let mut told: Vec<(String, ErrorCode)> = answer
+        .results_by_topic_v3_and_below
+        .iter()
+        .map(|topic| (topic.name.clone(), topic.results_by_partition[0].partition_error_code.into()))
+        .collect();
+    told.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [
+        ("__consumer_offsets".to_owned(), ErrorCode::TopicAuthorizationFailed),
+        ("t".to_owned(), ErrorCode::OperationNotAttempted),
+    ];
+    assert_eq!(told, expected);
     still_serves(&cluster);
 }

@@ -31,15 +31,15 @@ const IDS_MAX: usize = STEADY + 8 * 24;
 /// A coordinator, and those who lead what is written to.
 struct Cluster {
     coordinator: Coordinator<TransactionMachine>,
-    markers: mpsc::UnboundedReceiver<Markers>,
+    markers: mpsc::Receiver<Markers>,
     next_producer_id: i64,
 }
 
 impl Cluster {
     fn start(settings: TransactionSettings) -> Cluster {
-        let (sender, markers) = mpsc::unbounded_channel();
+        let (sender, markers) = mpsc::channel(STEADY + 1);
         let settings = MachineSettings { settings, transaction_version: Arc::new(AtomicI16::new(2)) };
-        let worker = Arc::new(move |_: &_, markers| sender.send(markers).unwrap());
+        let worker = Arc::new(move |_: &_, markers| sender.try_send(markers).unwrap());
         let coordinator = Coordinator::start(settings, "transaction.state.log.segment.bytes", worker);
         Cluster { coordinator, markers, next_producer_id: 0 }
     }

@@ -7,7 +7,7 @@
 //! - Differs from Kafka: nothing known.
 
 use super::fenced::error_for;
-use crate::broker::{Broker, OFFSETS_TOPIC};
+use crate::broker::{Broker, OFFSETS_TOPIC, is_internal_topic};
 use crate::groups::GroupCoordinators;
 use crate::handlers::groups::find_coordinator::create_topic_if_missing;
 use crate::request::{Answer, RequestContext};
@@ -68,7 +68,7 @@ pub fn add_partitions(
 async fn one(broker: &Broker, version: i16, transaction: &AddPartitionsToTxnTransaction) -> PartitionErrors {
     let partitions = partitions(&transaction.topics);
     let image = broker.image();
-    if let Some(errors) = missing(&image, &partitions) {
+    if let Some(errors) = refused(&image, version, &partitions) {
         return errors;
     }
     let producer = Producer {
@@ -113,18 +113,26 @@ async fn add(
     error_for(version, FENCED_VERSION_MIN, added).err().unwrap_or(ErrorCode::None)
 }
 
-/// The errors if a partition is not there: then none is added.
-fn missing(image: &MetadataImage, partitions: &BTreeSet<TopicPartition>) -> Option<PartitionErrors> {
+/// The errors if a partition is not there, or no client's to write to: then none is added.
+fn refused(
+    image: &MetadataImage,
+    version: i16,
+    partitions: &BTreeSet<TopicPartition>,
+) -> Option<PartitionErrors> {
     let is_there = |at: &TopicPartition| {
         image.topics.by_name(&at.topic).is_some_and(|topic| topic.partitions.contains_key(&at.partition))
     };
-    if partitions.iter().all(is_there) {
+    let wrong = |at: &TopicPartition| match () {
+        () if version < LEADERS_VERSION_MIN && is_internal_topic(&at.topic) => {
+            Some(ErrorCode::TopicAuthorizationFailed)
+        }
+        () if !is_there(at) => Some(ErrorCode::UnknownTopicOrPartition),
+        () => None,
+    };
+    if partitions.iter().all(|at| wrong(at).is_none()) {
         return None;
     }
-    let error = |at: &TopicPartition| match is_there(at) {
-        true => ErrorCode::OperationNotAttempted,
-        false => ErrorCode::UnknownTopicOrPartition,
-    };
+    let error = |at: &TopicPartition| wrong(at).unwrap_or(ErrorCode::OperationNotAttempted);
     Some(partitions.iter().map(|at| (at.clone(), error(at))).collect())
 }
 
