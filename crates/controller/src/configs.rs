@@ -15,7 +15,7 @@ use ottla_protocol::messages::incremental_alter_configs_response::{
 use ottla_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use ottla_protocol::messages::{alter_configs_request, alter_configs_response};
 use ottla_protocol::records::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
-use ottla_types::{Decision, NodeId};
+use ottla_types::{Decision, NodeId, repeated};
 use std::collections::BTreeSet;
 
 const SET: i8 = 0;
@@ -99,11 +99,11 @@ impl Controller {
     ) -> (Vec<MetadataRecord>, Vec<Outcome>) {
         let mut records = Vec::new();
         let mut outcomes = Vec::new();
+        let identity =
+            |resource: &AlterConfigsResource| (resource.resource_type, resource.resource_name.clone());
+        let repeated = repeated(resources.iter().map(identity));
         for resource in resources {
-            let same = |other: &&AlterConfigsResource| {
-                other.resource_type == resource.resource_type && other.resource_name == resource.resource_name
-            };
-            let planned = if resources.iter().filter(same).count() > 1 {
+            let planned = if repeated.contains(&identity(resource)) {
                 Err((ErrorCode::InvalidRequest, "Each resource must appear at most once.".to_owned()))
             } else {
                 check_form(resource).and_then(|()| self.plan_configs(resource))

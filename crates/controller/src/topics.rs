@@ -21,7 +21,7 @@ use ottla_protocol::messages::create_topics_response::{
 use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use ottla_protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 use ottla_protocol::records::metadata::{ConfigRecord, MetadataRecord, RemoveTopicRecord, TopicRecord};
-use ottla_types::{Decision, LeaderEpoch, NodeId, PartitionEpoch, Uuid, validate_topic_name};
+use ottla_types::{Decision, LeaderEpoch, NodeId, PartitionEpoch, Uuid, repeated, validate_topic_name};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -46,8 +46,9 @@ impl Controller {
         let mut response = CreateTopicsResponse::default();
         let mut planned = BTreeSet::new();
         let mut partition_count = 0;
+        let repeated = repeated(request.topics.iter().map(|topic| &topic.name));
         for topic in &request.topics {
-            if request.topics.iter().filter(|other| other.name == topic.name).count() > 1 {
+            if repeated.contains(&topic.name) {
                 if planned.insert(topic.name.clone()) {
                     let refusal = (ErrorCode::InvalidRequest, "Duplicate topic name.".to_owned());
                     response.topics.push(refused(&topic.name, refusal));
@@ -81,14 +82,15 @@ impl Controller {
         let mut response = DeleteTopicsResponse::default();
         let mut seen = BTreeSet::new();
         let mut named = BTreeSet::new();
-        for (name, topic_id) in &asked {
+        let repeated = repeated(&asked);
+        for one @ (name, topic_id) in &asked {
             // What is named twice is refused, and answered once.
-            if !named.insert((name, topic_id)) {
+            if !named.insert(one) {
                 continue;
             }
-            let twice = asked.iter().filter(|other| (&other.0, &other.1) == (name, topic_id)).count() > 1;
+            let is_repeated = repeated.contains(one);
             let (name, topic_id) = (name.clone(), *topic_id);
-            let found = if twice && (name.is_some() || !topic_id.is_zero()) {
+            let found = if is_repeated && (name.is_some() || !topic_id.is_zero()) {
                 let what = if name.is_some() { "name" } else { "id" };
                 Err((ErrorCode::InvalidRequest, format!("Duplicate topic {what}.")))
             } else {
@@ -128,9 +130,9 @@ impl Controller {
     ) -> Decision<MetadataRecord, CreatePartitionsResponse> {
         let mut records = Vec::new();
         let mut response = CreatePartitionsResponse::default();
+        let repeated = repeated(request.topics.iter().map(|topic| &topic.name));
         for topic in &request.topics {
-            let duplicated = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
-            let planned = if duplicated {
+            let planned = if repeated.contains(&topic.name) {
                 Err((ErrorCode::InvalidRequest, "Duplicate topic name.".to_owned()))
             } else {
                 self.plan_partitions(topic)

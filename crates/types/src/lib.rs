@@ -5,7 +5,7 @@
 //! a value ([`Now`]) and chance is a value ([`Random`]), both handed in by whoever drives a machine.
 //!
 //! Reading order: [`ids`], [`epoch`], [`offset`], [`time`], [`random`], [`uuid`], [`topic`],
-//! [`decision`], [`region`], [`seeds`].
+//! [`decision`], [`region`], [`repeated`], [`seeds`].
 
 pub mod decision;
 pub mod epoch;
@@ -13,6 +13,7 @@ pub mod ids;
 pub mod offset;
 pub mod random;
 pub mod region;
+pub mod repeated;
 pub mod seeds;
 pub mod time;
 pub mod topic;
@@ -24,6 +25,7 @@ pub use ids::{NodeId, ProducerEpoch, ProducerId};
 pub use offset::{Offset, OffsetAndEpoch};
 pub use random::Random;
 pub use region::{FileRegion, ReadAt};
+pub use repeated::repeated;
 pub use seeds::seeds;
 pub use time::{Monotonic, Now, Timestamp};
 pub use topic::{InvalidTopicName, TopicIdPartition, TopicPartition, validate_topic_name};

@@ -7,6 +7,7 @@
 //! - Differs from Kafka: nothing known.
 
 use super::membership::group_context;
+use super::merge;
 use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::request::{Answer, RequestContext};
 use ottla_coordinator::GroupReply;
@@ -68,14 +69,8 @@ pub fn offset_commit(
                 topic.topic_id = image.topics.by_name(&topic.name).map_or(topic.topic_id, |found| found.id);
             }
         }
-        for topic in unknown {
-            let same =
-                response.topics.iter_mut().find(|t| t.name == topic.name && t.topic_id == topic.topic_id);
-            match same {
-                Some(same) => same.partitions.extend(topic.partitions),
-                None => response.topics.push(topic),
-            }
-        }
+        let topic = |topic: &OffsetCommitResponseTopic| (topic.name.clone(), topic.topic_id);
+        merge(&mut response.topics, unknown, topic, |known, more| known.partitions.extend(more.partitions));
         response
     })
 }

@@ -7,6 +7,7 @@
 //! - Differs from Kafka: nothing known.
 
 use super::membership::group_context;
+use super::merge;
 use crate::broker::Broker;
 use crate::coordination::shard::Writer;
 use crate::request::{Answer, RequestContext};
@@ -46,14 +47,8 @@ pub fn handle(
                 Err(error) => txn_answer(&request, |_| error),
             }
         };
-        for topic in unknown {
-            let same =
-                response.topics.iter_mut().find(|t| t.name == topic.name && t.topic_id == topic.topic_id);
-            match same {
-                Some(same) => same.partitions.extend(topic.partitions),
-                None => response.topics.push(topic),
-            }
-        }
+        let topic = |topic: &TxnOffsetCommitResponseTopic| (topic.name.clone(), topic.topic_id);
+        merge(&mut response.topics, unknown, topic, |known, more| known.partitions.extend(more.partitions));
         response
     })
 }

@@ -19,7 +19,7 @@ use ottla_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 use ottla_replication::Partition;
-use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
+use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition, repeated};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,10 @@ fn answer(broker: &Broker, context: &RequestContext, request: &ListOffsetsReques
     let image = broker.image();
     let isolation_is_known = (0..=1).contains(&request.isolation_level);
     let mut answered = BTreeSet::new();
+    let asked = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| (topic.name.as_str(), partition.partition_index))
+    });
+    let repeated = repeated(asked);
     let mut topics: Vec<ListOffsetsTopicResponse> = request
         .topics
         .iter()
@@ -71,7 +75,7 @@ fn answer(broker: &Broker, context: &RequestContext, request: &ListOffsetsReques
             let partitions = topic
                 .partitions
                 .iter()
-                .filter(|asked| answered.insert((&topic.name, asked.partition_index)))
+                .filter(|asked| answered.insert((topic.name.as_str(), asked.partition_index)))
                 .map(|asked| {
                     let index = asked.partition_index;
                     let found = match topic_id {
@@ -80,7 +84,9 @@ fn answer(broker: &Broker, context: &RequestContext, request: &ListOffsetsReques
                         _ if !is_of_version(asked.timestamp, context.version) => {
                             Err(ErrorCode::UnsupportedVersion)
                         }
-                        _ if is_asked_twice(request, &topic.name, index) => Err(ErrorCode::InvalidRequest),
+                        _ if repeated.contains(&(topic.name.as_str(), index)) => {
+                            Err(ErrorCode::InvalidRequest)
+                        }
                         None => Err(ErrorCode::UnknownTopicOrPartition),
                         Some(id) => match broker.replicas.get(TopicIdPartition::new(id, index)) {
                             Some(replica) => find(&replica.lock(), context, request, asked),
@@ -111,12 +117,6 @@ fn answer(broker: &Broker, context: &RequestContext, request: &ListOffsetsReques
         .collect();
     topics.retain(|topic| !topic.partitions.is_empty());
     ListOffsetsResponse { topics, ..Default::default() }
-}
-
-/// Whether a partition is named more than once.
-fn is_asked_twice(request: &ListOffsetsRequest, name: &str, index: i32) -> bool {
-    let named = request.topics.iter().filter(|topic| topic.name == name);
-    named.flat_map(|topic| &topic.partitions).filter(|asked| asked.partition_index == index).count() > 1
 }
 
 /// Whether a time has a meaning in a version.

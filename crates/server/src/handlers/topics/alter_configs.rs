@@ -27,7 +27,7 @@ use ottla_protocol::messages::incremental_alter_configs_response::{
 };
 use ottla_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use ottla_protocol::messages::{alter_configs_request, alter_configs_response};
-use ottla_types::NodeId;
+use ottla_types::{NodeId, repeated};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -141,13 +141,11 @@ impl Split {
         let validate_only = request.validate_only;
         let is_of_levels = |resource: &&AlterConfigsResource| resource.resource_type == BROKER_LOGGER;
         // A second one of the same name would make it unclear which counts.
-        let is_repeated = |resource: &AlterConfigsResource| {
-            let of_levels = request.resources.iter().filter(is_of_levels);
-            of_levels.filter(|other| other.resource_name == resource.resource_name).count() > 1
-        };
+        let of_levels = request.resources.iter().filter(is_of_levels);
+        let repeated = repeated(of_levels.map(|resource| &resource.resource_name));
         let done = request.resources.iter().map(|resource| {
             (resource.resource_type == BROKER_LOGGER).then(|| {
-                let outcome = if is_repeated(resource) {
+                let outcome = if repeated.contains(&resource.resource_name) {
                     let message = "Each resource must appear at most once.";
                     Err((ErrorCode::InvalidRequest, message.to_owned()))
                 } else {
