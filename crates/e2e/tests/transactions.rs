@@ -6,6 +6,7 @@ use ottla_e2e::failover::client::Client;
 use ottla_e2e::failover::topology;
 use ottla_e2e::{Cluster, eventually, kcat};
 use std::fmt::Write;
+use std::path::Path;
 use std::time::Duration;
 
 /// How many records are in each partition.
@@ -70,6 +71,31 @@ fn wait_for(cluster: &Cluster, partitions: usize, percent: usize) {
     });
 }
 
+/// How often a copier is killed at most until it was in the midst of a transaction.
+const KILLS_MAX: usize = 8;
+
+/// Kills a copier that is at work, in the midst of a transaction that has written something: where it was not, another one goes on
+/// and is killed.
+fn kill_in_transaction(client: Client, cluster: &Cluster, mut copier: Copier, directory: &Path) {
+    let partitions = topology::leaders(cluster, WORK.to).len();
+    for _ in 0..KILLS_MAX {
+        copier.kill();
+        let count = |isolation| {
+            let found = (0..partitions).map(|partition| copied(cluster, partition, isolation));
+            found.map(|found| found.expect("it is read").len()).sum::<usize>()
+        };
+        let committed = count("read_committed");
+        if count("read_uncommitted") > committed {
+            return;
+        }
+        copier = Copier::start(client, cluster, WORK, directory);
+        eventually("it goes on", COPY_PATIENCE, || {
+            (copied_count(cluster, partitions) > committed).then_some(())
+        });
+    }
+    panic!("it was never killed in the midst of a transaction");
+}
+
 /// Everything is there, once and in order; some of it was written more often, by transactions that were aborted.
 fn judge(cluster: &Cluster, partitions: usize) {
     let mut aborted = 0;
@@ -93,7 +119,7 @@ fn copied_once_by(client: Client) {
     let (directory, mut cluster) = cluster(PARTITIONS);
     let copier = Copier::start(client, &cluster, WORK, directory.path());
     wait_for(&cluster, PARTITIONS, 10);
-    copier.kill();
+    kill_in_transaction(client, &cluster, copier, directory.path());
     let copier = Copier::start(client, &cluster, WORK, directory.path());
     wait_for(&cluster, PARTITIONS, 30);
     let leader = topology::leaders(&cluster, WORK.to)[&0];
@@ -127,8 +153,8 @@ fn a_newer_librdkafka_copies_exactly_once() {
 fn kafkas_copier_copies_exactly_once() {
     let (directory, mut cluster) = cluster(1);
     let copier = Copier::start(Client::Java, &cluster, WORK, directory.path());
-    wait_for(&cluster, 1, 20);
-    copier.kill();
+    wait_for(&cluster, 1, 10);
+    kill_in_transaction(Client::Java, &cluster, copier, directory.path());
     let leader = topology::leaders(&cluster, WORK.to)[&0];
     cluster.node(leader).kill();
     let mut copier = Copier::start(Client::Java, &cluster, WORK, directory.path());
