@@ -31,8 +31,8 @@ pub fn show(scene: &mut Scene<'_>) -> usize {
         topology::wait_until_in_sync(scene.cluster);
         topology::wait_until_balanced(scene.cluster, TOPIC);
         send(&mut sent, &mut producer);
-        let before = producer.said().len();
-        assert!(before > 0, "nothing was acknowledged before the kill");
+        producer
+            .wait_for("something is acknowledged before the kill", |said| (!said.is_empty()).then_some(()));
         let leader = topology::leaders(scene.cluster, TOPIC)[&0];
         scene.cluster.node(leader).kill();
         send(&mut sent, &mut producer);
