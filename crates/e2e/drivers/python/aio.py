@@ -43,19 +43,13 @@ async def produce(bootstrap, topic, codec):
         await producer.flush()
 
 
-def say(polled):
-    for records in polled.values():
-        for record in records:
-            lines.read(record.partition, record.offset, record.value)
-
-
 async def consume(bootstrap, topic, isolation):
     async with aiokafka.AIOKafkaConsumer(
         topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", isolation_level=isolation
     ) as consumer:
         source = lines.Input()
         while not source.is_over:
-            say(await consumer.getmany(timeout_ms=100))
+            lines.polled(await consumer.getmany(timeout_ms=100))
 
 
 async def group(bootstrap, topic, name, _protocol, session):
@@ -67,20 +61,13 @@ async def group(bootstrap, topic, name, _protocol, session):
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
-    source = lines.Input()
-    held, has = False, set()
+    told = lines.Member()
     async with member:
-        while not source.is_over:
+        while told.goes_on():
             polled = await member.getmany(timeout_ms=100, max_records=100)
-            now = {partition.partition for partition in member.assignment()}
-            if now != has:
-                has = now
-                lines.assigned(has)
-            say(polled)
-            if source.asked():
-                held = True
-                lines.say("held")
-            if polled and not held:
+            told.has(member.assignment())
+            lines.polled(polled)
+            if told.commits() and polled:
                 ends = {partition: records[-1].offset + 1 for partition, records in polled.items()}
                 await member.commit(ends)
                 for partition, end in ends.items():

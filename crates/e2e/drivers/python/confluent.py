@@ -107,26 +107,19 @@ def group(bootstrap, topic, name, protocol, session):
     }
     member = Consumer(settings | own)
     member.subscribe([topic])
-    source = lines.Input()
-    held, has = False, set()
-    while not source.is_over:
+    told = lines.Member()
+    while told.goes_on():
         records = [record for record in member.consume(100, 0.1) if not record.error()]
-        now = {partition.partition for partition in member.assignment()}
-        if now != has:
-            has = now
-            lines.assigned(has)
+        told.has(member.assignment())
         say(records)
-        if source.asked():
-            held = True
-            lines.say("held")
-        if records and not held:
+        if told.commits() and records:
             ends = {record.partition(): record.offset() + 1 for record in records}
             offsets = [TopicPartition(topic, partition, end) for partition, end in ends.items()]
-            for told in member.commit(offsets=offsets, asynchronous=False):
-                if told.error:
-                    print(told.error, file=sys.stderr)
+            for place in member.commit(offsets=offsets, asynchronous=False):
+                if place.error:
+                    print(place.error, file=sys.stderr)
                 else:
-                    lines.say("committed", told.partition, told.offset)
+                    lines.say("committed", place.partition, place.offset)
     member.close()
 
 

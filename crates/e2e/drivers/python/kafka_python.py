@@ -33,14 +33,8 @@ def consume(bootstrap, topic, isolation):
     )
     source = lines.Input()
     while not source.is_over:
-        say(consumer.poll(timeout_ms=100))
+        lines.polled(consumer.poll(timeout_ms=100))
     consumer.close()
-
-
-def say(polled):
-    for records in polled.values():
-        for record in records:
-            lines.read(record.partition, record.offset, record.value)
 
 
 def group(bootstrap, topic, name, _protocol, session):
@@ -52,19 +46,12 @@ def group(bootstrap, topic, name, _protocol, session):
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
-    source = lines.Input()
-    held, has = False, set()
-    while not source.is_over:
+    told = lines.Member()
+    while told.goes_on():
         polled = member.poll(timeout_ms=100, max_records=100)
-        now = {partition.partition for partition in member.assignment()}
-        if now != has:
-            has = now
-            lines.assigned(has)
-        say(polled)
-        if source.asked():
-            held = True
-            lines.say("held")
-        if polled and not held:
+        told.has(member.assignment())
+        lines.polled(polled)
+        if told.commits() and polled:
             ends = {partition: records[-1].offset + 1 for partition, records in polled.items()}
             member.commit({partition: OffsetAndMetadata(end, "", -1) for partition, end in ends.items()})
             for partition, end in ends.items():

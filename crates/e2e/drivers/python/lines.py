@@ -73,6 +73,40 @@ class Input:
         return asked
 
 
+class Member:
+    """What a member of a group tells beside the records that it reads."""
+
+    def __init__(self):
+        self._source = Input()
+        self._has = set()
+        self._holds = False
+
+    def goes_on(self):
+        """Whether it is not to leave yet."""
+        return not self._source.is_over
+
+    def has(self, partitions):
+        """Says which partitions the member has, when they have changed."""
+        now = {partition.partition for partition in partitions}
+        if now != self._has:
+            self._has = now
+            assigned(now)
+
+    def commits(self):
+        """Whether it commits what it reads: it does until it is asked to hold."""
+        if self._source.asked():
+            self._holds = True
+            say("held")
+        return not self._holds
+
+
+def polled(found):
+    """Says what was read: records by their partitions."""
+    for records in found.values():
+        for one in records:
+            read(one.partition, one.offset, one.value)
+
+
 def administer(obey):
     """Obeys line after line; obey(command, words) answers or raises."""
     for line in each():

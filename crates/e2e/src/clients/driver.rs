@@ -3,6 +3,7 @@
 use super::library::Library;
 use crate::cluster::PATIENCE;
 use crate::eventually;
+use crate::failover::client::last_words;
 use parking_lot::{Mutex, MutexGuard};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -58,7 +59,7 @@ impl Driver {
     pub fn tell(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("piped");
         if let Err(error) = stdin.write_all(format!("{line}\n").as_bytes()) {
-            panic!("{}: {error}: {}", self.name, self.last_words());
+            panic!("{}: {error}: {}", self.name, last_words(&self.errors));
         }
     }
 
@@ -90,13 +91,13 @@ impl Driver {
         let tell = || {
             let said = lines.lock();
             let last = said[said.len().saturating_sub(5)..].join("\n");
-            format!("{name}: {what}: it said last:\n{last}\n{}", last_lines(&errors))
+            format!("{name}: {what}: it said last:\n{last}\n{}", last_words(&errors))
         };
         eventually(tell, patience, || {
             let ended = self.child.try_wait().expect("the child is ours");
             let found = look(&self.lines.lock());
             let is_over = found.is_none() && ended.is_some();
-            assert!(!is_over, "{} has ended: {ended:?}: {}", self.name, self.last_words());
+            assert!(!is_over, "{} has ended: {ended:?}: {}", self.name, last_words(&self.errors));
             found
         })
     }
@@ -111,7 +112,7 @@ impl Driver {
         let status = eventually(&format!("{name} ends"), END_PATIENCE, || {
             self.child.try_wait().expect("the child is ours")
         });
-        assert!(status.success(), "{name} ended with {status}: {}", self.last_words());
+        assert!(status.success(), "{name} ended with {status}: {}", last_words(&self.errors));
         self.all_said()
     }
 
@@ -127,18 +128,6 @@ impl Driver {
         reader.join().expect("the reader does not panic");
         std::mem::take(&mut self.lines.lock())
     }
-
-    fn last_words(&self) -> String {
-        last_lines(&self.errors)
-    }
-}
-
-/// The end of a file.
-fn last_lines(path: &Path) -> String {
-    const LINES_MAX: usize = 20;
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LINES_MAX)..].join("\n")
 }
 
 impl Drop for Driver {

@@ -226,7 +226,7 @@ impl Driver {
 }
 
 /// The end of what a client wrote to standard error.
-fn last_words(errors: &Path) -> String {
+pub(crate) fn last_words(errors: &Path) -> String {
     const LINES_MAX: usize = 20;
     let text = std::fs::read_to_string(errors).unwrap_or_else(|error| error.to_string());
     let lines: Vec<&str> = text.lines().collect();

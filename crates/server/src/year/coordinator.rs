@@ -84,14 +84,32 @@ fn manager(disk: &SimDisk) -> Arc<ReplicaManager> {
     Arc::new(manager.unwrap())
 }
 
-/// A coordinator and the broker around it.
-pub(super) struct Coordinator<M: Machine> {
-    disk: SimDisk,
+/// What each term of a coordinator stands on.
+struct Ground<M: Machine> {
     manager: Arc<ReplicaManager>,
     replica: Arc<Replica>,
     settings: M::Settings,
     commit_timeout: Duration,
     worker: Worker<M>,
+}
+
+impl<M: Machine> Ground<M> {
+    fn load(&self, term: u64) -> (Arc<Shard<M>>, Task) {
+        Shard::start(
+            self.manager.clone(),
+            self.replica.clone(),
+            LeaderEpoch(0),
+            Loading::new(self.settings.clone(), term),
+            self.commit_timeout,
+            self.worker.clone(),
+        )
+    }
+}
+
+/// A coordinator and the broker around it.
+pub(super) struct Coordinator<M: Machine> {
+    disk: SimDisk,
+    ground: Ground<M>,
     pub(super) shard: Arc<Shard<M>>,
     _running: Task,
     /// How often it was loaded.
@@ -109,54 +127,30 @@ impl<M: Machine> Coordinator<M> {
         manager.apply(&image, &MetadataDelta::default(), true);
         let replica = manager.get(TopicIdPartition::new(TOPIC_ID, 0)).unwrap();
         let commit_timeout = properties.millis("offsets.commit.timeout.ms");
-        let loading = Loading::new(settings.clone(), 0);
-        let (shard, running) = Shard::start(
-            manager.clone(),
-            replica.clone(),
-            LeaderEpoch(0),
-            loading,
-            commit_timeout,
-            worker.clone(),
-        );
-        Coordinator {
-            disk,
-            manager,
-            replica,
-            settings,
-            commit_timeout,
-            worker,
-            shard,
-            _running: running,
-            terms: 0,
-        }
+        let ground = Ground { manager, replica, settings, commit_timeout, worker };
+        let (shard, running) = ground.load(0);
+        Coordinator { disk, ground, shard, _running: running, terms: 0 }
     }
 
     /// Another one takes over, which knows the log only.
     pub(super) async fn fail_over(&mut self) {
         self.shard.stop();
         self.terms += 1;
-        (self.shard, self._running) = Shard::start(
-            self.manager.clone(),
-            self.replica.clone(),
-            LeaderEpoch(0),
-            Loading::new(self.settings.clone(), self.terms),
-            self.commit_timeout,
-            self.worker.clone(),
-        );
+        (self.shard, self._running) = self.ground.load(self.terms);
         let mut standing = self.shard.standing();
         standing.wait_for(|standing| *standing == Standing::Active).await.unwrap();
     }
 
     /// What a broker does with its logs every now and then.
     pub(super) fn look_after_logs(&self, care: Care) {
-        self.manager.checkpoint_logs();
-        self.manager.handle_retention();
+        self.ground.manager.checkpoint_logs();
+        self.ground.manager.handle_retention();
         let properties = Properties::default();
         let options = CleanerOptions {
             map_bytes_max: usize::try_from(properties.number("log.cleaner.dedupe.buffer.size")).unwrap(),
             secret: [7; 16],
         };
-        while care != Care::NothingIsCompacted && self.manager.clean_filthiest(&options) {}
+        while care != Care::NothingIsCompacted && self.ground.manager.clean_filthiest(&options) {}
     }
 
     /// Takes note of what the log has on the disk.
