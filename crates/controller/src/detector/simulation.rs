@@ -26,6 +26,9 @@ use world::World;
 
 const SESSION: Duration = Duration::from_secs(9);
 const RUN: Duration = Duration::from_secs(40);
+const HOUR: Duration = Duration::from_secs(3600);
+/// How late a heartbeat leaves a saturated machine at most, in [`RUN`]: later than a session allows.
+const LATE_MAX: Duration = Duration::from_secs(12);
 /// How long a process stands still, or is cut off.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_secs(12);
@@ -56,7 +59,7 @@ struct Tally {
     gone: u32,
     left: u32,
     silent: u32,
-    /// Silent verdicts on processes that ran.
+    /// Silent verdicts on processes that ran, and had not woken just then.
     false_silent: u32,
     kills: u32,
     freezes: u32,
@@ -65,12 +68,14 @@ struct Tally {
     suspected: u32,
     /// How many were given up though they ran.
     falsely_suspected: u32,
+    /// Heartbeats that left more than a second late.
+    late: u32,
 }
 
 fn run_seeds(seeds: u64, weather: Weather) -> Tally {
     let mut sum = Tally::default();
     for seed in ottla_types::seeds(seeds) {
-        let tally = World::new(seed, weather).run();
+        let tally = World::new(seed, weather, LATE_MAX, RUN).run();
         sum.gone += tally.gone;
         sum.left += tally.left;
         sum.silent += tally.silent;
@@ -129,6 +134,21 @@ fn lost_packets_and_saturation_fence_nobody_within_its_silence() {
     assert!(tally.gone > 200 && tally.silent > 100, "{tally:?}");
     // Five times as many without the dial before the verdict.
     assert!(tally.false_silent < 150, "{tally:?}");
+}
+
+#[test]
+fn on_a_machine_that_is_saturated_for_an_hour_nobody_is_fenced() {
+    let weather = Weather { saturated: true, stalls: true, moves: true, ..Weather::default() };
+    let late_max = Duration::from_secs(6);
+    let (mut late, mut moves) = (0, 0);
+    for seed in ottla_types::seeds(30) {
+        let tally = World::new(seed, weather, late_max, HOUR).run();
+        assert_eq!((tally.gone, tally.left, tally.silent), (0, 0, 0), "seed {seed}");
+        late += tally.late;
+        moves += tally.moves;
+    }
+    println!("{late} heartbeats were more than a second late, {moves} moves of the controller");
+    assert!(late > 1000 && moves > 1000);
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(super) struct Broker {
     pub(super) parted_until: Monotonic,
     /// When it last refused a dial though it ran: its backlog was full for a moment.
     pub(super) overrun_at: Monotonic,
+    /// When it last woke from a standstill.
+    pub(super) woke_at: Monotonic,
     pub(super) truth: Truth,
 }
 
@@ -143,13 +145,14 @@ impl World {
         let arrival = self.arrival(id);
         self.at(arrival, Event::Contact { id, epoch, connection });
         let late = if self.weather.saturated { self.heavy_tail() } else { Duration::ZERO };
+        self.tally.late += u32::from(late > Duration::from_secs(1));
         self.after(interval + late, Event::Heartbeat { id, generation });
     }
 
     /// Mostly milliseconds, now and then seconds.
     pub(super) fn heavy_tail(&mut self) -> Duration {
         let u = (self.random.below(1_000_000) + 1) as f64 / 1e6;
-        Duration::from_secs_f64((0.005 * u.powf(-0.9)).min(12.0))
+        Duration::from_secs_f64(0.005 * u.powf(-0.9)).min(self.late_max)
     }
 
     /// When something that a broker sends now arrives: in order, retransmitted when lost, after a partition.

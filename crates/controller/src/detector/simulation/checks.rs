@@ -7,6 +7,10 @@ use crate::detector::Cause;
 use ottla_types::BrokerEpoch;
 use std::time::Duration;
 
+/// Who wakes in the last moment of its silence may open a connection first, and the dial under way may be one that it
+/// slept through.
+const WAKING: Duration = Duration::from_millis(300);
+
 impl World {
     pub(super) fn check_verdict(&mut self, id: i32, epoch: BrokerEpoch, cause: &Cause, story: &str) {
         let faulty = self.weather.loss > 0 || self.weather.partitions;
@@ -31,7 +35,8 @@ impl World {
             Cause::Silent { .. } => {
                 self.tally.silent += 1;
                 let is_running = broker.process == Process::Running;
-                self.tally.false_silent += u32::from(is_running);
+                let woke_just_now = now - broker.woke_at < WAKING;
+                self.tally.false_silent += u32::from(is_running && !woke_just_now);
                 let over_at = silence_over_at(broker);
                 broker.truth.stands_still = true;
                 self.tally.suspected += u32::from(broker.truth.suspected.is_some());

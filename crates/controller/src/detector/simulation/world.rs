@@ -35,6 +35,8 @@ pub(super) struct Dial {
 pub(super) struct World {
     pub(super) seed: u64,
     pub(super) weather: Weather,
+    pub(super) late_max: Duration,
+    pub(super) end: Monotonic,
     pub(super) random: Random,
     pub(super) now: Monotonic,
     pub(super) queue: BTreeMap<(Monotonic, u64), Event>,
@@ -52,13 +54,17 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, weather: Weather) -> World {
+    /// A run of so long, in which heartbeats leave so late at most where the weather is saturated.
+    pub(super) fn new(seed: u64, weather: Weather, late_max: Duration, run: Duration) -> World {
         let mut random = Random::new(seed);
         let brokers = 1 + random.below(7) as i32;
+        let now = Monotonic(3_600_000_000);
         let mut world = World {
             seed,
             weather,
-            now: Monotonic(3_600_000_000),
+            late_max,
+            end: now + run,
+            now,
             queue: BTreeMap::new(),
             sequence: 0,
             brokers: BTreeMap::new(),
@@ -86,6 +92,7 @@ impl World {
                     arrives_after: world.now,
                     parted_until: world.now,
                     overrun_at: Monotonic(0),
+                    woke_at: Monotonic(0),
                     truth: Truth::default(),
                 },
             );
@@ -93,9 +100,11 @@ impl World {
         }
         let mut effects = Vec::new();
         world.controllers[0].activate(world.now, None, &mut effects);
+        let times = (run.as_secs() / RUN.as_secs()).max(1);
         let mut plan = |wanted: bool, count: u64, event: Event| {
+            let count = count * times;
             for _ in 0..if wanted { world.random.below(count) + 1 } else { 0 } {
-                let after = world.random.duration(Duration::from_secs(3), RUN);
+                let after = world.random.duration(Duration::from_secs(3), run);
                 world.sequence += 1;
                 world.queue.insert((world.now + after, world.sequence), event.clone());
             }
@@ -107,7 +116,7 @@ impl World {
     }
 
     pub(super) fn run(mut self) -> Tally {
-        let end = self.now + RUN;
+        let end = self.end;
         loop {
             let event_at = self.queue.first_key_value().map_or(end, |((at, _), _)| *at);
             let deadlines = [0, 1].map(|controller| self.deadline(controller));
@@ -190,6 +199,7 @@ impl World {
                 let broker = self.brokers.get_mut(&id).unwrap();
                 if broker.generation == generation && broker.process == Process::Frozen {
                     broker.process = Process::Running;
+                    broker.woke_at = self.now;
                     self.after(Duration::ZERO, Event::Heartbeat { id, generation });
                 }
             }
