@@ -3,6 +3,7 @@
 use crate::alarms::Alarms;
 use crate::consumer_group::group::ConsumerGroup;
 use crate::consumer_group::offsets::tombstones;
+use crate::consumer_group::topics::Topics;
 use crate::group::Group;
 use crate::leave;
 use crate::member::millis;
@@ -25,6 +26,9 @@ use ottla_protocol::records::group::GroupRecord;
 use ottla_types::{Monotonic, Now, Random};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// The first version of JoinGroup's answer that may name no protocol.
+const NULL_PROTOCOL_VERSION: i16 = 7;
 
 /// Coordinates the groups of one partition of `__consumer_offsets`, for one term of its leadership.
 ///
@@ -130,6 +134,7 @@ impl GroupCoordinator {
                 for member_id in turn.group.member_ids() {
                     turn.renew_session(&member_id);
                 }
+                turn.rejoin_if_come_down();
                 if turn.group.members().len() > turn.settings.group_size_max {
                     // `group.max.size` was lowered: whoever joins last again must go.
                     turn.prepare_rebalance();
@@ -143,12 +148,22 @@ impl GroupCoordinator {
         &mut self,
         request: &JoinGroupRequest,
         context: &RequestContext,
+        topics: &dyn Topics,
         now: Now,
     ) -> GroupDecision {
         if let Err(error) = self.validate_join(request) {
             return reply(context.token, refuse_join(error, &request.member_id, context.version));
         }
         let group_id = &request.group_id;
+        if self.consumer_groups.get(group_id).is_some_and(|group| group.members().len() > 0) {
+            return self.decide(|machine, decision| {
+                let mut response = machine.classic_joins(request, context, topics, now, decision);
+                if context.version < NULL_PROTOCOL_VERSION {
+                    response.protocol_name.get_or_insert_default();
+                }
+                decision.replies.push((context.token, GroupReply::JoinGroup(response)));
+            });
+        }
         let ended = self.consumer_groups.get(group_id).map(tombstones).unwrap_or_default();
         self.decide(|machine, decision| {
             for record in ended {
@@ -164,13 +179,14 @@ impl GroupCoordinator {
 
     fn validate_join(&self, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
         let Settings { session_timeout_min, session_timeout_max, .. } = self.settings;
-        let consumers = self.consumer_groups.get(&request.group_id).map_or(0, |group| group.members().len());
+        let has_consumers =
+            self.consumer_groups.get(&request.group_id).is_some_and(|group| group.members().len() > 0);
         if request.group_id.is_empty() {
             Err(ErrorCode::InvalidGroupId)
         } else if !(session_timeout_min..=session_timeout_max).contains(&millis(request.session_timeout_ms)) {
             Err(ErrorCode::InvalidSessionTimeout)
-        } else if consumers > 0 {
-            Err(ErrorCode::InconsistentGroupProtocol)
+        } else if has_consumers {
+            Ok(())
         } else if !request.member_id.is_empty() && !self.groups.contains_key(&request.group_id) {
             Err(ErrorCode::UnknownMemberId)
         } else {
@@ -183,8 +199,19 @@ impl GroupCoordinator {
         &mut self,
         request: &SyncGroupRequest,
         context: &RequestContext,
+        topics: &dyn Topics,
         now: Now,
     ) -> GroupDecision {
+        if self.consumer_groups.contains_key(&request.group_id) {
+            return self.decide(|machine, decision| {
+                let synced = machine.classic_syncs(request, topics, now, decision);
+                let response = synced.unwrap_or_else(|error| SyncGroupResponse {
+                    error_code: error.code(),
+                    ..Default::default()
+                });
+                decision.replies.push((context.token, GroupReply::SyncGroup(response)));
+            });
+        }
         match self.find(&request.group_id) {
             Ok(()) => self.decide_in(&request.group_id, now, |turn| turn.sync(request, context)),
             Err(error) => {
@@ -200,10 +227,15 @@ impl GroupCoordinator {
         &mut self,
         request: &HeartbeatRequest,
         context: &RequestContext,
+        topics: &dyn Topics,
         now: Now,
     ) -> GroupDecision {
         let mut error = ErrorCode::None;
         let mut decision = match self.find(&request.group_id) {
+            _ if self.consumer_groups.contains_key(&request.group_id) => self.decide(|machine, decision| {
+                let lives = machine.classic_lives(request, topics, now, decision);
+                error = lives.err().unwrap_or(ErrorCode::None);
+            }),
             Ok(()) => self.decide_in(&request.group_id, now, |turn| error = turn.heartbeat(request, context)),
             Err(not_found) => {
                 error = not_found;
@@ -375,8 +407,7 @@ pub(crate) fn reply(token: ReplyToken, reply: GroupReply) -> GroupDecision {
 }
 
 fn refuse_join(error: ErrorCode, member_id: &str, version: i16) -> GroupReply {
-    // Null came with version 7.
-    let protocol_name = (version < 7).then(String::new);
+    let protocol_name = (version < NULL_PROTOCOL_VERSION).then(String::new);
     let (error_code, member_id) = (error.code(), member_id.to_owned());
     GroupReply::JoinGroup(JoinGroupResponse { error_code, member_id, protocol_name, ..no_generation() })
 }

@@ -6,6 +6,7 @@ use crate::turn::Turn;
 impl Turn<'_> {
     /// Does what is due.
     pub(crate) fn expire(&mut self) {
+        self.rejoin_if_come_down();
         self.expire_members();
         let now = self.now.monotonic;
         if self.group.join_deadline.is_some_and(|deadline| deadline <= now) {
@@ -16,6 +17,16 @@ impl Turn<'_> {
         }
         if let Some(deadline) = self.group.next_deadline() {
             self.alarms.arm(&self.group.id, deadline);
+        }
+    }
+
+    /// Makes the members of what was a consumer group agree on who has what.
+    pub(crate) fn rejoin_if_come_down(&mut self) {
+        if std::mem::take(&mut self.group.has_come_down) {
+            for member_id in self.group.member_ids() {
+                self.renew_session(&member_id);
+            }
+            self.prepare_rebalance();
         }
     }
 

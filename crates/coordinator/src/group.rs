@@ -1,20 +1,17 @@
 //! A classic group: its state, and the rules that hold between its parts.
 
+use crate::consumer_group::classic::embedded::{self, CONSUMER};
 use crate::member::{Member, Parked};
 use crate::presence::Presence;
-use ottla_protocol::messages::consumer_protocol_subscription::ConsumerProtocolSubscription;
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::join_group_response::JoinGroupResponseMember;
 use ottla_protocol::records::group::GroupMetadataValue;
-use ottla_protocol::{Decoder, ErrorCode, Message};
 use ottla_types::{Monotonic, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The protocol type of consumers, the only one whose metadata the coordinator looks into.
-const CONSUMER: &str = "consumer";
 
 /// Where a group stands (`org.apache.kafka.coordinator.group.classic.ClassicGroupState`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +72,9 @@ pub(crate) struct Group {
     pub(crate) leader: Option<String>,
     /// When it came into its state, as far as is known.
     pub(crate) state_since: Option<Timestamp>,
+    /// Whether it was a consumer group until it was last stored, and its members have yet to join again. No leader is stored
+    /// then.
+    pub(crate) has_come_down: bool,
     /// Whether the log knows of it. What it does not know of may vanish without a trace.
     pub(crate) is_stored: bool,
     /// When members that were told their id, and have not joined with it, are given up.
@@ -105,6 +105,7 @@ impl Group {
             protocol: None,
             leader: None,
             state_since: None,
+            has_come_down: false,
             is_stored: false,
             pending_members: BTreeMap::new(),
             pending_syncs: BTreeSet::new(),
@@ -141,6 +142,7 @@ impl Group {
         self.state_since = Some(Timestamp(value.current_state_timestamp)).filter(|&at| at != Timestamp::NONE);
         self.generation = value.generation;
         self.protocol = value.protocol.clone();
+        self.has_come_down = value.leader.is_none() && self.state == GroupState::Stable;
         self.is_stored = true;
         self.initial_delay = None;
         self.join_deadline = None;
@@ -371,10 +373,7 @@ impl Group {
         let mut topics = BTreeSet::new();
         for member in self.members.values() {
             let metadata = member.metadata(self.protocol.as_deref()?)?;
-            let mut input = Decoder::new(metadata.clone());
-            input.i16().ok()?;
-            // Every version begins like version 0, and only its topics are wanted.
-            topics.extend(ConsumerProtocolSubscription::decode(&mut input, 0).ok()?.topics);
+            topics.extend(embedded::subscription(metadata)?.topics);
         }
         Some(topics)
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// The first version at which a dynamic member must come twice: once for its id, once with it (KIP-394).
-const MEMBER_ID_REQUIRED_VERSION: i16 = 4;
+pub(crate) const MEMBER_ID_REQUIRED_VERSION: i16 = 4;
 
 impl Turn<'_> {
     /// Handles a JoinGroup whose group id and session timeout are valid.

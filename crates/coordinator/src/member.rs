@@ -1,5 +1,6 @@
 //! A member of a classic group.
 
+use crate::consumer_group::member::{ClassicMember, Subscription};
 use crate::presence::Presence;
 use crate::reply::{ReplyToken, RequestContext};
 use bytes::Bytes;
@@ -100,6 +101,26 @@ impl Member {
         }
     }
 
+    /// A member of a consumer group that becomes a classic one.
+    pub(crate) fn from_consumer_group(id: &str, said: &Subscription, classic: &ClassicMember) -> Member {
+        Member {
+            id: id.to_owned(),
+            instance_id: said.instance_id.clone(),
+            client_id: said.client_id.clone(),
+            client_host: said.client_host.clone(),
+            session_timeout_ms: classic.session_timeout_ms,
+            rebalance_timeout_ms: said.rebalance_timeout_ms,
+            protocols: classic.protocols.clone(),
+            assignment: Bytes::new(),
+            is_new: false,
+            session_deadline: None,
+            presence: Presence::default(),
+            gone_deadline: None,
+            parked_join: None,
+            parked_sync: None,
+        }
+    }
+
     /// Takes over what a later JoinGroup of this member says.
     pub(crate) fn update(&mut self, request: &JoinGroupRequest) {
         self.session_timeout_ms = request.session_timeout_ms;
@@ -158,7 +179,7 @@ pub(crate) fn millis(ms: i32) -> Duration {
 }
 
 /// Version 0 has no rebalance timeout: the session timeout serves for both.
-fn rebalance_timeout_ms(request: &JoinGroupRequest) -> i32 {
+pub(crate) fn rebalance_timeout_ms(request: &JoinGroupRequest) -> i32 {
     match request.rebalance_timeout_ms {
         ms if ms < 0 => request.session_timeout_ms,
         ms => ms,
@@ -166,7 +187,7 @@ fn rebalance_timeout_ms(request: &JoinGroupRequest) -> i32 {
 }
 
 /// Copies, as a slice would keep the whole request in memory. Of two protocols with one name, the first.
-fn protocols(requested: &[JoinGroupRequestProtocol]) -> Vec<Protocol> {
+pub(crate) fn protocols(requested: &[JoinGroupRequestProtocol]) -> Vec<Protocol> {
     let mut seen = BTreeSet::new();
     let first = requested.iter().filter(|protocol| seen.insert(&protocol.name));
     let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);

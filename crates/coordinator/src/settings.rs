@@ -1,6 +1,6 @@
 //! What the broker's configuration says to the coordinator.
 
-use crate::consumer_group::Assignor;
+use crate::consumer_group::{Assignor, MigrationPolicy};
 use std::time::Duration;
 
 /// The group coordinator's part of the configuration. The defaults are Kafka's, where Kafka has the setting.
@@ -40,6 +40,8 @@ pub struct ConsumerGroupSettings {
     pub size_max: usize,
     /// `group.consumer.assignors`: those that members can ask for; the first is for those that ask for none. Never empty.
     pub assignors: Vec<Assignor>,
+    /// `group.consumer.migration.policy`: whether groups may change their protocol while they have members.
+    pub migration: MigrationPolicy,
 }
 
 impl ConsumerGroupSettings {
@@ -56,6 +58,7 @@ impl Default for ConsumerGroupSettings {
             heartbeat_interval: Duration::from_secs(5),
             size_max: usize::MAX,
             assignors: Assignor::ALL.to_vec(),
+            migration: MigrationPolicy::Bidirectional,
         }
     }
 }

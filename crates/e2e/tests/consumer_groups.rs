@@ -20,6 +20,10 @@ const SETTINGS: &str = "num.partitions=6\n\
 /// What is waited for takes several heartbeats of each member, and a session at most.
 const REBALANCE_PATIENCE: Duration = Duration::from_secs(60);
 
+/// The sessions of both protocols are equally long.
+const CLASSIC_PROTOCOL: Manner<'_> =
+    Manner { number: 0, settings: &["session.timeout.ms=6000", "heartbeat.interval.ms=1000"], later: false };
+
 const NEW_PROTOCOL: Manner<'_> = Manner { number: 0, settings: &["group.protocol=consumer"], later: false };
 
 /// How many partitions each member of a driver has, when all drivers together have all, each once.
@@ -109,4 +113,62 @@ fn librdkafka_shares_partitions_by_the_new_protocol() {
 #[test]
 fn kafkas_client_shares_partitions_by_the_new_protocol() {
     shared_by(Client::Java);
+}
+
+/// A group whose members are replaced, from one protocol to the other and back, while it is read.
+fn migrates(client: Client) {
+    let directory = tempfile::tempdir().expect("a directory for the cluster");
+    let cluster = Cluster::start_in(directory.path(), 3, SETTINGS);
+    let bootstrap = cluster.bootstrap();
+    let create = ["--create", "--topic", TOPIC, "--partitions", "6", "--replication-factor", "3"];
+    cluster.tool(&[&["kafka-topics", "--bootstrap-server", &bootstrap][..], &create].concat());
+    let place = |name: &str| {
+        let own = directory.path().join(name);
+        std::fs::create_dir_all(&own).expect("the directory is ours");
+        own
+    };
+    let places = ["producer", "classic", "consumer", "again"].map(place);
+    let at = |number: usize| Place { bootstrap: &bootstrap, topic: TOPIC, directory: &places[number] };
+    let is_of_type = |group_type: &str| {
+        let list = ["kafka-consumer-groups", "--bootstrap-server", &bootstrap, "--list", "--type"];
+        ottla_e2e::eventually("the group has changed its type", REBALANCE_PATIENCE, || {
+            let listed = cluster.tool(&list);
+            listed.lines().any(|line| line.split_whitespace().eq(["g", group_type])).then_some(())
+        });
+    };
+    let producer = Driver::produce(Client::SystemRdkafka, &at(0), 6, 20);
+
+    let mut classic = Driver::group_as(client, &at(1), "g", 3, 100, &CLASSIC_PROTOCOL);
+    shares(&mut [&mut classic], 6, &[2, 2, 2]);
+    commits_go_on(&mut classic);
+    is_of_type("Classic");
+
+    let mut modern = Driver::group_as(client, &at(2), "g", 3, 100, &NEW_PROTOCOL);
+    shares(&mut [&mut classic, &mut modern], 6, &[1, 1, 1, 1, 1, 1]);
+    commits_go_on(&mut classic);
+    commits_go_on(&mut modern);
+    is_of_type("Consumer");
+    // kill -9: nobody says goodbye.
+    drop(classic);
+    shares(&mut [&mut modern], 6, &[2, 2, 2]);
+
+    let mut again = Driver::group_as(client, &at(3), "g", 3, 100, &CLASSIC_PROTOCOL);
+    shares(&mut [&mut again, &mut modern], 6, &[1, 1, 1, 1, 1, 1]);
+    drop(modern);
+    shares(&mut [&mut again], 6, &[2, 2, 2]);
+    commits_go_on(&mut again);
+    is_of_type("Classic");
+    let told = again.finish();
+    assert!(told.set_back.is_empty(), "GROUP-1: {:?}", told.set_back);
+    producer.finish();
+}
+
+#[test]
+fn librdkafkas_group_goes_from_one_protocol_to_the_other_and_back() {
+    migrates(Client::NewRdkafka);
+}
+
+#[test]
+fn the_group_of_kafkas_client_goes_from_one_protocol_to_the_other_and_back() {
+    migrates(Client::Java);
 }

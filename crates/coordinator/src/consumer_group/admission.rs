@@ -1,7 +1,7 @@
 //! Who a heartbeat comes from: a new member, a known one, or one that takes the place of another.
 
 use super::group::ConsumerGroup;
-use super::member::{Current, LEFT_FOR_A_WHILE, MemberState, Partitions};
+use super::member::{Current, LEFT_FOR_A_WHILE, Member, MemberState, Partitions};
 use super::validate::{JOINING, Refusal};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
@@ -54,9 +54,11 @@ impl ConsumerGroup {
         let holder =
             request.instance_id.as_deref().and_then(|instance_id| self.static_member_id(instance_id));
         if let Some(holder) = holder {
-            let has_left = self.member(holder).is_some_and(|old| old.current.epoch == LEFT_FOR_A_WHILE);
+            // One of the classic protocol does not say that it leaves.
+            let gives_way =
+                |old: &Member| old.current.epoch == LEFT_FOR_A_WHILE || old.subscription.classic.is_some();
             let is_free = holder == member_id || self.member(member_id).is_none();
-            if has_left && is_free {
+            if self.member(holder).is_some_and(gives_way) && is_free {
                 return Ok(Sender::Back { old_id: holder.to_owned() });
             }
             if holder != member_id {

@@ -11,6 +11,8 @@ pub(crate) enum Bug {
     SessionsForgotten,
     /// The growth of a topic is not noticed.
     GrowthUnnoticed,
+    /// What members of a classic group were assigned is not theirs any more once it is a consumer group.
+    UpgradeForgetsOwners,
 }
 
 #[cfg(test)]

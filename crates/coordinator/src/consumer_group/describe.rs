@@ -13,7 +13,8 @@ use ottla_protocol::messages::consumer_group_describe_response::{
 };
 use ottla_types::TopicIdPartition;
 
-/// A member of the consumer protocol, as ConsumerGroupDescribe shows it from version 1 on.
+/// Members, as ConsumerGroupDescribe shows them from version 1 on.
+const CLASSIC_MEMBER: i8 = 0;
 const CONSUMER_MEMBER: i8 = 1;
 
 impl GroupCoordinator {
@@ -48,7 +49,10 @@ impl GroupCoordinator {
             subscribed_topic_regex: member.subscription.topic_regex.clone(),
             assignment: assignment(member.current.assigned.keys(), topics),
             target_assignment: assignment(group.target(id).unwrap_or(&Partitions::new()), topics),
-            member_type: CONSUMER_MEMBER,
+            member_type: match member.subscription.classic {
+                Some(_) => CLASSIC_MEMBER,
+                None => CONSUMER_MEMBER,
+            },
         };
         DescribedGroup {
             group_id: group.id.to_string(),

@@ -4,7 +4,8 @@ use super::bug::{Bug, is_made};
 use super::turn::ConsumerTurn;
 
 impl ConsumerTurn<'_> {
-    /// Gives up members that have been silent for too long, or that have not given up in time what they were asked to.
+    /// Gives up members that have been silent for too long, that have not given up in time what they were asked to, or that
+    /// have not joined or synced in time.
     pub(crate) fn expire(&mut self) {
         let now = self.now.monotonic;
         let silent = self.group.sessions.iter().filter(|(_, deadline)| **deadline <= now);
@@ -15,6 +16,10 @@ impl ConsumerTurn<'_> {
                 gone.push(member_id.clone());
             }
         }
+        let late = self.group.joins.iter().chain(&self.group.syncs).filter(|(_, deadline)| **deadline <= now);
+        gone.extend(late.map(|(member_id, _)| member_id.clone()));
+        gone.sort_unstable();
+        gone.dedup();
         for member_id in gone {
             self.remove_member(&member_id);
         }

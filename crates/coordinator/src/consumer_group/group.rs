@@ -83,6 +83,10 @@ pub(crate) struct ConsumerGroup {
     /// When members are given up unless they are heard of before.
     pub(crate) sessions: BTreeMap<String, Monotonic>,
     pub(crate) revocations: BTreeMap<String, RevocationDeadline>,
+    /// When members of the classic protocol that were told to join again are given up.
+    pub(crate) joins: BTreeMap<String, Monotonic>,
+    /// When members of the classic protocol that have joined, and have not asked what they have, are given up.
+    pub(crate) syncs: BTreeMap<String, Monotonic>,
     /// The view of the topics that was last compared with the hash.
     pub(crate) topics_seen: Option<i64>,
     /// When regular expressions were last looked up.
@@ -104,6 +108,8 @@ impl ConsumerGroup {
             owners: BTreeMap::new(),
             sessions: BTreeMap::new(),
             revocations: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            syncs: BTreeMap::new(),
             topics_seen: None,
             regexes_seen: None,
         }
@@ -243,7 +249,8 @@ impl ConsumerGroup {
     /// When something is to be done if nothing happens.
     pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
         let revocations = self.revocations.values().map(|deadline| deadline.at);
-        self.sessions.values().copied().chain(revocations).min()
+        let classic = self.joins.values().chain(self.syncs.values());
+        self.sessions.values().chain(classic).copied().chain(revocations).min()
     }
 }
 

@@ -6,15 +6,13 @@
 
 use super::admission::Sender;
 use super::group::ConsumerGroup;
-use super::member::{Current, LEFT_FOR_A_WHILE, Partitions, Subscription};
+use super::member::{Current, LEFT_FOR_A_WHILE, Member, Partitions, Subscription};
 use super::records;
 use super::regex;
 use super::topics::Topics;
 use super::turn::ConsumerTurn;
 use super::validate::{JOINING, LEAVING, Refusal, validate};
 use crate::coordinator::{GroupCoordinator, reply};
-use crate::group::{Group, GroupState};
-use crate::records as classic_records;
 use crate::reply::{GroupDecision, GroupReply, RequestContext};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
@@ -26,7 +24,7 @@ use ottla_types::Now;
 impl GroupCoordinator {
     /// Handles a ConsumerGroupHeartbeat.
     ///
-    /// The group of a member that joins may be a classic one without members: it becomes a consumer group, with its offsets.
+    /// The group of a member that joins may be a classic one: it becomes a consumer group, with its members and offsets.
     pub fn handle_consumer_group_heartbeat(
         &mut self,
         request: &ConsumerGroupHeartbeatRequest,
@@ -91,14 +89,18 @@ impl GroupCoordinator {
         let size_max = self.settings.consumer_groups.size_max;
         let sender = match self.consumer_groups.get(group_id) {
             Some(group) => group.admit(request, &member_id, owned.as_ref(), size_max)?,
+            None if request.member_epoch != JOINING => return Err(no_such_group()),
             None => {
-                validate_new_group(self.groups.get(group_id), request)?;
-                Sender::New
+                if self.groups.contains_key(group_id) {
+                    self.upgrade(group_id, topics, now, decision)?;
+                }
+                // Whoever holds an instance id in the group speaks the classic protocol, and gives way.
+                let group = self.consumer_groups.get(group_id);
+                group.map_or(Ok(Sender::New), |group| {
+                    group.admit(request, &member_id, owned.as_ref(), size_max)
+                })?
             }
         };
-        if self.groups.contains_key(group_id) {
-            self.write(classic_records::group_tombstone(group_id), decision);
-        }
         let group =
             self.consumer_groups.entry(group_id.clone()).or_insert_with(|| ConsumerGroup::new(group_id));
         let mut turn = ConsumerTurn {
@@ -132,22 +134,6 @@ impl GroupCoordinator {
     }
 }
 
-/// A group begins with a member that joins. A classic one ends by that, if nobody is in it.
-fn validate_new_group(
-    classic: Option<&Group>,
-    request: &ConsumerGroupHeartbeatRequest,
-) -> Result<(), Refusal> {
-    if request.member_epoch != JOINING {
-        return Err(no_such_group());
-    }
-    let is_vacant = |group: &Group| group.state == GroupState::Empty && group.pending_members.is_empty();
-    if classic.is_some_and(|group| !is_vacant(group)) {
-        let message = "the group has members of the classic protocol, and they cannot be joined by others";
-        return Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
-    }
-    Ok(())
-}
-
 fn no_such_group() -> Refusal {
     Refusal::new(ErrorCode::GroupIdNotFound, "there is no such consumer group")
 }
@@ -161,20 +147,9 @@ impl ConsumerTurn<'_> {
         owned: Option<&Partitions>,
         topics: &dyn Topics,
     ) -> ConsumerGroupHeartbeatResponse {
-        let before = self.group.member(member_id).cloned();
-        let known = before.as_ref().map(|member| &member.subscription).cloned().unwrap_or_default();
-        let subscription = updated(&known, request, context);
-        if before.is_none() || subscription != known {
-            self.write(records::member(&request.group_id, member_id, Some(&subscription)));
-        }
-        let before = before.map(|member| member.current).unwrap_or_default();
-        let has_new_topics = !subscription.has_topics_of(&known);
-        let has_new_matches = self.refresh_regexes(topics);
-        self.refresh_epoch(has_new_topics || has_new_matches, topics);
-        if self.group.epoch > self.group.target_epoch {
-            self.assign(topics);
-        }
-        self.reconcile(member_id, owned, has_new_topics, topics);
+        let Member { subscription: known, current: before } =
+            self.group.member(member_id).cloned().unwrap_or_default();
+        self.settle(member_id, updated(&known, request, context), owned, topics);
         self.renew_session(member_id);
 
         let current = &self.group.member(member_id).expect("it was added").current;
@@ -214,6 +189,7 @@ fn updated(
             timeout_ms => timeout_ms,
         },
         server_assignor: or_known(&request.server_assignor, &known.server_assignor),
+        classic: None,
     }
 }
 

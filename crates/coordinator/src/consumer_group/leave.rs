@@ -34,19 +34,25 @@ impl ConsumerTurn<'_> {
         Ok(())
     }
 
-    /// Handles a LeaveGroup. Only static members can be sent away by it: others say that they go by their heartbeats.
+    /// Handles a LeaveGroup: of members of the classic protocol, or of an administrator who sends static members away. Others
+    /// say that they go by their heartbeats.
     pub(crate) fn leave_classic(&mut self, members: &[MemberIdentity]) -> Vec<MemberResponse> {
         members.iter().map(|member| answer(member, self.send_away(member))).collect()
     }
 
     fn send_away(&mut self, leaving: &MemberIdentity) -> ErrorCode {
-        let holder = leaving.group_instance_id.as_deref().and_then(|id| self.group.static_member_id(id));
-        match holder.map(str::to_owned) {
-            Some(holder) if leaving.member_id.is_empty() => {
-                self.remove_member(&holder);
-                ErrorCode::None
-            }
-            _ => ErrorCode::UnknownMemberId,
+        let MemberIdentity { member_id, group_instance_id, .. } = leaving;
+        let holder =
+            group_instance_id.as_deref().map(|id| self.group.static_member_id(id).map(str::to_owned));
+        let is_classic =
+            self.group.member(member_id).is_some_and(|member| member.subscription.classic.is_some());
+        match holder {
+            Some(None) => return ErrorCode::UnknownMemberId,
+            Some(Some(holder)) if member_id.is_empty() => self.remove_member(&holder),
+            Some(Some(holder)) if holder != *member_id => return ErrorCode::FencedInstanceId,
+            _ if is_classic => self.remove_member(member_id),
+            _ => return ErrorCode::UnknownMemberId,
         }
+        ErrorCode::None
     }
 }

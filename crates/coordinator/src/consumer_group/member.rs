@@ -1,6 +1,10 @@
 //! A member of a consumer group: what it is subscribed to, and how far it is reconciled.
 
+use crate::member::Protocol;
 use ottla_protocol::records::group::consumer_group_current_member_assignment::TopicPartitions;
+use ottla_protocol::records::group::consumer_group_member_metadata::{
+    ClassicMemberMetadata, ClassicProtocol,
+};
 use ottla_protocol::records::group::{
     ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataValue,
 };
@@ -66,6 +70,39 @@ pub(crate) struct Subscription {
     pub(crate) rebalance_timeout_ms: i32,
     /// The assignor that it would rather have.
     pub(crate) server_assignor: Option<String>,
+    /// What a member of the classic protocol says besides; `None` for one of the consumer protocol.
+    pub(crate) classic: Option<ClassicMember>,
+}
+
+/// What only a member of the classic protocol says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClassicMember {
+    /// How long it may be silent, in milliseconds.
+    pub(crate) session_timeout_ms: i32,
+    /// What it supports, the preferred one first; never empty.
+    pub(crate) protocols: Vec<Protocol>,
+}
+
+impl From<&ClassicMemberMetadata> for ClassicMember {
+    fn from(value: &ClassicMemberMetadata) -> ClassicMember {
+        let protocol =
+            |one: &ClassicProtocol| Protocol { name: one.name.clone(), metadata: one.metadata.clone() };
+        ClassicMember {
+            session_timeout_ms: value.session_timeout_ms,
+            protocols: value.supported_protocols.iter().map(protocol).collect(),
+        }
+    }
+}
+
+impl From<&ClassicMember> for ClassicMemberMetadata {
+    fn from(member: &ClassicMember) -> ClassicMemberMetadata {
+        let protocol =
+            |one: &Protocol| ClassicProtocol { name: one.name.clone(), metadata: one.metadata.clone() };
+        ClassicMemberMetadata {
+            session_timeout_ms: member.session_timeout_ms,
+            supported_protocols: member.protocols.iter().map(protocol).collect(),
+        }
+    }
 }
 
 impl Subscription {
@@ -86,6 +123,7 @@ impl From<&ConsumerGroupMemberMetadataValue> for Subscription {
             topic_regex: value.subscribed_topic_regex.clone().filter(|regex| !regex.is_empty()),
             rebalance_timeout_ms: value.rebalance_timeout_ms,
             server_assignor: value.server_assignor.clone(),
+            classic: value.classic_member_metadata.as_ref().map(ClassicMember::from),
         }
     }
 }

@@ -23,21 +23,21 @@
 //!
 //! Members come and go by their heartbeats alone: that a connection closes says nothing here.
 //!
-//! Deliberately absent: members of the classic protocol in a consumer group, so a group with members never changes its type
-//! (`group.consumer.migration.policy`).
+//! Members of the classic protocol may be among them: [`classic`].
 //!
 //! Reading order: [`topics`], `member`, `group`, `heartbeat`, `validate`, `admission`, `turn`, `reconcile`, [`assignors`],
-//! `subscription`, `regex`, `leave`, `expiry`; `offsets`, `describe`, `records`, `replay`.
+//! `subscription`, `regex`, `leave`, `expiry`; [`classic`]; `offsets`, `describe`, `records`, `replay`.
 
 mod admission;
 pub mod assignors;
 mod bug;
+pub mod classic;
 mod describe;
 mod expiry;
 pub(crate) mod group;
 mod heartbeat;
 mod leave;
-mod member;
+pub(crate) mod member;
 pub(crate) mod offsets;
 mod reconcile;
 mod records;
@@ -45,10 +45,11 @@ mod regex;
 mod replay;
 pub(crate) mod subscription;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod topics;
 mod turn;
 mod validate;
 
 pub use assignors::Assignor;
+pub use classic::MigrationPolicy;
 pub use topics::{TopicShape, Topics};

@@ -2,6 +2,7 @@
 
 use super::admission::unknown_member;
 use super::group::ConsumerGroup;
+use super::member::Member;
 use super::records;
 use super::subscription;
 use crate::coordinator::GroupCoordinator;
@@ -26,7 +27,7 @@ impl ConsumerGroup {
     /// (KIP-1251).
     ///
     /// # Errors
-    /// UNKNOWN_MEMBER_ID, UNSUPPORTED_VERSION, STALE_MEMBER_EPOCH.
+    /// UNKNOWN_MEMBER_ID, UNSUPPORTED_VERSION, STALE_MEMBER_EPOCH; ILLEGAL_GENERATION for members of the classic protocol.
     pub(crate) fn validate_commit(
         &self,
         committer: Committer<'_>,
@@ -66,7 +67,12 @@ impl ConsumerGroup {
         mut partitions: impl Iterator<Item = TopicIdPartition>,
         version: Option<i16>,
     ) -> Result<(), ErrorCode> {
-        let current = &self.member(committer.member_id).ok_or(unknown_member().error)?.current;
+        let Member { subscription, current } =
+            self.member(committer.member_id).ok_or(unknown_member().error)?;
+        if subscription.classic.is_some() {
+            let is_current = committer.epoch == current.epoch;
+            return if is_current { Ok(()) } else { Err(ErrorCode::IllegalGeneration) };
+        }
         if version.is_some_and(|version| version < STALE_MEMBER_EPOCH_VERSION) {
             return Err(ErrorCode::UnsupportedVersion);
         }
@@ -82,13 +88,17 @@ impl ConsumerGroup {
     /// Checks who asks for offsets. Administrators, and clients of before KIP-848, do not say who they are.
     ///
     /// # Errors
-    /// UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH.
+    /// UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH; ILLEGAL_GENERATION for members of the classic protocol.
     pub(crate) fn validate_fetch(&self, member_id: Option<&str>, epoch: i32) -> Result<(), ErrorCode> {
         if member_id.is_none() && epoch < 0 {
             return Ok(());
         }
         let member = member_id.and_then(|id| self.member(id)).ok_or(ErrorCode::UnknownMemberId)?;
-        if member.current.epoch == epoch { Ok(()) } else { Err(ErrorCode::StaleMemberEpoch) }
+        match &member.subscription.classic {
+            _ if member.current.epoch == epoch => Ok(()),
+            Some(_) => Err(ErrorCode::IllegalGeneration),
+            None => Err(ErrorCode::StaleMemberEpoch),
+        }
     }
 }
 

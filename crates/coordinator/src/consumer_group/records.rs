@@ -61,7 +61,7 @@ pub(crate) fn member(group_id: &str, member_id: &str, subscription: Option<&Subs
         subscribed_topic_regex: subscription.topic_regex.clone(),
         rebalance_timeout_ms: subscription.rebalance_timeout_ms,
         server_assignor: subscription.server_assignor.clone(),
-        classic_member_metadata: None,
+        classic_member_metadata: subscription.classic.as_ref().map(Into::into),
     });
     GroupRecord::ConsumerGroupMemberMetadata(key, value)
 }

@@ -1,7 +1,7 @@
 //! One consumer group's part in one event.
 
 use super::group::{ConsumerGroup, RevocationDeadline};
-use super::member::{Member, MemberState, Partitions};
+use super::member::{ClassicMember, Member, MemberState, Partitions, Subscription};
 use super::reconcile::Reconciliation;
 use super::records;
 use super::topics::Topics;
@@ -55,7 +55,9 @@ impl ConsumerTurn<'_> {
 
     /// Starts a member's session anew: it has been heard of.
     pub(crate) fn renew_session(&mut self, member_id: &str) {
-        let deadline = self.now.monotonic + self.settings.session_timeout;
+        let classic = self.group.member(member_id).and_then(|member| member.subscription.classic.as_ref());
+        let of_classic = |classic: &ClassicMember| millis(classic.session_timeout_ms);
+        let deadline = self.now.monotonic + classic.map_or(self.settings.session_timeout, of_classic);
         self.group.sessions.insert(member_id.to_owned(), deadline);
         self.alarms.arm(&self.group.id, deadline);
     }
@@ -71,6 +73,29 @@ impl ConsumerTurn<'_> {
         let at = self.now.monotonic + millis(member.subscription.rebalance_timeout_ms);
         self.group.revocations.insert(member_id.to_owned(), RevocationDeadline { epoch, at });
         self.alarms.arm(&self.group.id, at);
+    }
+
+    /// Takes what a member says, computes a new target if that or the topics have changed, and brings the member nearer to it.
+    pub(crate) fn settle(
+        &mut self,
+        member_id: &str,
+        subscription: Subscription,
+        owned: Option<&Partitions>,
+        topics: &dyn Topics,
+    ) {
+        let known = self.group.member(member_id).map(|member| &member.subscription);
+        let nothing = Subscription::default();
+        let has_new_topics = !subscription.has_topics_of(known.unwrap_or(&nothing));
+        let is_news = known != Some(&subscription);
+        if is_news {
+            self.write(records::member(&self.group_id(), member_id, Some(&subscription)));
+        }
+        let has_new_matches = self.refresh_regexes(topics);
+        self.refresh_epoch(has_new_topics || has_new_matches, topics);
+        if self.group.epoch > self.group.target_epoch {
+            self.assign(topics);
+        }
+        self.reconcile(member_id, owned, has_new_topics, topics);
     }
 
     /// Looks regular expressions up: those that are new to the group at once, all when the topics have changed, but not too
@@ -222,6 +247,8 @@ impl ConsumerTurn<'_> {
         self.write(records::member(&group_id, member_id, None));
         self.group.sessions.remove(member_id);
         self.group.revocations.remove(member_id);
+        self.group.joins.remove(member_id);
+        self.group.syncs.remove(member_id);
     }
 
     /// Lets a static member that has left for a while go on as `new_id`, with what it had. It joins at epoch 0, and so is told.

@@ -1,6 +1,7 @@
 //! A driver with a log in memory: it appends, replays, commits and answers, as the server's does.
 
 use super::client::{Call, Client, GROUP, Phase};
+use crate::consumer_group::tests::view::View;
 use crate::{
     ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, GroupState, ReplyToken, RequestContext,
 };
@@ -211,9 +212,9 @@ pub(super) fn handle(
     now: Now,
 ) -> GroupDecision {
     match call {
-        Call::Join(request) => machine.handle_join_group(request, context, now),
-        Call::Sync(request) => machine.handle_sync_group(request, context, now),
-        Call::Heartbeat(request) => machine.handle_heartbeat(request, context, now),
+        Call::Join(request) => machine.handle_join_group(request, context, &View::default(), now),
+        Call::Sync(request) => machine.handle_sync_group(request, context, &View::default(), now),
+        Call::Heartbeat(request) => machine.handle_heartbeat(request, context, &View::default(), now),
         Call::Leave(request) => machine.handle_leave_group(request, context, now),
         Call::Commit(request) => machine.handle_offset_commit(request, context, now),
         Call::Fetch(request) => machine.handle_offset_fetch(request, context),

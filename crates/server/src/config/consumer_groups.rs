@@ -1,14 +1,15 @@
 //! What the settings of consumer groups must be together (`GroupCoordinatorConfig`).
 
 use super::{ConfigError, Properties};
-use ottla_coordinator::consumer_group::Assignor;
+use ottla_coordinator::consumer_group::{Assignor, MigrationPolicy};
 
 const ASSIGNORS: &str = "group.consumer.assignors";
+const MIGRATION: &str = "group.consumer.migration.policy";
 const SESSION: &str = "group.consumer.session.timeout.ms";
 const HEARTBEAT: &str = "group.consumer.heartbeat.interval.ms";
 
 /// Checks that times are within their bounds, that a session is longer than the silence between two heartbeats, and that
-/// there are such assignors.
+/// there are such assignors and such a policy.
 ///
 /// # Errors
 /// The first mistake.
@@ -38,6 +39,10 @@ pub(super) fn check(properties: &Properties) -> Result<(), ConfigError> {
     {
         return invalid(ASSIGNORS, "must name uniform, range or both; there are no classes here".to_owned());
     }
+    if properties.text(MIGRATION).is_none_or(|name| MigrationPolicy::from_name(name).is_none()) {
+        let names = MigrationPolicy::ALL.map(MigrationPolicy::name).join(", ");
+        return invalid(MIGRATION, format!("must be one of {names}"));
+    }
     Ok(())
 }
 
@@ -62,6 +67,7 @@ mod tests {
             "group.consumer.min.session.timeout.ms=5000\ngroup.consumer.session.timeout.ms=5000",
             "group.consumer.assignors=",
             "group.consumer.assignors=uniform,sticky",
+            "group.consumer.migration.policy=sideways",
         ];
         for text in wrong {
             assert!(check_text(text).is_err(), "{text}");

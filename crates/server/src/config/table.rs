@@ -88,6 +88,8 @@ pub const SETTINGS: &[Setting] = &[
         "The most that group.consumer.session.timeout.ms may be."),
     setting("group.consumer.max.size", Kind::Number(1, INT), Some("2147483647"),
         "The most members of a consumer group."),
+    setting("group.consumer.migration.policy", Kind::Text, Some("bidirectional"),
+        "Whether groups with members may change their protocol: bidirectional, upgrade (to that of KIP-848), downgrade or disabled."),
     setting("group.consumer.min.heartbeat.interval.ms", Kind::Number(1, INT), Some("5000"),
         "The least that group.consumer.heartbeat.interval.ms may be."),
     setting("group.consumer.min.session.timeout.ms", Kind::Number(1, INT), Some("45000"),

@@ -3,7 +3,7 @@
 use crate::config::Properties;
 use crate::coordination::Coordinators;
 use crate::replicas::ReplicaManager;
-use ottla_coordinator::consumer_group::Assignor;
+use ottla_coordinator::consumer_group::{Assignor, MigrationPolicy};
 use ottla_coordinator::{
     ClosedBy, ConnectionToken, ConsumerGroupSettings, GroupCoordinator, GroupDecision, GroupReply,
     ReplyToken, Settings,
@@ -68,6 +68,10 @@ impl GroupCoordinators {
                     .into_iter()
                     .map(|name| Assignor::from_name(name).expect("checked with the configuration"))
                     .collect(),
+                migration: properties
+                    .text("group.consumer.migration.policy")
+                    .and_then(MigrationPolicy::from_name)
+                    .expect("checked with the configuration"),
             },
         };
         let commit_timeout = properties.millis("offsets.commit.timeout.ms");

@@ -4,10 +4,12 @@
 use super::coordinator::{Care, Coordinator};
 use super::sizes::Sizes;
 use super::time::{self, DAY, YEAR_DAYS};
+use crate::groups::topics::ImageTopics;
 use bytes::Bytes;
 use ottla_coordinator::{
     ConnectionToken, GroupCoordinator, GroupDecision, GroupReply, RequestContext, Settings,
 };
+use ottla_metadata::MetadataImage;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
 use ottla_protocol::messages::offset_commit_request::{
@@ -72,9 +74,12 @@ impl Member {
             }],
             ..Default::default()
         };
-        let joined =
-            ask(coordinator, 3, |machine, context, now| machine.handle_join_group(&request, context, now))
-                .await;
+        // Groups of the classic protocol do not look at topics.
+        let image = MetadataImage::default();
+        let joined = ask(coordinator, 3, |machine, context, now| {
+            machine.handle_join_group(&request, context, &ImageTopics(&image), now)
+        })
+        .await;
         let GroupReply::JoinGroup(joined) = joined else { panic!("{joined:?}") };
         assert_eq!(joined.error_code, 0);
         let member = Member { group, id: joined.member_id, generation: joined.generation_id };
@@ -88,9 +93,10 @@ impl Member {
             }],
             ..Default::default()
         };
-        let synced =
-            ask(coordinator, 3, |machine, context, now| machine.handle_sync_group(&request, context, now))
-                .await;
+        let synced = ask(coordinator, 3, |machine, context, now| {
+            machine.handle_sync_group(&request, context, &ImageTopics(&image), now)
+        })
+        .await;
         let GroupReply::SyncGroup(synced) = synced else { panic!("{synced:?}") };
         assert_eq!(synced.error_code, 0);
         member

@@ -1,5 +1,6 @@
 //! Whole requests against whole coordinators.
 
+mod migration;
 mod simulation;
 mod stories;
-mod view;
+pub(crate) mod view;

@@ -6,22 +6,22 @@ use std::collections::BTreeMap;
 
 /// Topics by name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct View {
+pub(crate) struct View {
     version: i64,
     created: u128,
-    pub(super) topics: BTreeMap<String, TopicShape>,
+    pub(crate) topics: BTreeMap<String, TopicShape>,
 }
 
 impl View {
     /// Creates a topic, or lets it grow.
-    pub(super) fn set(&mut self, name: &str, partitions: i32) {
+    pub(crate) fn set(&mut self, name: &str, partitions: i32) {
         self.version += 1;
         self.created += 1;
         let id = self.topics.get(name).map_or(Uuid::from_u128(self.created), |topic| topic.id);
         self.topics.insert(name.to_owned(), TopicShape { id, partitions });
     }
 
-    pub(super) fn delete(&mut self, name: &str) {
+    pub(crate) fn delete(&mut self, name: &str) {
         self.version += 1;
         self.topics.remove(name);
     }

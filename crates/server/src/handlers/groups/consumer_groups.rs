@@ -5,9 +5,9 @@
 //! - Served once `group.version` is 1; before, UNSUPPORTED_VERSION.
 //! - Heartbeat v1: members make their ids themselves (KIP-1082), and may subscribe by a regular expression. Describe v1 tells
 //!   the members' type.
-//! - Differs from Kafka: no members of both protocols in one group (`group.consumer.migration.policy` is as if `disabled`): a
-//!   group with members is refused to those of the other, GROUP_ID_NOT_FOUND or INCONSISTENT_GROUP_PROTOCOL; one without members
-//!   changes its type. Targets are computed at once, not at most once a second (`group.consumer.assignment.interval.ms`).
+//! - A group with members of the classic protocol becomes a consumer group when the first of this protocol joins, and a classic
+//!   one again when the last of them is gone (`group.consumer.migration.policy`).
+//! - Differs from Kafka: a group is downgraded when a member that is left is heard of, not at once. Targets are computed at once, not at most once a second (`group.consumer.assignment.interval.ms`).
 //!   Expressions are looked up at once, by the coordinator itself, and have no `\Q…\E`. What a group looks like does not depend
 //!   on racks. No settings of single groups.
 

@@ -3,11 +3,14 @@
 //!
 //! Hands a member's requests to its group's coordinator.
 //!
+//! - In a consumer group (KIP-848) a member's JoinGroup is answered at once, and the coordinator assigns. There its connection is
+//!   not watched: it has its whole session.
 //! - A coordinator that is still loading answers when it is loaded, up to a second later.
 //! - Differs from Kafka: a dynamic member whose side has closed its connection is removed before its session is over
 //!   (`group.member.disconnect.grace.ms`).
 
 use crate::broker::{Broker, OFFSETS_TOPIC};
+use crate::groups::topics::ImageTopics;
 use crate::request::{Answer, RequestContext};
 use ottla_coordinator::{ConnectionToken, GroupReply, ReplyToken};
 use ottla_protocol::ErrorCode;
@@ -45,7 +48,7 @@ pub fn join_group(
         let refused = JoinGroupResponse { member_id: request.member_id.clone(), ..Default::default() };
         let image = broker.image_with(OFFSETS_TOPIC).await;
         let handled = broker.groups.handle_named(&image, &request.group_id, |machine, token, now| {
-            machine.handle_join_group(&request, &group_context(&context, token), now)
+            machine.handle_join_group(&request, &group_context(&context, token), &ImageTopics(&image), now)
         });
         let reply = match handled.await {
             Ok(reply) => reply,
@@ -71,7 +74,7 @@ pub fn sync_group(
     Answer::later(async move {
         let image = broker.image();
         let handled = broker.groups.handle_named(&image, &request.group_id, |machine, token, now| {
-            machine.handle_sync_group(&request, &group_context(&context, token), now)
+            machine.handle_sync_group(&request, &group_context(&context, token), &ImageTopics(&image), now)
         });
         let reply = match handled.await {
             Ok(reply) => reply,
@@ -92,7 +95,7 @@ pub fn heartbeat(
     Answer::later(async move {
         let image = broker.image();
         let handled = broker.groups.handle_named(&image, &request.group_id, |machine, token, now| {
-            machine.handle_heartbeat(&request, &group_context(&context, token), now)
+            machine.handle_heartbeat(&request, &group_context(&context, token), &ImageTopics(&image), now)
         });
         let reply = match handled.await {
             Ok(reply) => reply,

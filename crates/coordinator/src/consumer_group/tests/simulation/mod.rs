@@ -4,23 +4,27 @@
 //! Held here: GROUP-2 (no partition is owned by two, as members believe and as the coordinator does), that the log rebuilds
 //! all but deadlines, compacted or not, and LIVE-2 (when faults end, every partition is read by one member, and rests).
 //!
+//! In worlds that are mixed, processes speak the classic protocol as well, and come back with the other one: the group changes
+//! its type with them.
+//!
 //! A member that gives up on a request closes its connection: what it sent is handled before the next one, or never.
 
+mod classic;
 mod client;
+mod consumer;
 
 use super::view::View;
 use crate::consumer_group::bug::{self, Bug};
 use crate::consumer_group::group::{ConsumerGroup, ConsumerGroupState};
 use crate::consumer_group::member::Partitions;
-use crate::consumer_group::records::flat;
-use crate::consumer_group::subscription;
+use crate::group::GroupState;
 use crate::presence::ConnectionToken;
 use crate::{
     ConsumerGroupSettings, GroupCoordinator, GroupDecision, GroupReply, ReplyToken, RequestContext, Settings,
 };
 use client::{Client, SESSION};
+use consumer::{Consumer, Request, Times};
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
-use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
 use ottla_protocol::records::group::GroupRecord;
 use ottla_types::{Monotonic, Now, Random, Timestamp, TopicIdPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,8 +36,16 @@ const CLIENTS: usize = 5;
 const TOPICS: [&str; 4] = ["a", "b", "c1", "c2"];
 
 enum Message {
-    Request { token: ReplyToken, request: ConsumerGroupHeartbeatRequest },
-    Answer { token: ReplyToken, response: ConsumerGroupHeartbeatResponse },
+    Request {
+        token: ReplyToken,
+        request: Request,
+    },
+    /// `at`: when it was decided.
+    Answer {
+        token: ReplyToken,
+        reply: GroupReply,
+        at: Monotonic,
+    },
 }
 
 /// What a driver may get wrong; it must be noticed.
@@ -43,6 +55,16 @@ enum Mistake {
     AnswerBeforeDecision,
     /// The machine makes one.
     Bug(Bug),
+}
+
+/// Which protocols processes speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kinds {
+    Consumer,
+    /// Those of the classic one keep what they own while they join.
+    Cooperative,
+    /// Those of the classic one give up everything before they join.
+    Eager,
 }
 
 struct World {
@@ -56,14 +78,22 @@ struct World {
     ends: BTreeSet<usize>,
     coordinator: GroupCoordinator,
     /// What is answered when the log is committed up to there.
-    waiting: Vec<(usize, ReplyToken, ConsumerGroupHeartbeatResponse)>,
+    waiting: Vec<(usize, ReplyToken, GroupReply, Monotonic)>,
     messages: Vec<Message>,
-    clients: Vec<Client>,
+    clients: Vec<Consumer>,
     /// Who sent a request, and what it said to own.
     sent: BTreeMap<ReplyToken, (usize, Option<Partitions>)>,
     next_token: u64,
     next_member: u64,
     mistake: Option<Mistake>,
+    kinds: Kinds,
+    /// Whether faults are over.
+    is_calm: bool,
+    /// Whether all processes speak the classic protocol from then on.
+    ends_classic: bool,
+    /// How often the group has become one of the other type.
+    migrations: usize,
+    was_classic: bool,
     /// How often a partition has changed hands.
     moves: usize,
     readers: BTreeMap<TopicIdPartition, String>,
@@ -71,11 +101,11 @@ struct World {
 
 fn settings() -> Settings {
     let consumer_groups = ConsumerGroupSettings { session_timeout: SESSION, ..Default::default() };
-    Settings { consumer_groups, ..Settings::default() }
+    Settings { consumer_groups, session_timeout_min: SESSION, ..Settings::default() }
 }
 
 impl World {
-    fn new(seed: u64, mistake: Option<Mistake>) -> World {
+    fn new(seed: u64, kinds: Kinds, mistake: Option<Mistake>) -> World {
         let mut world = World {
             random: Random::new(seed),
             now: Now { monotonic: Monotonic(0), wall: Timestamp(1_700_000_000_000) },
@@ -91,6 +121,11 @@ impl World {
             next_token: 0,
             next_member: 0,
             mistake,
+            kinds,
+            is_calm: false,
+            ends_classic: kinds != Kinds::Consumer && seed.is_multiple_of(2),
+            migrations: 0,
+            was_classic: false,
             moves: 0,
             readers: BTreeMap::new(),
         };
@@ -101,8 +136,9 @@ impl World {
         for number in 0..CLIENTS {
             let instance_id = (number < 2).then(|| format!("i{number}"));
             let member_id = world.member_id();
-            world.clients.push(Client::new(member_id, instance_id));
+            world.clients.push(Consumer::Modern(Client::new(member_id, instance_id)));
             world.subscribe(number);
+            world.crash(number);
         }
         world.take_over();
         world
@@ -130,7 +166,16 @@ impl World {
             _ => {}
         }
         let assignor = [None, Some("uniform"), Some("range")][self.random.below(3) as usize];
-        let client = &mut self.clients[number];
+        let client = match &mut self.clients[number] {
+            Consumer::Modern(client) => client,
+            Consumer::Classic(client) => {
+                client.names = names;
+                if client.waits_for.is_none() && client.is_settled() {
+                    client.join_again();
+                }
+                return;
+            }
+        };
         (client.names, client.regex, client.tells_all) = (names, regex, true);
         client.assignor = assignor.map(str::to_owned);
     }
@@ -143,6 +188,7 @@ impl World {
         self.ends.retain(|end| *end <= kept);
         self.committed = kept;
         self.waiting.clear();
+        self.lose_connections();
         self.next_token += 1_000;
         self.coordinator = GroupCoordinator::new(settings(), self.next_token);
         if self.chance(50) {
@@ -160,6 +206,22 @@ impl World {
         self.carry_out(decision);
     }
 
+    /// Those who may wait for long notice at once that nobody is there any more who could answer.
+    fn lose_connections(&mut self) {
+        for number in 0..self.clients.len() {
+            if let Consumer::Classic(client) = &mut self.clients[number] {
+                client.lose_connection(self.now.monotonic);
+                self.drop_requests_of(number);
+            }
+        }
+    }
+
+    fn drop_requests_of(&mut self, number: usize) {
+        let sent = &self.sent;
+        self.messages
+            .retain(|message| !matches!(message, Message::Request { token, .. } if sent[token].0 == number));
+    }
+
     fn group(&self) -> Option<&ConsumerGroup> {
         self.coordinator.consumer_groups.get("g")
     }
@@ -173,9 +235,8 @@ impl World {
         self.ends.insert(self.log.len());
         assert_eq!(self.coordinator.consumer_groups, decided, "replaying a decision changes nothing");
         for (token, reply) in decision.replies {
-            let GroupReply::ConsumerGroupHeartbeat(response) = reply else { panic!("{reply:?}") };
             let early = self.mistake == Some(Mistake::AnswerBeforeDecision);
-            self.waiting.push((if early { 0 } else { self.log.len() }, token, response));
+            self.waiting.push((if early { 0 } else { self.log.len() }, token, reply, self.now.monotonic));
         }
         self.release();
     }
@@ -184,8 +245,11 @@ impl World {
         let (ready, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(|(end, ..)| *end <= self.committed);
         self.waiting = waiting;
-        self.messages
-            .extend(ready.into_iter().map(|(_, token, response)| Message::Answer { token, response }));
+        self.messages.extend(ready.into_iter().map(|(_, token, reply, at)| Message::Answer {
+            token,
+            reply,
+            at,
+        }));
     }
 
     /// The end of a decision that is committed, or may be.
@@ -221,14 +285,15 @@ impl World {
     fn pass(&mut self, ms: u64) {
         self.random.next_u64();
         self.now = self.now.after(Duration::from_millis(ms));
-        for client in self.clients.iter_mut().filter(|client| client.is_running) {
-            let awaited = client.waits_for;
-            client.tick(self.now.monotonic);
-            if let Some((given_up, _)) = awaited.filter(|_| client.waits_for.is_none()) {
+        for number in 0..self.clients.len() {
+            let client = &mut self.clients[number];
+            let awaited = client.waits_for();
+            if client.is_running() {
+                client.tick(self.now.monotonic);
+            }
+            if awaited.is_some() && client.waits_for().is_none() {
                 // It has started over, and its connection with it.
-                self.messages.retain(
-                    |message| !matches!(message, Message::Request { token, .. } if *token == given_up),
-                );
+                self.drop_requests_of(number);
             }
         }
         if self.coordinator.deadline().is_some_and(|deadline| deadline <= self.now.monotonic) {
@@ -240,12 +305,29 @@ impl World {
     /// A process ends without a word, and another one begins; what it had sent is still on its way.
     fn crash(&mut self, number: usize) {
         let member_id = self.member_id();
-        self.clients[number].restart(member_id);
+        let is_classic = match self.kinds {
+            Kinds::Consumer => false,
+            _ if self.is_calm => self.ends_classic,
+            _ => self.chance(50),
+        };
+        let kinds = self.kinds;
+        let next = self.clients[number].restarted(member_id, is_classic, kinds == Kinds::Cooperative);
+        self.clients[number] = next;
     }
 
     /// A process ends with a word, which may be lost, and another one begins.
     fn leave(&mut self, number: usize) {
-        let client = &self.clients[number];
+        self.give_up(number);
+        let Consumer::Modern(client) = &self.clients[number] else {
+            if let Consumer::Classic(client) = &self.clients[number]
+                && let Some(request) = consumer::farewell(client)
+                && self.random.clone().below(100) < 90
+            {
+                let token = self.token(number, None);
+                self.handle(token, &request);
+            }
+            return self.crash(number);
+        };
         let farewell = if client.instance_id.is_some() { -2 } else { -1 };
         let request = ConsumerGroupHeartbeatRequest {
             member_epoch: farewell,
@@ -254,10 +336,9 @@ impl World {
             instance_id: client.instance_id.clone(),
             ..Default::default()
         };
-        self.give_up(number);
-        if self.clients[number].epoch > 0 && self.chance(90) {
+        if client.epoch > 0 && self.chance(90) {
             let token = self.token(number, None);
-            self.handle(token, &request);
+            self.handle(token, &Request::Lives(request));
         }
         self.crash(number);
     }
@@ -282,7 +363,7 @@ impl World {
 
     /// A client stops waiting for an answer. Its request is handled at last, or never.
     fn give_up(&mut self, number: usize) {
-        let Some((given_up, _)) = self.clients[number].waits_for.take() else { return };
+        let Some((given_up, _)) = self.clients[number].give_up(self.now.monotonic) else { return };
         let is_it =
             |message: &Message| matches!(message, Message::Request { token, .. } if *token == given_up);
         if let Some(index) = self.messages.iter().position(is_it)
@@ -291,14 +372,13 @@ impl World {
         {
             self.handle(token, &request);
         }
-        self.clients[number].tells_all = true;
     }
 
     fn act(&mut self, number: usize) {
-        if !self.clients[number].is_running {
+        if !self.clients[number].is_running() {
             return self.crash(number);
         }
-        if self.clients[number].waits_for.is_some() {
+        if self.clients[number].waits_for().is_some() {
             if !self.chance(20) {
                 return;
             }
@@ -308,24 +388,21 @@ impl World {
     }
 
     fn send(&mut self, number: usize) {
-        let request = self.clients[number].request();
-        let owned = request.topic_partitions.as_ref();
-        let owned = owned.map(|owned| flat(owned.iter().map(|topic| (topic.topic_id, &topic.partitions))));
+        let (request, owned) = self.clients[number].request(&self.topics);
         let token = self.token(number, owned);
-        self.clients[number].waits_for = Some((token, self.now.monotonic));
+        self.clients[number].wait_for(token, self.now.monotonic);
         self.messages.push(Message::Request { token, request });
     }
 
-    fn handle(&mut self, token: ReplyToken, request: &ConsumerGroupHeartbeatRequest) {
+    fn handle(&mut self, token: ReplyToken, request: &Request) {
         let context = RequestContext {
             client_id: "c".to_owned(),
             client_host: "/h".to_owned(),
-            version: 1,
+            version: request.version(),
             connection: ConnectionToken(0),
             token,
         };
-        let decision =
-            self.coordinator.handle_consumer_group_heartbeat(request, &context, &self.topics, self.now);
+        let decision = request.handle(&mut self.coordinator, &context, &self.topics, self.now);
         self.carry_out(decision);
     }
 
@@ -340,14 +417,14 @@ impl World {
         }
         match message {
             Message::Request { token, request } => self.handle(token, &request),
-            Message::Answer { token, response } => {
+            Message::Answer { token, reply, at } => {
                 let (number, reported) = self.sent[&token].clone();
                 let client = &mut self.clients[number];
-                if let Some((awaited, sent_at)) = client.waits_for
+                if let Some((awaited, sent_at)) = client.waits_for()
                     && awaited == token
                 {
-                    client.waits_for = None;
-                    client.hear(&response, reported, sent_at, self.now.monotonic, &mut self.random);
+                    let times = Times { sent_at, answered_at: at, now: self.now.monotonic };
+                    client.hear(&reply, reported, times, &self.topics, &mut self.random);
                 }
             }
         }
@@ -355,12 +432,16 @@ impl World {
 
     fn judge(&mut self) {
         let mut readers: BTreeMap<TopicIdPartition, String> = BTreeMap::new();
-        for client in self.clients.iter().filter(|client| client.is_running) {
-            for partition in &client.owned {
-                let other = readers.insert(*partition, client.member_id.clone());
-                assert_eq!(other, None, "GROUP-2: {partition} is read by {} too", client.member_id);
+        for (number, client) in self.clients.iter().enumerate().filter(|(_, client)| client.is_running()) {
+            for partition in client.owned() {
+                let name = format!("{number} {}", client.member_id());
+                let other = readers.insert(*partition, name.clone());
+                assert_eq!(other, None, "GROUP-2: {partition} is read by {name} too");
             }
         }
+        let is_classic = self.coordinator.groups.contains_key("g");
+        self.migrations += usize::from(is_classic != self.was_classic);
+        self.was_classic = is_classic;
         for (partition, reader) in &readers {
             let before = self.readers.insert(*partition, reader.clone());
             self.moves += usize::from(before.is_some_and(|before| before != *reader));
@@ -378,8 +459,14 @@ impl World {
 
     /// Nothing goes wrong any more: the group comes to rest, and everything is read.
     fn calm_down(&mut self) {
+        self.is_calm = true;
         for number in 0..CLIENTS {
-            if !self.clients[number].is_running {
+            if self.ends_classic && matches!(self.clients[number], Consumer::Modern(_)) {
+                self.leave(number);
+            }
+        }
+        for number in 0..CLIENTS {
+            if !self.clients[number].is_running() {
                 self.crash(number);
             }
             self.give_up(number);
@@ -393,10 +480,10 @@ impl World {
             self.pass(100);
             self.commit(self.log.len());
             for number in 0..CLIENTS {
-                if !self.clients[number].is_running {
+                if !self.clients[number].is_running() {
                     self.crash(number);
                 }
-                if self.clients[number].waits_for.is_none() {
+                if self.clients[number].waits_for().is_none() {
                     self.send(number);
                 }
             }
@@ -406,12 +493,9 @@ impl World {
             }
             self.judge();
         }
-        let group = self.group().expect("LIVE-2: somebody is in the group");
-        assert_eq!(group.state(), ConsumerGroupState::Stable, "LIVE-2: {group:?}");
-        assert_eq!(group.members().len(), CLIENTS, "LIVE-2: who is gone is removed");
         let mut expected = Partitions::new();
-        for name in subscription::names_of_group(group) {
-            let shape = self.topics.topics.get(name);
+        for name in self.clients.iter().flat_map(|client| client.topics(&self.topics)) {
+            let shape = self.topics.topics.get(&name);
             expected.extend(shape.into_iter().flat_map(|topic| {
                 (0..topic.partitions).map(|partition| TopicIdPartition::new(topic.id, partition))
             }));
@@ -419,9 +503,23 @@ impl World {
         let mut read = Partitions::new();
         for client in &self.clients {
             assert!(client.is_settled(), "LIVE-2: {client:?}");
-            let member = group.member(&client.member_id).expect("all are members");
-            assert_eq!(client.owned, member.current.assigned.keys().copied().collect());
-            read.extend(&client.owned);
+            read.extend(client.owned());
+        }
+        if self.clients.iter().all(|client| matches!(client, Consumer::Classic(_))) {
+            let group = self.coordinator.groups.get("g").expect("LIVE-2: nobody needs the other type");
+            assert_eq!(
+                (group.state, group.members().len()),
+                (GroupState::Stable, CLIENTS),
+                "LIVE-2: {group:?}"
+            );
+        } else {
+            let group = self.group().expect("LIVE-2: somebody is in the group");
+            assert_eq!(group.state(), ConsumerGroupState::Stable, "LIVE-2: {group:?}");
+            assert_eq!(group.members().len(), CLIENTS, "LIVE-2: who is gone is removed");
+            for client in &self.clients {
+                let member = group.member(client.member_id()).expect("all are members");
+                assert_eq!(*client.owned(), member.current.assigned.keys().copied().collect());
+            }
         }
         assert_eq!(read, expected, "LIVE-2: every partition is read, and no other");
     }
@@ -432,6 +530,8 @@ fn stored(group: &ConsumerGroup) -> ConsumerGroup {
     let mut stored = group.clone();
     stored.sessions.clear();
     stored.revocations.clear();
+    stored.joins.clear();
+    stored.syncs.clear();
     (stored.topics_seen, stored.regexes_seen) = (None, None);
     stored
 }
@@ -447,41 +547,64 @@ fn compacted(log: &[GroupRecord]) -> Vec<GroupRecord> {
     kept.into_iter().map(|offset| &log[offset]).filter(is_value).cloned().collect()
 }
 
-/// Returns how often partitions changed hands.
-fn run(seed: u64, mistake: Option<Mistake>) -> usize {
+/// Returns how often partitions changed hands, and the group its type.
+fn run(seed: u64, kinds: Kinds, mistake: Option<Mistake>) -> (usize, usize) {
     bug::make(match mistake {
         Some(Mistake::Bug(bug)) => Some(bug),
         _ => None,
     });
-    let mut world = World::new(seed, mistake);
+    let mut world = World::new(seed, kinds, mistake);
     for _ in 0..STEPS {
         world.step();
         world.judge();
     }
     world.calm_down();
-    world.moves
+    (world.moves, world.migrations)
+}
+
+fn run_seeds(kinds: Kinds) -> (usize, usize) {
+    let (mut moves, mut migrations) = (0, 0);
+    for seed in ottla_types::seeds(SEEDS) {
+        let run = std::panic::catch_unwind(|| run(seed, kinds, None)).unwrap_or_else(|cause| {
+            println!("seed {seed} of {kinds:?} fails");
+            std::panic::resume_unwind(cause)
+        });
+        (moves, migrations) = (moves + run.0, migrations + run.1);
+    }
+    println!("{kinds:?}: partitions changed hands {moves} times, the group its type {migrations} times");
+    assert!(moves > 10 * SEEDS as usize, "too few to prove anything: {moves}");
+    (moves, migrations)
 }
 
 #[test]
 fn no_partition_has_two_owners_and_all_are_read_in_the_end() {
-    let mut moves = 0;
-    for seed in ottla_types::seeds(SEEDS) {
-        moves += std::panic::catch_unwind(|| run(seed, None)).unwrap_or_else(|cause| {
-            println!("seed {seed} fails");
-            std::panic::resume_unwind(cause)
-        });
+    run_seeds(Kinds::Consumer);
+}
+
+#[test]
+fn that_holds_while_processes_go_from_one_protocol_to_the_other() {
+    for kinds in [Kinds::Cooperative, Kinds::Eager] {
+        let (_, migrations) = run_seeds(kinds);
+        assert!(migrations > 5 * SEEDS as usize, "{kinds:?}: {migrations}");
     }
-    println!("partitions changed hands {moves} times");
-    assert!(moves > 10 * SEEDS as usize, "too few to prove anything: {moves}");
 }
 
 /// How many seeds it takes until a mistake is noticed.
 fn noticed(mistake: Mistake, seeds_max: u64) {
-    let is_noticed = |seed: &u64| std::panic::catch_unwind(|| run(*seed, Some(mistake))).is_err();
+    noticed_in(Kinds::Consumer, mistake, seeds_max);
+}
+
+fn noticed_in(kinds: Kinds, mistake: Mistake, seeds_max: u64) {
+    let is_noticed = |seed: &u64| std::panic::catch_unwind(|| run(*seed, kinds, Some(mistake))).is_err();
     let seed = (0..seeds_max).find(is_noticed);
     bug::make(None);
     let seed = seed.unwrap_or_else(|| panic!("{mistake:?}: unnoticed after {seeds_max} seeds"));
     println!("{mistake:?}: noticed after {} seeds", seed + 1);
+}
+
+#[test]
+fn notices_an_upgrade_that_forgets_what_members_own() {
+    noticed_in(Kinds::Cooperative, Mistake::Bug(Bug::UpgradeForgetsOwners), 400);
 }
 
 #[test]
