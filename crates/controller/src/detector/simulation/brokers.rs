@@ -30,8 +30,8 @@ pub(super) struct Broker {
     pub(super) parted_until: Monotonic,
     /// When it last refused a dial though it ran: its backlog was full for a moment.
     pub(super) overrun_at: Monotonic,
-    /// When it last woke from a standstill.
-    pub(super) woke_at: Monotonic,
+    /// When it last woke from a standstill, or will.
+    pub(super) wakes_at: Monotonic,
     pub(super) truth: Truth,
 }
 
@@ -214,6 +214,8 @@ impl World {
         let lost = self.now < broker.parted_until || self.random.chance(self.weather.loss * 2);
         let (outcome, took) = match process {
             _ if lost => (ProbeOutcome::TimedOut, timeout),
+            // Its kernel takes the connection, and it answers when it wakes.
+            Process::Frozen if broker.wakes_at < self.now + timeout => (alive, broker.wakes_at - self.now),
             Process::Frozen => (ProbeOutcome::TimedOut, timeout),
             Process::Dead | Process::Starting if self.weather.proxies && id % 2 == 1 => {
                 (ProbeOutcome::AcceptedThenClosed, Duration::from_micros(100))

@@ -7,8 +7,7 @@ use crate::detector::Cause;
 use ottla_types::BrokerEpoch;
 use std::time::Duration;
 
-/// Who wakes in the last moment of its silence may open a connection first, and the dial under way may be one that it
-/// slept through.
+/// Who wakes in the last moment of its silence may open a connection first, and no dial may be under way.
 const WAKING: Duration = Duration::from_millis(300);
 
 impl World {
@@ -35,7 +34,7 @@ impl World {
             Cause::Silent { .. } => {
                 self.tally.silent += 1;
                 let is_running = broker.process == Process::Running;
-                let woke_just_now = now - broker.woke_at < WAKING;
+                let woke_just_now = now - broker.wakes_at < WAKING;
                 self.tally.false_silent += u32::from(is_running && !woke_just_now);
                 let over_at = silence_over_at(broker);
                 broker.truth.stands_still = true;

@@ -27,8 +27,10 @@ impl World {
     pub(super) fn freeze(&mut self, id: i32) {
         self.tally.freezes += 1;
         let pause = self.random.duration(PAUSE_MIN, PAUSE_MAX);
+        let now = self.now;
         let broker = self.brokers.get_mut(&id).unwrap();
         broker.process = Process::Frozen;
+        broker.wakes_at = now + pause;
         let generation = broker.generation;
         self.after(pause, Event::Thaw { id, generation });
     }

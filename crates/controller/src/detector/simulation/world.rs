@@ -92,7 +92,7 @@ impl World {
                     arrives_after: world.now,
                     parted_until: world.now,
                     overrun_at: Monotonic(0),
-                    woke_at: Monotonic(0),
+                    wakes_at: Monotonic(0),
                     truth: Truth::default(),
                 },
             );
@@ -199,7 +199,6 @@ impl World {
                 let broker = self.brokers.get_mut(&id).unwrap();
                 if broker.generation == generation && broker.process == Process::Frozen {
                     broker.process = Process::Running;
-                    broker.woke_at = self.now;
                     self.after(Duration::ZERO, Event::Heartbeat { id, generation });
                 }
             }
