@@ -4,7 +4,7 @@ use crate::controller::Controller;
 use crate::message;
 use crate::topics::Refusal;
 use ottla_metadata::topic_config::{self, Owner, TopicConfigDef};
-use ottla_metadata::{ConfigResource, ELIGIBLE_LEADER_REPLICAS, ResourceType, broker_config};
+use ottla_metadata::{ConfigResource, ELIGIBLE_LEADER_REPLICAS, ResourceType, broker_config, group_config};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
@@ -28,7 +28,7 @@ pub(crate) const MIN_ISR: &str = "min.insync.replicas";
 impl Controller {
     /// Changes single configuration values (KIP-339); each resource succeeds or fails as a whole.
     ///
-    /// Of topics and of brokers (KIP-226). Of groups and client metrics none has a name here, so that setting any is
+    /// Of topics, of brokers (KIP-226) and of groups. Of client metrics none has a name here, so that setting any is
     /// refused. To remove a setting that is not set is no change, whatever its name: tools do it to be sure
     /// (`kafka-reassign-partitions --verify`).
     pub fn handle_incremental_alter_configs(
@@ -120,9 +120,7 @@ impl Controller {
         match ResourceType::from_wire(resource.resource_type) {
             Some(ResourceType::Topic) => self.plan_topic_configs(resource),
             Some(ResourceType::Broker) => self.plan_broker_configs(resource),
-            Some(ResourceType::Group) => {
-                without_names(resource, "group", ErrorCode::InvalidConfig, "Unknown group config name")
-            }
+            Some(ResourceType::Group) => self.plan_group_configs(resource),
             Some(ResourceType::ClientMetrics) => {
                 let unknown = "Unknown client metrics configuration";
                 without_names(resource, "client metrics", ErrorCode::InvalidRequest, unknown)
@@ -172,6 +170,40 @@ impl Controller {
             // Who is eligible was told by the value before (KIP-966).
             records.push(MetadataRecord::ClearElr(ClearElrRecord { topic_name: name.clone() }));
         }
+        Ok(records)
+    }
+
+    fn plan_group_configs(&self, resource: &AlterConfigsResource) -> Result<Vec<MetadataRecord>, Refusal> {
+        if resource.resource_name.is_empty() {
+            return Err(no_default("group"));
+        }
+        let group =
+            ConfigResource { resource_type: ResourceType::Group, name: resource.resource_name.clone() };
+        let mut set = self.image.configs.get(&group).cloned().unwrap_or_default();
+        // Another program's controller may have let in what is not known here. It stays, and counts for nothing.
+        set.retain(|name, _| group_config::group_config(name).is_some());
+        let mut records = Vec::new();
+        for config in &resource.configs {
+            let is_set = self.image.configs.value(&group, &config.name).is_some();
+            if config.config_operation == DELETE && !is_set {
+                continue;
+            }
+            let value = match group_config::group_config(&config.name) {
+                Some(def) => self.altered_value(&group, config, def)?,
+                None if config.config_operation == DELETE => None,
+                None => {
+                    let message = format!("Unknown group config name: {}", config.name);
+                    return Err((ErrorCode::InvalidConfig, message));
+                }
+            };
+            match &value {
+                Some(value) => set.insert(config.name.clone(), value.clone()),
+                None => set.remove(&config.name),
+            };
+            records.push(record(&group, &config.name, value));
+        }
+        group_config::validate(&set, &self.settings.group_bounds)
+            .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
         Ok(records)
     }
 
@@ -550,6 +582,28 @@ mod tests {
             let expected = expected.map_err(|(error, message)| (error, message.to_owned()));
             assert_eq!((records, outcomes), (Vec::new(), vec![expected]));
         }
+    }
+
+    #[test]
+    fn a_group_is_configured_as_a_whole() {
+        let mut controller = controller();
+        let mut alter = |config_operation, name: &str, value: &str| {
+            let configs = vec![AlterableConfig {
+                name: name.to_owned(),
+                config_operation,
+                value: (config_operation == SET).then(|| value.to_owned()),
+            }];
+            let resource = AlterConfigsResource { resource_type: 32, resource_name: "g".to_owned(), configs };
+            let (records, outcomes) = controller.alter(&[resource], false);
+            records.iter().for_each(|record| controller.replay(record, Offset(0)).unwrap());
+            (records.len(), outcomes[0].clone().map_err(|(error, _)| error))
+        };
+
+        assert_eq!(alter(SET, group_config::SESSION_TIMEOUT, "50000"), (1, Ok(())));
+        assert_eq!(alter(SET, group_config::SESSION_TIMEOUT, "1000"), (0, Err(ErrorCode::InvalidConfig)));
+        assert_eq!(alter(SET, "share.session.timeout.ms", "45000"), (0, Err(ErrorCode::InvalidConfig)));
+        assert_eq!(alter(DELETE, group_config::SESSION_TIMEOUT, ""), (1, Ok(())));
+        assert_eq!(alter(DELETE, group_config::SESSION_TIMEOUT, ""), (0, Ok(())));
     }
 
     #[test]

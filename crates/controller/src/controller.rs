@@ -3,6 +3,7 @@
 use crate::brokers::Liveness;
 use crate::bug::Bug;
 use crate::elections::{Brokers, Election, Eligibility};
+use ottla_metadata::group_config::GroupBounds;
 use ottla_metadata::{
     ConfigResource, ELIGIBLE_LEADER_REPLICAS, MetadataDelta, MetadataImage, PartitionRegistration,
     ReplayError,
@@ -24,6 +25,8 @@ pub struct Settings {
     pub min_insync_replicas: i32,
     /// `delete.topic.enable`.
     pub delete_topic_enable: bool,
+    /// What bounds the configuration of single groups.
+    pub group_bounds: GroupBounds,
 }
 
 #[cfg(test)]
@@ -36,6 +39,7 @@ impl Settings {
             default_replication_factor: 1,
             min_insync_replicas: 1,
             delete_topic_enable: true,
+            group_bounds: GroupBounds::default(),
         }
     }
 }

@@ -134,6 +134,10 @@ fn what_both_configuration_tools_say_of_settings_that_are_ottlas_own() {
          $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --broker-logger 2 --add-config {logger}=DEBUG\n\
          $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --broker-logger 2 --delete-config {logger}\n\
          $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --broker 1 --add-config no.such.setting=1\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --group g --add-config consumer.session.timeout.ms=50000\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --alter --group g --add-config consumer.session.timeout.ms=1000\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --describe --group g --all\n\
+         $ kafka-configs --bootstrap-server $BOOTSTRAP --describe --entity-type groups\n\
          $ kafka-configs --bootstrap-controller {controllers} --describe --broker 2\n\
          $ kafka-configs --bootstrap-controller {controllers} --describe --entity-type brokers\n\
          $ kafka-configs --bootstrap-controller {controllers} --describe --broker-defaults\n\
@@ -162,6 +166,8 @@ fn what_both_configuration_tools_say_of_settings_that_are_ottlas_own() {
         "Completed updating config for broker-logger 3.",
         "This Admin API is not yet supported when communicating directly with the controller quorum.",
         "Cannot update these configs dynamically: [no.such.setting]",
+        "consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms",
+        "consumer.session.timeout.ms=50000 sensitive=false synonyms={DYNAMIC_GROUP_CONFIG:consumer.session.timeout.ms=50000, ",
     ] {
         assert!(theirs.contains(expected), "{expected}:\n{theirs}");
     }

@@ -14,6 +14,7 @@ pub mod configs;
 pub mod delta;
 pub mod features;
 pub mod frames;
+pub mod group_config;
 pub mod image;
 pub mod partition;
 pub mod replay;

@@ -2,6 +2,7 @@
 
 use super::member::{Current, Member, Partitions, Subscription};
 use super::records::flat;
+use super::topics::GroupTimes;
 use ottla_protocol::records::group::{
     ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionValue,
     ConsumerGroupTargetAssignmentMemberValue, ConsumerGroupTargetAssignmentMetadataValue, GroupRecord,
@@ -91,6 +92,8 @@ pub(crate) struct ConsumerGroup {
     pub(crate) topics_seen: Option<i64>,
     /// When regular expressions were last looked up.
     pub(crate) regexes_seen: Option<Monotonic>,
+    /// What was configured for this group when a member was last heard of.
+    pub(crate) times: GroupTimes,
 }
 
 impl ConsumerGroup {
@@ -112,6 +115,7 @@ impl ConsumerGroup {
             syncs: BTreeMap::new(),
             topics_seen: None,
             regexes_seen: None,
+            times: GroupTimes::default(),
         }
     }
 

@@ -149,6 +149,7 @@ impl ConsumerTurn<'_> {
     ) -> ConsumerGroupHeartbeatResponse {
         let Member { subscription: known, current: before } =
             self.group.member(member_id).cloned().unwrap_or_default();
+        self.group.times = topics.group_times(&request.group_id);
         self.settle(member_id, updated(&known, request, context), owned, topics);
         self.renew_session(member_id);
 
@@ -160,8 +161,7 @@ impl ConsumerTurn<'_> {
         ConsumerGroupHeartbeatResponse {
             member_id: Some(member_id.to_owned()),
             member_epoch: current.epoch,
-            heartbeat_interval_ms: i32::try_from(self.settings.heartbeat_interval.as_millis())
-                .unwrap_or(i32::MAX),
+            heartbeat_interval_ms: i32::try_from(self.heartbeat_interval().as_millis()).unwrap_or(i32::MAX),
             assignment: is_news.then(|| assignment(current)),
             ..Default::default()
         }

@@ -52,4 +52,4 @@ mod validate;
 
 pub use assignors::Assignor;
 pub use classic::MigrationPolicy;
-pub use topics::{TopicShape, Topics};
+pub use topics::{GroupTimes, TopicShape, Topics};

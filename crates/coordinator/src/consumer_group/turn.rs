@@ -15,6 +15,7 @@ use crate::settings::ConsumerGroupSettings;
 use ottla_protocol::records::group::GroupRecord;
 use ottla_types::{Now, Uuid};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// What the handling of an event works with: the group, and the decision that is being made.
 ///
@@ -57,9 +58,19 @@ impl ConsumerTurn<'_> {
     pub(crate) fn renew_session(&mut self, member_id: &str) {
         let classic = self.group.member(member_id).and_then(|member| member.subscription.classic.as_ref());
         let of_classic = |classic: &ClassicMember| millis(classic.session_timeout_ms);
-        let deadline = self.now.monotonic + classic.map_or(self.settings.session_timeout, of_classic);
+        let deadline = self.now.monotonic + classic.map_or_else(|| self.session_timeout(), of_classic);
         self.group.sessions.insert(member_id.to_owned(), deadline);
         self.alarms.arm(&self.group.id, deadline);
+    }
+
+    /// How long a member of the consumer protocol may be silent.
+    fn session_timeout(&self) -> Duration {
+        self.group.times.session_timeout.unwrap_or(self.settings.session_timeout)
+    }
+
+    /// How often members are told to be heard of.
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
+        self.group.times.heartbeat_interval.unwrap_or(self.settings.heartbeat_interval)
     }
 
     /// Gives a member time to give up what it was asked to, or takes note that nothing is to be given up.

@@ -1,8 +1,9 @@
 //! The topics of the metadata image, as consumer groups want to see them.
 
-use ottla_coordinator::consumer_group::{TopicShape, Topics};
-use ottla_metadata::{MetadataImage, TopicImage};
+use ottla_coordinator::consumer_group::{GroupTimes, TopicShape, Topics};
+use ottla_metadata::{MetadataImage, TopicImage, group_config};
 use ottla_types::Uuid;
+use std::time::Duration;
 
 /// A view of an image's topics.
 #[derive(Clone, Copy)]
@@ -24,6 +25,14 @@ impl Topics for ImageTopics<'_> {
 
     fn names(&self) -> Vec<&str> {
         self.0.topics.iter().map(|topic| topic.name.as_str()).collect()
+    }
+
+    fn group_times(&self, group_id: &str) -> GroupTimes {
+        let millis = |name| group_config::millis(&self.0.configs, group_id, name).map(Duration::from_millis);
+        GroupTimes {
+            session_timeout: millis(group_config::SESSION_TIMEOUT),
+            heartbeat_interval: millis(group_config::HEARTBEAT_INTERVAL),
+        }
     }
 }
 

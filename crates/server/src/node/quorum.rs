@@ -2,6 +2,7 @@
 
 use super::{Environment, StartError};
 use crate::config::NodeConfig;
+use crate::config::Properties;
 use crate::directory::NodeDirectory;
 use crate::io_pool::IoPool;
 use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
@@ -10,6 +11,7 @@ use crate::quorum::state_file::StateFile;
 use crate::quorum::{Committed, QuorumHandle, QuorumLog, Snapshots, Start};
 use ottla_controller::Settings;
 use ottla_metadata::MetadataImage;
+use ottla_metadata::group_config::GroupBounds;
 use ottla_net::Task;
 use ottla_raft::wire::{METADATA_PARTITION, METADATA_TOPIC_NAME, WireContext, voters_from_record};
 use ottla_raft::{Endpoint, Listener, Membership, Quorum, QuorumConfig, ReplicaKey, Voter, VoterSet};
@@ -28,6 +30,17 @@ pub(super) fn wire_context(config: &NodeConfig, directory: &NodeDirectory) -> Wi
 }
 
 /// Where the metadata log is.
+/// What the configuration of single groups must keep to.
+fn group_bounds(properties: &Properties) -> GroupBounds {
+    let number = |name: &str| properties.number(&format!("group.consumer.{name}"));
+    GroupBounds {
+        session: number("min.session.timeout.ms")..=number("max.session.timeout.ms"),
+        heartbeat: number("min.heartbeat.interval.ms")..=number("max.heartbeat.interval.ms"),
+        session_default: number("session.timeout.ms"),
+        heartbeat_default: number("heartbeat.interval.ms"),
+    }
+}
+
 fn metadata_dir(directory: &NodeDirectory) -> PathBuf {
     directory.directory.partition_path(&TopicPartition::new(METADATA_TOPIC_NAME, METADATA_PARTITION))
 }
@@ -124,6 +137,7 @@ pub(super) fn start(
             .unwrap_or(i16::MAX),
         min_insync_replicas: i32::try_from(properties.number("min.insync.replicas")).unwrap_or(i32::MAX),
         delete_topic_enable: properties.switch("delete.topic.enable"),
+        group_bounds: group_bounds(properties),
     };
     Ok(actor::start(Start {
         quorum,

@@ -9,6 +9,7 @@ use crate::quorum::peers::Peers;
 use crate::quorum::state_file::StateFile;
 use crate::quorum::{QuorumHandle, QuorumLog, Snapshots, Start};
 use ottla_controller::Settings;
+use ottla_metadata::group_config::GroupBounds;
 use ottla_metadata::{MetadataDelta, MetadataImage, snapshot};
 use ottla_net::{Task, Tcp};
 use ottla_protocol::records::metadata::{
@@ -107,6 +108,7 @@ fn start(disk: &SimDisk, policy: SnapshotPolicy) -> Node {
             default_replication_factor: 1,
             min_insync_replicas: 1,
             delete_topic_enable: true,
+            group_bounds: GroupBounds::default(),
         },
         idle_interval: IDLE,
         peers,

@@ -1,6 +1,7 @@
 //! Rules, one by one.
 
 use super::view::View;
+use crate::consumer_group::GroupTimes;
 use crate::consumer_group::member::{Current, LEFT_FOR_A_WHILE, Subscription};
 use crate::consumer_group::records::{self, flat};
 use crate::presence::ConnectionToken;
@@ -610,4 +611,21 @@ fn an_expression_without_a_record_of_its_matches_is_looked_up() {
     let a = bench.send(&alive("a", 1));
 
     assert_eq!((a.member_epoch, given(&a)), (2, Some(vec![0, 1, 2, 3])));
+}
+
+#[test]
+fn a_group_may_have_times_of_its_own() {
+    let mut bench = Bench::new();
+    bench.topics.times = GroupTimes {
+        session_timeout: Some(Duration::from_secs(60)),
+        heartbeat_interval: Some(Duration::from_secs(7)),
+    };
+    assert_eq!(bench.send(&joining("a")).heartbeat_interval_ms, 7_000);
+
+    bench.pass(50);
+    assert_eq!(bench.describe().members.len(), 1, "45 s are for groups that have none");
+    bench.topics.times = GroupTimes::default();
+    assert_eq!(bench.send(&alive("a", 1)).heartbeat_interval_ms, 5_000);
+    bench.pass(46);
+    assert_eq!(bench.describe().members.len(), 0);
 }

@@ -1,6 +1,6 @@
 //! Topics that tests make up.
 
-use crate::consumer_group::{TopicShape, Topics};
+use crate::consumer_group::{GroupTimes, TopicShape, Topics};
 use ottla_types::Uuid;
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ pub(crate) struct View {
     version: i64,
     created: u128,
     pub(crate) topics: BTreeMap<String, TopicShape>,
+    pub(crate) times: GroupTimes,
 }
 
 impl View {
@@ -42,5 +43,9 @@ impl Topics for View {
 
     fn names(&self) -> Vec<&str> {
         self.topics.keys().map(String::as_str).collect()
+    }
+
+    fn group_times(&self, _: &str) -> GroupTimes {
+        self.times
     }
 }

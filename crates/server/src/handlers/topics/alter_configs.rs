@@ -1,13 +1,14 @@
 //! AlterConfigs (key 33, versions 0–2), IncrementalAlterConfigs (44, 0–1), broker and controller listeners.
 //!
-//! Changes the configuration of topics and of brokers, and the levels of this node's log lines (KIP-412).
+//! Changes the configuration of topics, of groups and of brokers, and the levels of this node's log lines (KIP-412).
 //!
 //! - AlterConfigs replaces all that is set for a resource by what is given; both make the same checks.
 //! - A broker sends it on to the active controller, and answers when it has seen itself what has changed. Log levels are
 //!   set where the request arrives, until the node is started anew; AlterConfigs does not change them, as in Kafka.
 //! - Of brokers it changes what the node applies while it runs (docs/configuration.md); anything else is refused
 //!   (INVALID_REQUEST), also a name that Kafka does not know.
-//! - Groups and client metrics have no settings here: every name is unknown (INVALID_CONFIG, INVALID_REQUEST).
+//! - Of groups it changes `consumer.session.timeout.ms` and `consumer.heartbeat.interval.ms`; every other name is unknown
+//!   (INVALID_CONFIG). Client metrics have no settings here (INVALID_REQUEST).
 //! - Loggers are the targets of log lines: `root`, Ottla's crates, and each module once it has had something to say.
 //! - Differs from Kafka: any broker takes the changes of any other's configuration, but for log levels.
 

@@ -1,13 +1,13 @@
 //! DescribeConfigs (key 32), versions 1–4, broker and controller listeners.
 //!
-//! Tells the configuration of topics, of this node and of all brokers: values, where they come from, what they mean; and
+//! Tells the configuration of topics, of groups, of this node and of all brokers: values, where they come from, what they mean; and
 //! the levels of this node's log lines.
 //!
 //! - Of all brokers (the empty name) it tells what is set for them while they run, as Kafka does.
 //! - A topic's value that the node's file sets under another name than the first (`log.retention.hours`) counts as a
 //!   default, as in Kafka.
-//! - Differs from Kafka: CLIENT_METRICS and GROUP resources are refused (INVALID_REQUEST); nothing could be configured
-//!   there.
+//! - Differs from Kafka: CLIENT_METRICS resources are refused (INVALID_REQUEST); nothing could be configured there. Of groups
+//!   it tells what has an effect here: the times of consumer groups.
 
 use super::broker_loggers::{self, BROKER_LOGGER};
 use crate::broker::Broker;
@@ -16,6 +16,7 @@ use crate::config::properties::unit_ms;
 use crate::config::table::{self, SETTINGS, WITHOUT_EFFECT};
 use crate::log_levels::LogLevels;
 use crate::request::Answer;
+use ottla_metadata::group_config::GROUP_CONFIGS;
 use ottla_metadata::topic_config::{TOPIC_CONFIGS, TopicConfigDef};
 use ottla_metadata::{ConfigResource, ConfigsImage, MetadataImage, ResourceType, broker_config};
 use ottla_protocol::ErrorCode;
@@ -31,6 +32,7 @@ const DYNAMIC_BROKER: i8 = 2;
 const DYNAMIC_DEFAULT_BROKER: i8 = 3;
 const STATIC_BROKER: i8 = 4;
 const DEFAULT: i8 = 5;
+const DYNAMIC_GROUP: i8 = 8;
 
 /// Answers from the image and this broker's configuration.
 pub fn handle(broker: &Broker, request: &DescribeConfigsRequest) -> Answer<DescribeConfigsResponse> {
@@ -118,7 +120,13 @@ fn describe(
         Some(ResourceType::ClientMetrics) => {
             return invalid("Unsupported resource type: CLIENT_METRICS".to_owned());
         }
-        Some(ResourceType::Group) => return invalid("Unsupported resource type: GROUP".to_owned()),
+        Some(ResourceType::Group) if resource.resource_name.is_empty() => {
+            return invalid("Group name must not be empty".to_owned());
+        }
+        Some(ResourceType::Group) => {
+            let defs = GROUP_CONFIGS.iter().filter(|def| wanted(def.name));
+            defs.map(|def| sources.of_group(&resource.resource_name, def)).collect()
+        }
         None => return invalid(format!("Unsupported resource type: {}", resource.resource_type)),
     };
     Ok(trimmed(found, request))
@@ -225,6 +233,19 @@ impl Sources<'_> {
         };
         result.value.get_or_insert_with(|| unnamed.to_owned());
         result
+    }
+
+    /// Whether there is such a group or not, as in Kafka.
+    fn of_group(&self, group_id: &str, def: &TopicConfigDef) -> DescribeConfigsResourceResult {
+        let group = ConfigResource { resource_type: ResourceType::Group, name: group_id.to_owned() };
+        let own = self.configs.value(&group, def.name).map(|value| synonym(def.name, value, DYNAMIC_GROUP));
+        let stand_in = def.synonyms.first().map(|first| self.synonyms(first, def.synonyms));
+        DescribeConfigsResourceResult {
+            name: def.name.to_owned(),
+            config_type: def.kind.wire_type(),
+            documentation: Some(def.documentation.to_owned()),
+            ..described(own.into_iter().chain(stand_in.into_iter().flatten()).collect())
+        }
     }
 
     /// The values of a broker's setting that may be set under these names, the one that counts first. What is set under

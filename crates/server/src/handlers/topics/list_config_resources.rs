@@ -2,7 +2,7 @@
 //!
 //! Names what may be configured, by kind (KIP-1142).
 //!
-//! - v0 is that of client metrics alone; of them and of groups none has a configuration here.
+//! - v0 is that of client metrics alone; none of them has a configuration here.
 //! - A kind that Kafka does not know is UNSUPPORTED_VERSION.
 //! - Differs from Kafka: nothing known.
 

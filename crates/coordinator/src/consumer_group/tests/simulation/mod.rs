@@ -533,6 +533,7 @@ fn stored(group: &ConsumerGroup) -> ConsumerGroup {
     stored.joins.clear();
     stored.syncs.clear();
     (stored.topics_seen, stored.regexes_seen) = (None, None);
+    stored.times = Default::default();
     stored
 }
 
