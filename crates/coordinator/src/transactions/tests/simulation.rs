@@ -26,6 +26,8 @@ type Attempt = u64;
 #[derive(Default)]
 struct Partition {
     epochs: BTreeMap<ProducerId, ProducerEpoch>,
+    /// The latest coordinator's term that has ended something.
+    terms: BTreeMap<ProducerId, u64>,
     open: BTreeMap<ProducerId, Vec<Attempt>>,
     /// What became of each record.
     ended: Vec<(Attempt, bool)>,
@@ -42,11 +44,17 @@ impl Partition {
         true
     }
 
-    fn mark(&mut self, markers: &Markers) {
-        let known = self.epochs.entry(markers.producer.id).or_insert(markers.producer.epoch);
-        if markers.producer.epoch < *known {
+    /// As a leader's producer state has it: a marker of an earlier coordinator, or one that comes when the producer's next
+    /// transaction has begun (KIP-1228), ends nothing.
+    fn mark(&mut self, markers: &Markers, term: u64) {
+        let Producer { id, epoch } = markers.producer;
+        let known = self.epochs.entry(id).or_insert(epoch);
+        let known_term = self.terms.entry(id).or_insert(term);
+        let is_late = markers.transaction_version >= 2 && epoch == *known && self.open.contains_key(&id);
+        if epoch < *known || is_late || term < *known_term {
             return;
         }
+        *known_term = term;
         *known = markers.producer.epoch;
         let open = self.open.remove(&markers.producer.id).unwrap_or_default();
         self.ended.extend(open.into_iter().map(|attempt| (attempt, markers.committed)));
@@ -330,7 +338,7 @@ impl World {
                     if !calm && self.chance(30) {
                         all = false;
                     } else {
-                        self.partitions[partition as usize].mark(&markers);
+                        self.partitions[partition as usize].mark(&markers, term);
                     }
                 }
                 if all {
