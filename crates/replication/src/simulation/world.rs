@@ -195,12 +195,13 @@ impl World {
             }
         }
         self.controller.reassign(self.nodes.iter().map(|node| node.id).collect());
-        for round in 0..60 {
+        // Some catch up with all there is, a batch or two a round.
+        for round in 0..150 {
             self.now = self.now.after(Duration::from_millis(1));
             match round {
-                30 => self.produce_more(),
+                120 => self.produce_more(),
                 // The in-sync set may have been too small a moment ago.
-                35 | 40 | 45 => self.produce_again(),
+                125 | 130 | 135 => self.produce_again(),
                 _ => {}
             }
             for index in 0..self.nodes.len() {
