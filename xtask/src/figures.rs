@@ -86,6 +86,27 @@ const ROWS: &[Row] = &[
         figures: &[("cpu_s_per_gb", "s"), ("mb_per_s", "MB/s")],
     },
     Row {
+        name: "produce 1 KB x 64, flush.messages=1, CPU a GB",
+        arguments: "produce --topic figures-flush --topic-config flush.messages=1 --record-size 1024 \
+                    --records-per-batch 64 --bytes 1000000000",
+        figures: &[("cpu_s_per_gb", "s"), ("mb_per_s", "MB/s")],
+    },
+    Row {
+        name: "transactions of 10 producers, 3 partitions each",
+        arguments: "transactions --topic figures-16",
+        figures: &[
+            ("transactions_per_s", "/s"),
+            ("cpu_ms_per_transaction", "ms"),
+            ("p50_ms", "ms"),
+            ("p99_ms", "ms"),
+        ],
+    },
+    Row {
+        name: "one more of 100 members, 1,000 partitions (KIP-848)",
+        arguments: "rebalance --topic figures-1000 --partitions 1000",
+        figures: &[("p50_ms", "ms"), ("max_ms", "ms"), ("cpu_ms_per_rebalance", "ms")],
+    },
+    Row {
         name: "one record a request, 256 partitions, CPU each",
         arguments: "produce --topic figures-256 --records-per-batch 1",
         figures: &[("cpu_us_per_request", "us"), ("requests_per_s", "/s")],
@@ -208,7 +229,8 @@ impl Row {
         if !self.arguments.starts_with("idle") {
             arguments.extend(["--bootstrap-server", &side.servers]);
         }
-        if !self.arguments.contains(" --seconds ") {
+        let is_as_long_as_it_takes = self.arguments.starts_with("rebalance");
+        if !is_as_long_as_it_takes && !self.arguments.contains(" --seconds ") {
             arguments.extend(["--seconds", &options.seconds]);
         }
         arguments.extend(side.accounting.iter().map(String::as_str));

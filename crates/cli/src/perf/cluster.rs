@@ -24,6 +24,14 @@ pub(crate) struct Target {
     /// How many replicas each of them gets.
     #[arg(long, default_value_t = 3)]
     pub(crate) replication_factor: i16,
+    /// A setting that a topic which is made gets; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub(crate) topic_config: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').ok_or_else(|| format!("{text} is not NAME=VALUE"))?;
+    Ok((parts.0.to_owned(), parts.1.to_owned()))
 }
 
 /// The partitions that one broker leads.
@@ -56,6 +64,7 @@ impl Target {
                 name: self.topic.clone(),
                 partitions: Some(self.partitions),
                 replication_factor: Some(self.replication_factor),
+                configs: self.topic_config.clone(),
                 ..NewTopic::default()
             };
             Admin::new(client.clone()).create_topic(&topic).await.context(self.topic.clone())?;

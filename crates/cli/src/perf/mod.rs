@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`cluster`] (where the partitions lead), [`processes`] (what the brokers spend),
 //! [`connection`], [`load`] (requests encoded in advance); then one module for each kind of measurement:
-//! [`produce`], [`consume`], [`latency`], [`end_to_end`], [`idle`], [`start`]; and [`report`].
+//! [`produce`], [`consume`], [`latency`], [`end_to_end`], [`transactions`], [`rebalance`], [`idle`], [`start`]; and [`report`].
 
 mod cluster;
 mod connection;
@@ -17,8 +17,10 @@ mod latency;
 mod load;
 mod processes;
 mod produce;
+mod rebalance;
 mod report;
 mod start;
+mod transactions;
 
 use anyhow::{Context, Result};
 use report::Report;
@@ -43,6 +45,10 @@ enum Command {
     Latency(latency::Arguments),
     /// Single records at a steady rate: how long they take from the producer to a consumer.
     EndToEnd(end_to_end::Arguments),
+    /// Transactions one after the other: how many a second, and how long each takes.
+    Transactions(transactions::Arguments),
+    /// A group of the consumer protocol that one more member joins: how long until all have what is theirs.
+    Rebalance(rebalance::Arguments),
     /// Nothing at all: what the brokers spend without clients.
     Idle(idle::Arguments),
     /// From the start of a command that starts a cluster to the first acknowledged record.
@@ -55,6 +61,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Command::Consume(arguments) => block_on(consume::run(arguments)),
         Command::Latency(arguments) => block_on(latency::run(arguments)),
         Command::EndToEnd(arguments) => block_on(end_to_end::run(arguments)),
+        Command::Transactions(arguments) => block_on(transactions::run(arguments)),
+        Command::Rebalance(arguments) => block_on(rebalance::run(arguments)),
         Command::Idle(arguments) => block_on(idle::run(arguments)),
         Command::Start(arguments) => block_on(start::run(arguments)),
     }?;
