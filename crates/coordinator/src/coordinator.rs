@@ -204,7 +204,7 @@ impl GroupCoordinator {
     ) -> GroupDecision {
         if self.consumer_groups.contains_key(&request.group_id) {
             return self.decide(|machine, decision| {
-                let synced = machine.classic_syncs(request, topics, now, decision);
+                let synced = machine.classic_syncs(request, context, topics, now, decision);
                 let response = synced.unwrap_or_else(|error| SyncGroupResponse {
                     error_code: error.code(),
                     ..Default::default()
@@ -233,7 +233,7 @@ impl GroupCoordinator {
         let mut error = ErrorCode::None;
         let mut decision = match self.find(&request.group_id) {
             _ if self.consumer_groups.contains_key(&request.group_id) => self.decide(|machine, decision| {
-                let lives = machine.classic_lives(request, topics, now, decision);
+                let lives = machine.classic_lives(request, context, topics, now, decision);
                 error = lives.err().unwrap_or(ErrorCode::None);
             }),
             Ok(()) => self.decide_in(&request.group_id, now, |turn| error = turn.heartbeat(request, context)),

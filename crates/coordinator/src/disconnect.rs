@@ -1,7 +1,7 @@
 //! A client's connection has closed: members that used it may be gone.
 
 use crate::coordinator::GroupCoordinator;
-use crate::presence::ConnectionToken;
+use crate::presence::{CLASSIC_BEATS_A_SESSION, ConnectionToken};
 use crate::reply::GroupDecision;
 use crate::turn::Turn;
 use ottla_types::Now;
@@ -34,6 +34,9 @@ impl GroupCoordinator {
         self.decide(|machine, decision| {
             for group_id in &groups {
                 if let Some(mut turn) = machine.turn(group_id, now, decision) {
+                    turn.lose_connection(connection);
+                }
+                if let Some(mut turn) = machine.consumer_turn(group_id, now, decision) {
                     turn.lose_connection(connection);
                 }
             }
@@ -82,7 +85,8 @@ impl Turn<'_> {
             if member.instance_id.is_some() || !member.presence.lose(connection, now) {
                 continue;
             }
-            member.gone_deadline = member.presence.gone_at(grace, member.session_timeout());
+            let assumed = member.session_timeout() / CLASSIC_BEATS_A_SESSION;
+            member.gone_deadline = member.presence.gone_at(grace, assumed);
             if let Some(deadline) = member.gone_deadline {
                 self.alarms.arm(&self.group.id, deadline);
             }

@@ -38,6 +38,9 @@ impl GroupCoordinator {
                 turn.hear(&request.member_id, context.connection);
                 turn.renew_session(&request.member_id);
             }
+            if let Some(mut turn) = machine.consumer_turn(&request.group_id, now, decision) {
+                turn.hear(&request.member_id, context.connection);
+            }
             decision.records = machine.commit_records(request, now);
             let response =
                 answer(request, |partition| machine.check_metadata(partition.committed_metadata.as_deref()));

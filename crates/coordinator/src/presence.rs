@@ -15,11 +15,14 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionToken(pub u64);
 
+/// How many heartbeats a session of the classic protocol is to hold, as clients are told.
+pub(crate) const CLASSIC_BEATS_A_SESSION: u32 = 3;
+
 /// How many gaps between heartbeats are remembered.
 const GAPS_MAX: usize = 8;
 
 /// What is known of a member's connection and rhythm. No record holds it: a new coordinator finds it out anew.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Presence {
     connection: Option<ConnectionToken>,
     heard_at: Option<Monotonic>,
@@ -70,10 +73,10 @@ impl Presence {
     /// as the members of a group beat in step, since the moment at which they were all answered: what happens just before
     /// a beat is known to all others at once, what happens just after it only a whole gap later.
     ///
-    /// As long as its rhythm is not known it is assumed to be what clients are told to keep: a third of the session.
-    pub(crate) fn gone_at(&self, grace: Duration, session_timeout: Duration) -> Option<Monotonic> {
+    /// As long as its rhythm is not known it is assumed to be `assumed`, what clients are told to keep.
+    pub(crate) fn gone_at(&self, grace: Duration, assumed: Duration) -> Option<Monotonic> {
         let (closed_at, heard_at) = (self.closed_at?, self.heard_at?);
-        let gap = self.gaps.iter().max().copied().unwrap_or(session_timeout / 3);
+        let gap = self.gaps.iter().max().copied().unwrap_or(assumed);
         Some((closed_at + grace).max(heard_at + gap * 7 / 4))
     }
 }
@@ -100,7 +103,7 @@ mod tests {
     }
 
     fn gone_at(presence: &Presence) -> Option<Monotonic> {
-        presence.gone_at(GRACE, SESSION)
+        presence.gone_at(GRACE, SESSION / CLASSIC_BEATS_A_SESSION)
     }
 
     #[test]

@@ -28,8 +28,12 @@ const NEW_PROTOCOL: Manner<'_> = Manner { number: 0, settings: &["group.protocol
 
 /// How many partitions each member of a driver has, when all drivers together have all, each once.
 fn shares(drivers: &mut [&mut Driver], partitions: i32, expected: &[usize]) {
+    shares_within(REBALANCE_PATIENCE, drivers, partitions, expected);
+}
+
+fn shares_within(patience: Duration, drivers: &mut [&mut Driver], partitions: i32, expected: &[usize]) {
     let all: BTreeSet<i32> = (0..partitions).collect();
-    ottla_e2e::eventually("every partition has one owner", REBALANCE_PATIENCE, || {
+    ottla_e2e::eventually("every partition has one owner", patience, || {
         let mut owned = Vec::new();
         let mut counts = Vec::new();
         for driver in drivers.iter() {
@@ -171,4 +175,27 @@ fn librdkafkas_group_goes_from_one_protocol_to_the_other_and_back() {
 #[test]
 fn the_group_of_kafkas_client_goes_from_one_protocol_to_the_other_and_back() {
     migrates(Client::Java);
+}
+
+/// With shipped defaults: sessions of 45 s, heartbeats each five.
+#[test]
+fn a_killed_member_is_replaced_long_before_its_session_is_over() {
+    let directory = tempfile::tempdir().expect("a directory for the cluster");
+    let cluster = Cluster::start_in(directory.path(), 3, "num.partitions=6");
+    let bootstrap = cluster.bootstrap();
+    let create = ["--create", "--topic", TOPIC, "--partitions", "6", "--replication-factor", "3"];
+    cluster.tool(&[&["kafka-topics", "--bootstrap-server", &bootstrap][..], &create].concat());
+    let places = ["first", "second"].map(|name| directory.path().join(name));
+    places.iter().for_each(|place| std::fs::create_dir_all(place).expect("the directory is ours"));
+    let at = |number: usize| Place { bootstrap: &bootstrap, topic: TOPIC, directory: &places[number] };
+
+    let mut first = Driver::group_as(Client::NewRdkafka, &at(0), "g", 1, 100, &NEW_PROTOCOL);
+    let mut second = Driver::group_as(Client::NewRdkafka, &at(1), "g", 1, 100, &NEW_PROTOCOL);
+    shares(&mut [&mut first, &mut second], 6, &[3, 3]);
+    // kill -9: nobody says goodbye.
+    drop(second);
+
+    // Seven quarters of a gap, and the next heartbeat of the other.
+    shares_within(Duration::from_secs(25), &mut [&mut first], 6, &[6]);
+    first.finish();
 }

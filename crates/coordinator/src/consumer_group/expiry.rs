@@ -4,8 +4,8 @@ use super::bug::{Bug, is_made};
 use super::turn::ConsumerTurn;
 
 impl ConsumerTurn<'_> {
-    /// Gives up members that have been silent for too long, that have not given up in time what they were asked to, or that
-    /// have not joined or synced in time.
+    /// Gives up members that have been silent for too long, that have not given up in time what they were asked to, that
+    /// have not joined or synced in time, or whose connections have closed for good.
     pub(crate) fn expire(&mut self) {
         let now = self.now.monotonic;
         let silent = self.group.sessions.iter().filter(|(_, deadline)| **deadline <= now);
@@ -16,7 +16,13 @@ impl ConsumerTurn<'_> {
                 gone.push(member_id.clone());
             }
         }
-        let late = self.group.joins.iter().chain(&self.group.syncs).filter(|(_, deadline)| **deadline <= now);
+        let late = self
+            .group
+            .gone
+            .iter()
+            .chain(&self.group.joins)
+            .chain(&self.group.syncs)
+            .filter(|(_, deadline)| **deadline <= now);
         gone.extend(late.map(|(member_id, _)| member_id.clone()));
         gone.sort_unstable();
         gone.dedup();

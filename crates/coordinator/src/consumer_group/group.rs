@@ -3,6 +3,7 @@
 use super::member::{Current, Member, Partitions, Subscription};
 use super::records::flat;
 use super::topics::GroupTimes;
+use crate::presence::Presence;
 use ottla_protocol::records::group::{
     ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionValue,
     ConsumerGroupTargetAssignmentMemberValue, ConsumerGroupTargetAssignmentMetadataValue, GroupRecord,
@@ -75,7 +76,7 @@ pub(crate) struct ConsumerGroup {
     /// The group's epoch for which the target was computed.
     pub(crate) target_epoch: i32,
     pub(crate) regexes: BTreeMap<String, ResolvedRegex>,
-    members: BTreeMap<String, Member>,
+    pub(super) members: BTreeMap<String, Member>,
     /// Member ids by instance id.
     static_members: BTreeMap<String, String>,
     targets: BTreeMap<String, Partitions>,
@@ -84,6 +85,10 @@ pub(crate) struct ConsumerGroup {
     /// When members are given up unless they are heard of before.
     pub(crate) sessions: BTreeMap<String, Monotonic>,
     pub(crate) revocations: BTreeMap<String, RevocationDeadline>,
+    /// By which connections members were heard of.
+    pub(crate) presences: BTreeMap<String, Presence>,
+    /// When members whose connections have closed are given up unless they are heard of before.
+    pub(crate) gone: BTreeMap<String, Monotonic>,
     /// When members of the classic protocol that were told to join again are given up.
     pub(crate) joins: BTreeMap<String, Monotonic>,
     /// When members of the classic protocol that have joined, and have not asked what they have, are given up.
@@ -111,6 +116,8 @@ impl ConsumerGroup {
             owners: BTreeMap::new(),
             sessions: BTreeMap::new(),
             revocations: BTreeMap::new(),
+            presences: BTreeMap::new(),
+            gone: BTreeMap::new(),
             joins: BTreeMap::new(),
             syncs: BTreeMap::new(),
             topics_seen: None,
@@ -253,8 +260,8 @@ impl ConsumerGroup {
     /// When something is to be done if nothing happens.
     pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
         let revocations = self.revocations.values().map(|deadline| deadline.at);
-        let classic = self.joins.values().chain(self.syncs.values());
-        self.sessions.values().chain(classic).copied().chain(revocations).min()
+        let others = self.gone.values().chain(self.joins.values()).chain(self.syncs.values());
+        self.sessions.values().chain(others).copied().chain(revocations).min()
     }
 }
 

@@ -101,15 +101,8 @@ impl GroupCoordinator {
                 })?
             }
         };
-        let group =
-            self.consumer_groups.entry(group_id.clone()).or_insert_with(|| ConsumerGroup::new(group_id));
-        let mut turn = ConsumerTurn {
-            group,
-            alarms: &mut self.alarms,
-            settings: &self.settings.consumer_groups,
-            now,
-            decision,
-        };
+        self.consumer_groups.entry(group_id.clone()).or_insert_with(|| ConsumerGroup::new(group_id));
+        let mut turn = self.consumer_turn(group_id, now, decision).expect("it is there");
         if let Sender::Back { old_id } = &sender {
             turn.replace_static_member(old_id, &member_id);
         }
@@ -152,6 +145,7 @@ impl ConsumerTurn<'_> {
         self.group.times = topics.group_times(&request.group_id);
         self.settle(member_id, updated(&known, request, context), owned, topics);
         self.renew_session(member_id);
+        self.hear_beat(member_id, context.connection);
 
         let current = &self.group.member(member_id).expect("it was added").current;
         let is_full = request.rebalance_timeout_ms != -1

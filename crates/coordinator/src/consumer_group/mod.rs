@@ -21,12 +21,12 @@
 //! **What no record rebuilds**: sessions, deadlines for what is to be given up, and when topics were last looked at – at the first
 //! heartbeat they are.
 //!
-//! Members come and go by their heartbeats alone: that a connection closes says nothing here.
+//! A member whose side has closed its connection is given up before its session is over, as in classic groups (`presence`).
 //!
 //! Members of the classic protocol may be among them: [`classic`].
 //!
 //! Reading order: [`topics`], `member`, `group`, `heartbeat`, `validate`, `admission`, `turn`, `reconcile`, [`assignors`],
-//! `subscription`, `regex`, `leave`, `expiry`; [`classic`]; `offsets`, `describe`, `records`, `replay`.
+//! `subscription`, `regex`, `leave`, `presence`, `expiry`; [`classic`]; `offsets`, `describe`, `records`, `replay`.
 
 mod admission;
 pub mod assignors;
@@ -39,6 +39,7 @@ mod heartbeat;
 mod leave;
 pub(crate) mod member;
 pub(crate) mod offsets;
+mod presence;
 mod reconcile;
 mod records;
 mod regex;

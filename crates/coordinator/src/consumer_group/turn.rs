@@ -10,11 +10,13 @@ use crate::alarms::Alarms;
 use crate::consumer_group::assignors::{Assignor, GroupSpec, MemberSpec};
 use crate::coordinator::GroupCoordinator;
 use crate::member::millis;
+use crate::presence::ConnectionToken;
 use crate::reply::GroupDecision;
 use crate::settings::ConsumerGroupSettings;
 use ottla_protocol::records::group::GroupRecord;
 use ottla_types::{Now, Uuid};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the handling of an event works with: the group, and the decision that is being made.
@@ -24,7 +26,11 @@ use std::time::Duration;
 pub(crate) struct ConsumerTurn<'a> {
     pub(crate) group: &'a mut ConsumerGroup,
     pub(crate) alarms: &'a mut Alarms,
+    /// Who was heard of by which connection: see `GroupCoordinator`.
+    pub(crate) connections: &'a mut BTreeSet<(ConnectionToken, Arc<str>)>,
     pub(crate) settings: &'a ConsumerGroupSettings,
+    /// `group.member.disconnect.grace.ms`.
+    pub(crate) disconnect_grace: Duration,
     pub(crate) now: Now,
     pub(crate) decision: &'a mut GroupDecision,
 }
@@ -38,8 +44,15 @@ impl GroupCoordinator {
         decision: &'a mut GroupDecision,
     ) -> Option<ConsumerTurn<'a>> {
         let group = self.consumer_groups.get_mut(group_id)?;
-        let settings = &self.settings.consumer_groups;
-        Some(ConsumerTurn { group, alarms: &mut self.alarms, settings, now, decision })
+        Some(ConsumerTurn {
+            group,
+            alarms: &mut self.alarms,
+            connections: &mut self.connections,
+            settings: &self.settings.consumer_groups,
+            disconnect_grace: self.settings.disconnect_grace,
+            now,
+            decision,
+        })
     }
 }
 
@@ -258,6 +271,8 @@ impl ConsumerTurn<'_> {
         self.write(records::member(&group_id, member_id, None));
         self.group.sessions.remove(member_id);
         self.group.revocations.remove(member_id);
+        self.group.presences.remove(member_id);
+        self.group.gone.remove(member_id);
         self.group.joins.remove(member_id);
         self.group.syncs.remove(member_id);
     }

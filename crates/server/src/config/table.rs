@@ -102,7 +102,7 @@ pub const SETTINGS: &[Setting] = &[
         "The longest session a group member may ask for."),
     setting("group.max.size", Kind::Number(1, INT), Some("2147483647"), "The most members of a group."),
     setting("group.member.disconnect.grace.ms", Kind::Number(0, INT), Some("3000"),
-        "How long a dynamic member of a classic group may take, at least, to be heard of again after its side has closed \
+        "How long a dynamic member of a group may take, at least, to be heard of again after its side has closed \
          its connection, before it is removed; 0: as long as its session, as in Kafka. Kafka has no such setting."),
     setting("group.min.session.timeout.ms", Kind::Number(0, INT), Some("6000"),
         "The shortest session a group member may ask for."),

@@ -60,6 +60,7 @@ impl GroupCoordinator {
         turn.settle(&member_id, subscription, Some(&owned), topics);
         turn.renew_session(&member_id);
         turn.expect_sync(&member_id);
+        turn.hear_before_a_wait(&member_id, context.connection);
         let Member { subscription, current } = turn.group.member(&member_id).expect("it was added");
         let classic = subscription.classic.as_ref().expect("it is one");
         JoinGroupResponse {

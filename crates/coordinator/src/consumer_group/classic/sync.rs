@@ -8,7 +8,7 @@ use crate::consumer_group::topics::Topics;
 use crate::consumer_group::turn::ConsumerTurn;
 use crate::coordinator::GroupCoordinator;
 use crate::member::millis;
-use crate::reply::GroupDecision;
+use crate::reply::{GroupDecision, RequestContext};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
@@ -24,6 +24,7 @@ impl GroupCoordinator {
     pub(crate) fn classic_syncs(
         &mut self,
         request: &SyncGroupRequest,
+        context: &RequestContext,
         topics: &dyn Topics,
         now: Now,
         decision: &mut GroupDecision,
@@ -49,6 +50,7 @@ impl GroupCoordinator {
         let assignment = embedded::encode_assignment(member.current.assigned.keys(), &metadata, topics);
         turn.group.syncs.remove(member_id);
         turn.renew_session(member_id);
+        turn.hear_before_a_wait(member_id, context.connection);
         Ok(SyncGroupResponse {
             protocol_type: request.protocol_type.clone(),
             protocol_name: request.protocol_name.clone(),
@@ -64,6 +66,7 @@ impl GroupCoordinator {
     pub(crate) fn classic_lives(
         &mut self,
         request: &HeartbeatRequest,
+        context: &RequestContext,
         topics: &dyn Topics,
         now: Now,
         decision: &mut GroupDecision,
@@ -73,6 +76,7 @@ impl GroupCoordinator {
         let instance_id = request.group_instance_id.as_deref();
         turn.group.classic_member(member_id, instance_id, request.generation_id)?;
         turn.renew_session(member_id);
+        turn.hear_beat(member_id, context.connection);
         if self.downgrade_if_all_classic(group_id, topics, now, decision) {
             return Err(ErrorCode::RebalanceInProgress);
         }

@@ -1,5 +1,6 @@
 //! Whole requests against whole coordinators.
 
+mod disconnects;
 mod migration;
 mod simulation;
 mod stories;

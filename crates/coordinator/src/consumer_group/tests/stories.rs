@@ -39,6 +39,7 @@ pub(super) struct Bench {
     pub(super) topics: View,
     pub(super) now: Now,
     token: u64,
+    pub(super) connection: ConnectionToken,
 }
 
 impl Bench {
@@ -53,7 +54,7 @@ impl Bench {
         let now = Now { monotonic: Monotonic(0), wall: Timestamp(1_700_000_000_000) };
         let mut machine = GroupCoordinator::new(settings, 1);
         machine.handle_loaded(now);
-        Bench { machine, topics, now, token: 0 }
+        Bench { machine, topics, now, token: 0, connection: ConnectionToken(1) }
     }
 
     pub(super) fn context(&mut self, version: i16) -> RequestContext {
@@ -62,7 +63,7 @@ impl Bench {
             client_id: "client".to_owned(),
             client_host: "/host".to_owned(),
             version,
-            connection: ConnectionToken(1),
+            connection: self.connection,
             token: ReplyToken(self.token),
         }
     }

@@ -7,7 +7,8 @@
 //!   the members' type.
 //! - A group with members of the classic protocol becomes a consumer group when the first of this protocol joins, and a classic
 //!   one again when the last of them is gone (`group.consumer.migration.policy`).
-//! - Differs from Kafka: a group is downgraded when a member that is left is heard of, not at once. Targets are computed at
+//! - Differs from Kafka: a dynamic member whose side has closed its connection is removed before its session is over
+//!   (`group.member.disconnect.grace.ms`). A group is downgraded when a member that is left is heard of, not at once. Targets are computed at
 //!   once, not at most once a second (`group.consumer.assignment.interval.ms`). Expressions are looked up at once, by the
 //!   coordinator itself, and have no `\Q…\E`. What a group looks like does not depend on racks.
 

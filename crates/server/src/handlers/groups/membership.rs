@@ -3,8 +3,7 @@
 //!
 //! Hands a member's requests to its group's coordinator.
 //!
-//! - In a consumer group (KIP-848) a member's JoinGroup is answered at once, and the coordinator assigns. There its connection is
-//!   not watched: it has its whole session.
+//! - In a consumer group (KIP-848) a member's JoinGroup is answered at once, and the coordinator assigns.
 //! - A coordinator that is still loading answers when it is loaded, up to a second later.
 //! - Differs from Kafka: a dynamic member whose side has closed its connection is removed before its session is over
 //!   (`group.member.disconnect.grace.ms`).

@@ -530,6 +530,8 @@ fn stored(group: &ConsumerGroup) -> ConsumerGroup {
     let mut stored = group.clone();
     stored.sessions.clear();
     stored.revocations.clear();
+    stored.presences.clear();
+    stored.gone.clear();
     stored.joins.clear();
     stored.syncs.clear();
     (stored.topics_seen, stored.regexes_seen) = (None, None);
