@@ -3,7 +3,6 @@
 
 use super::embedded;
 use crate::consumer_group::group::ConsumerGroup;
-use crate::consumer_group::member::Partitions;
 use crate::consumer_group::offsets::tombstones;
 use crate::consumer_group::topics::Topics;
 use crate::coordinator::GroupCoordinator;
@@ -45,6 +44,9 @@ impl GroupCoordinator {
 
 /// The group as a classic one: stable in a generation that is the epoch of most members, so that these can commit what they
 /// have read before they join again. It has no leader, which tells a new coordinator that they have yet to do so.
+///
+/// Each is assigned what it owns, and not, as Kafka has it, what it was to have: it may not have heard of that, and if the group
+/// is upgraded again before all have joined, what is not assigned to it would be given to others.
 fn downgraded(group: &ConsumerGroup, topics: &dyn Topics, now: Now) -> GroupRecord {
     let mut classic = Group::new(&group.id);
     classic.protocol_type = Some(embedded::CONSUMER.to_owned());
@@ -56,10 +58,9 @@ fn downgraded(group: &ConsumerGroup, topics: &dyn Topics, now: Now) -> GroupReco
     classic.protocol = Some(protocol.clone());
     classic.leader = None;
     classic.transition(GroupState::Stable, now.wall);
-    let nothing = Partitions::new();
     classic_records::group_metadata(&classic, |member| {
-        let target = group.target(&member.id).unwrap_or(&nothing);
+        let current = &group.member(&member.id).expect("it was taken from there").current;
         let metadata = member.metadata(&protocol).expect("the chosen protocol is everybody's");
-        embedded::encode_assignment(target, metadata, topics)
+        embedded::encode_assignment(current.owned(), metadata, topics)
     })
 }
