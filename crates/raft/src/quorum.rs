@@ -38,8 +38,8 @@ pub struct Quorum<L> {
     pub(crate) role: Role,
     pub(crate) high_watermark: Option<Offset>,
     pub(crate) flush: FlushState,
-    /// The leader of this epoch, when it is known to lead no more: it is not followed again on hearsay.
-    pub(crate) gone: Option<NodeId>,
+    /// The leader of this epoch, when it was found to lead no more, and until when it is not followed again on hearsay.
+    pub(crate) gone: Option<(NodeId, Monotonic)>,
     /// How often this epoch's leader was silent for too long, since it last answered.
     pub(crate) silences: u32,
     /// The leader that was given up for its silence, until it is heard again or another one has answered.
@@ -290,7 +290,7 @@ impl<L: ReplicatedLog> Quorum<L> {
     /// # Errors
     /// As every event: fatal, see [`QuorumError`].
     pub fn handle_connected(&mut self, peer: NodeId, _: Now, _: &mut Effects) -> Result<(), QuorumError> {
-        if self.gone == Some(peer) {
+        if self.gone.is_some_and(|(gone, _)| gone == peer) {
             self.gone = None;
         }
         if let Role::Follower(follower) = &mut self.role
@@ -340,7 +340,7 @@ impl<L: ReplicatedLog> Quorum<L> {
         effects: &mut Effects,
     ) -> Result<(), QuorumError> {
         if self.leader() == Some(peer) {
-            self.gone = Some(peer);
+            self.take_for_gone(peer, now);
             self.lose_leader(now, effects);
         } else {
             self.peer_failed(peer, now, effects)?;

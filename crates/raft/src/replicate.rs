@@ -110,7 +110,9 @@ impl<L: ReplicatedLog> Quorum<L> {
         let same_epoch = response.leader.epoch == self.state.epoch;
         if response.error == ErrorCode::NotLeaderOrFollower && same_epoch {
             // It has restarted or resigned: its epoch is over.
-            self.gone = self.leader();
+            if let Some(leader) = self.leader() {
+                self.take_for_gone(leader, now);
+            }
             self.lose_leader(now, effects);
         } else {
             self.pause_fetching(now);

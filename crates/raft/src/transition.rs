@@ -68,12 +68,19 @@ impl<L: ReplicatedLog> Quorum<L> {
             return Ok(true);
         }
         let Some(leader) = leader else { return Ok(false) };
-        let is_news = self.leader().is_none() && self.gone != Some(leader);
+        let is_gone = self.gone.is_some_and(|(gone, until)| gone == leader && now.monotonic < until);
+        let is_news = self.leader().is_none() && !is_gone;
         if !is_news || self.state.leader.is_some_and(|known| known != leader) {
             return Ok(false);
         }
         self.become_follower(leader, now, effects);
         Ok(true)
+    }
+
+    /// Takes the leader of this epoch for one that leads no more. For as long as its silence would be borne nobody is believed
+    /// who names it; then it is looked at again. What said so may have been late, and who does not vote is not called by it.
+    pub(crate) fn take_for_gone(&mut self, leader: NodeId, now: Now) {
+        self.gone = Some((leader, now.monotonic + self.config.fetch_timeout));
     }
 
     /// Knows no leader, and acts after `wait`: a voter campaigns, an observer asks around.

@@ -132,7 +132,7 @@ impl<L: ReplicatedLog> Quorum<L> {
             self.enter_epoch(request.epoch, None, effects);
             self.become_unattached(wait, now, effects);
         } else if self.leader() == Some(request.leader) && matches!(self.role, Role::Follower(_)) {
-            self.gone = Some(request.leader);
+            self.take_for_gone(request.leader, now);
             self.become_unattached(wait, now, effects);
         }
         Ok(self.epoch_response(ErrorCode::None))

@@ -58,6 +58,14 @@ fn seeds_that_once_failed_pass() {
     }
 }
 
+/// 141176: an observer heard that its leader refused connections, which was late news, and never followed it again.
+#[test]
+fn a_seed_that_once_failed_while_voters_changed_passes() {
+    let outcome = Scenario::of_seed(141_176).with_changing_voters().run(&mut Vec::new());
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
 /// The same with voters that come, go and move, under the same faults.
 #[test]
 fn no_seed_breaks_a_promise_while_voters_change() {
