@@ -1,8 +1,11 @@
-//! The client libraries that others wrote, for `cargo xtask clients` and the tests: installed, fetched, checked and built.
+//! The client libraries and programs that others wrote, for `cargo xtask clients` and the tests: installed, fetched, checked and
+//! built.
 //!
-//! `go.sum`, `package-lock.json` and `requirements.txt` pin all of it by hashes; it stays below `target/clients`.
+//! `go.sum`, `package-lock.json`, `requirements.txt`, `Cargo.lock` and `jars.sha256` pin all of it by hashes; it stays below
+//! `target/clients`.
 
 use crate::clients::{SOURCE, TARGET, is_newer, remove};
+use crate::java;
 use crate::steps::{Install, install_missing, run};
 use anyhow::{Context, Result};
 use std::fs;
@@ -16,7 +19,12 @@ const NEEDED: &[(&str, &str)] = &[
     ("pip3", "python3-pip"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("javac", "default-jdk-headless"),
+    ("mvn", "maven"),
 ];
+
+/// What building librdkafka once more takes beside it, for Rust and for JavaScript.
+const NEEDED_TO_BUILD: &[(&str, &str)] = &[("make", "make"), ("c++", "g++"), ("/usr/include/node/node.h", "libnode-dev")];
 
 /// The Go that `go.mod` asks for; Debian 12's is older.
 const GO: (u32, u32) = (1, 26);
@@ -25,6 +33,7 @@ const GO: (u32, u32) = (1, 26);
 pub(crate) fn show(options: &[&str]) -> Result<()> {
     if !options.contains(&"--help") {
         prepare(Install::IfRoot)?;
+        prepare_slow(Install::IfRoot)?;
     }
     run("cargo", &["build", "--release", "--quiet", "--workspace", "--bins"])?;
     run("target/release/ottla-clients", options)
@@ -36,7 +45,39 @@ pub(crate) fn prepare(install: Install) -> Result<()> {
     fs::create_dir_all(TARGET).context(TARGET)?;
     build_go()?;
     fetch_python()?;
-    fetch_node()
+    fetch_node("node")?;
+    for version in ["java-2.8", "java-2.1"] {
+        java::build(version, &format!("{SOURCE}/OldDriver.java"))?;
+    }
+    java::build("programs", &format!("{SOURCE}/programs/Counting.java"))?;
+    build_rust(&["--bin", "rskafka"])
+}
+
+/// The same with those that build librdkafka, which takes minutes: the tests drive it as wheels and Debian have it.
+fn prepare_slow(install: Install) -> Result<()> {
+    install_missing(NEEDED_TO_BUILD, install)?;
+    build_rust(&["--features", "librdkafka"])?;
+    build_node_addon()
+}
+
+/// Programs in Rust. Cargo knows what is built already.
+fn build_rust(which: &[&str]) -> Result<()> {
+    let (manifest, target) = (format!("{SOURCE}/rust/Cargo.toml"), format!("{TARGET}/rust"));
+    let build = ["build", "--quiet", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", &target];
+    run("cargo", &[&build[..], which].concat())
+}
+
+/// confluent-kafka-javascript, which has its own librdkafka as source. Its own installer would look for a binary elsewhere.
+fn build_node_addon() -> Result<()> {
+    const PROJECT: &str = "confluent-node";
+    fetch_node(PROJECT)?;
+    let modules = format!("{TARGET}/{PROJECT}/node_modules");
+    let package = format!("{modules}/@confluentinc/kafka-javascript");
+    let addon = format!("{package}/build/Release/confluent-kafka-javascript.node");
+    if is_newer(&addon, &[&format!("{SOURCE}/{PROJECT}/package-lock.json")]) {
+        return Ok(());
+    }
+    run(&format!("{modules}/.bin/node-gyp"), &["rebuild", "--silent", "--nodedir=/usr", "-C", &package])
 }
 
 fn build_go() -> Result<()> {
@@ -96,8 +137,9 @@ fn install_wheels(requirements: &str, directory: &str) -> Result<()> {
     copy(Path::new(requirements), &Path::new(directory).join(name))
 }
 
-fn fetch_node() -> Result<()> {
-    let (source, directory) = (format!("{SOURCE}/node"), format!("{TARGET}/node"));
+/// What a project in JavaScript asks for. Nothing of it is run.
+fn fetch_node(project: &str) -> Result<()> {
+    let (source, directory) = (format!("{SOURCE}/{project}"), format!("{TARGET}/{project}"));
     let (lock, installed) =
         (format!("{source}/package-lock.json"), format!("{directory}/node_modules/.package-lock.json"));
     if is_newer(&installed, &[&lock]) {

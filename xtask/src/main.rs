@@ -7,6 +7,7 @@ mod documents;
 mod failover;
 mod figures;
 mod fuzz;
+mod java;
 mod layers;
 mod libraries;
 mod mutants;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 const USAGE: &str = "usage: cargo xtask <command>
 
   test [--install]   everything CI runs: layers, tidy, formatting, lints, all tests
-  clients [NAME...] [--quick]  shows that client libraries of others work: all, or those named; --help lists them
+  clients [NAME...] [--quick]  shows that libraries and programs of others work: all, or those named; --help lists them
   codegen [--check]  writes crates/protocol/src/generated from its schemas, or checks that it is up to date
   docs [--check]     writes the documents that are made from the code, or checks that they are up to date
   figures [options]  measures Ottla, beside another Kafka if one is named; --help says more

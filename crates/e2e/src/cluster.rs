@@ -460,7 +460,7 @@ pub fn profile_directory() -> PathBuf {
 
 /// Ports that nobody listens on: below those that the system gives to outgoing connections, which would otherwise
 /// take one between a node's death and its return.
-fn free_ports(count: usize) -> Vec<u16> {
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     const FIRST: u32 = 12_000;
     const COUNT: u32 = 18_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);

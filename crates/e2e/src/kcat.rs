@@ -177,15 +177,16 @@ impl Member {
         self.read("err").matches(" assigned: ").count()
     }
 
-    /// Ends it as Ctrl-C does, and waits until it has gone.
+    /// Ends it as Ctrl-C does, and waits until it has gone. Returns what it has received.
     ///
     /// # Panics
     /// When it had ended before.
-    pub fn interrupt(mut self) {
+    pub fn interrupt(mut self) -> Vec<String> {
         use rustix::process::{Pid, Signal, kill_process};
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, Signal::INT).expect("the child is ours");
         self.child.wait().expect("the child is ours");
+        self.records()
     }
 
     /// Ends it as `kill -9` does.

@@ -15,6 +15,7 @@ pub mod laptop;
 pub mod machine;
 pub mod network;
 pub mod patience;
+pub mod programs;
 pub mod reassignment;
 pub mod slow_line;
 pub mod terminal;

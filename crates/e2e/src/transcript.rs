@@ -125,7 +125,7 @@ pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -
                     });
                     member = Some(joined);
                 }
-                Act::Leave => member.take().expect("somebody has joined").interrupt(),
+                Act::Leave => drop(member.take().expect("somebody has joined").interrupt()),
                 Act::Moved => {
                     crate::reassignment::wait_until_over(bootstrap);
                     settle(bootstrap);

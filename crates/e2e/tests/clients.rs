@@ -39,6 +39,21 @@ fn aiokafka_works() {
 }
 
 #[test]
+fn the_java_client_of_2_8_works() {
+    works(Library::Java28);
+}
+
+#[test]
+fn the_oldest_java_client_works() {
+    works(Library::Java21);
+}
+
+#[test]
+fn rskafka_works() {
+    works(Library::Rskafka);
+}
+
+#[test]
 fn what_is_skipped_is_written_down() {
     let document = include_str!("../../../docs/clients.md");
     assert_eq!(skipped::missing(document), Vec::<String>::new());

@@ -5,6 +5,7 @@ use crate::cluster::PATIENCE;
 use crate::eventually;
 use crate::failover::client::last_words;
 use parking_lot::{Mutex, MutexGuard};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -36,7 +37,8 @@ impl Driver {
         Driver::run(library.command().args(words), format!("{library} {}", words.join(" ")), errors)
     }
 
-    fn run(command: &mut Command, name: String, errors: PathBuf) -> Driver {
+    /// Starts a program that is told lines and says lines. What it writes to standard error goes to the file.
+    pub(crate) fn run(command: &mut Command, name: String, errors: PathBuf) -> Driver {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -114,6 +116,17 @@ impl Driver {
         });
         assert!(status.success(), "{name} ended with {status}: {}", last_words(&self.errors));
         self.all_said()
+    }
+
+    /// Ends it as `kill` does, and waits until it has stopped in order.
+    ///
+    /// # Panics
+    /// When it does not end, or had ended before.
+    pub fn terminate(mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::TERM).expect("the child is ours");
+        let ends = format!("{} ends", self.name);
+        eventually(&ends, END_PATIENCE, || self.child.try_wait().expect("the child is ours"));
     }
 
     /// Ends it as `kill -9` does, and returns all that it has said.

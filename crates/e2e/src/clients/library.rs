@@ -27,9 +27,24 @@ pub enum Library {
     /// Python's asyncio, with parts in C.
     #[value(name = "aiokafka")]
     Aiokafka,
+    /// Apache Kafka's Java client, as applications have had it for years.
+    #[value(name = "java-2.8")]
+    Java28,
+    /// The oldest Java client that Kafka 4 serves (KIP-896).
+    #[value(name = "java-2.1")]
+    Java21,
+    /// Rust, without C.
+    #[value(name = "rskafka")]
+    Rskafka,
+    /// Rust over librdkafka.
+    #[value(name = "rdkafka")]
+    Rdkafka,
+    /// JavaScript over librdkafka.
+    #[value(name = "confluent-kafka-javascript")]
+    ConfluentKafkaJavascript,
 }
 
-/// What is shown of a library beside producing, consuming and groups, which all of them can.
+/// What is shown of a library beside producing and consuming, which all of them can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ability<'a> {
     /// Producing with `enable.idempotence`.
@@ -38,6 +53,8 @@ pub enum Ability<'a> {
     Transactions,
     /// A group's offsets committed in a transaction.
     TransactionalOffsets,
+    /// Groups.
+    Groups,
     /// Groups whose protocol is the new one (KIP-848).
     NewGroups,
     /// A codec.
@@ -51,13 +68,18 @@ pub const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 impl Library {
     /// All of them.
-    pub const ALL: [Library; 6] = [
+    pub const ALL: [Library; 11] = [
         Library::FranzGo,
         Library::KafkaPython,
         Library::KafkaJs,
         Library::Sarama,
         Library::ConfluentKafka,
         Library::Aiokafka,
+        Library::Java28,
+        Library::Java21,
+        Library::Rskafka,
+        Library::Rdkafka,
+        Library::ConfluentKafkaJavascript,
     ];
 
     /// What it cannot do. `docs/clients.md` gives the reason.
@@ -69,6 +91,26 @@ impl Library {
             Library::Sarama => &[Ability::NewGroups],
             Library::ConfluentKafka => &[],
             Library::Aiokafka => &[Ability::NewGroups, Ability::Admin("forget")],
+            Library::Java28 | Library::Java21 => &[Ability::NewGroups],
+            Library::Rskafka => &[
+                Ability::Idempotence,
+                Ability::Transactions,
+                Ability::TransactionalOffsets,
+                Ability::Groups,
+                Ability::NewGroups,
+                Ability::Admin("describe"),
+                Ability::Admin("grow"),
+                Ability::Admin("config"),
+                Ability::Admin("set"),
+                Ability::Admin("groups"),
+                Ability::Admin("group"),
+                Ability::Admin("offsets"),
+                Ability::Admin("forget"),
+            ],
+            Library::Rdkafka => &[],
+            Library::ConfluentKafkaJavascript => {
+                &[Ability::Admin("grow"), Ability::Admin("config"), Ability::Admin("set")]
+            }
         }
     }
 
@@ -96,17 +138,30 @@ impl Library {
             command.env("PYTHONPATH", built.join("python")).env("PYTHONDONTWRITEBYTECODE", "1");
             command
         };
+        let node = |project: &str, name: &str| {
+            let mut command = script("node", &format!("{project}/{name}"));
+            command.env("NODE_PATH", built.join(project).join("node_modules"));
+            command
+        };
+        let java = |version: &str| {
+            let (classes, jars) = (built.join(version).join("classes"), built.join(version).join("jars"));
+            let mut command = Command::new("java");
+            command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp"]);
+            command.arg(format!("{}:{}/*", classes.display(), jars.display())).arg("OldDriver");
+            command
+        };
         match self {
             Library::FranzGo => Command::new(built.join("go-drivers/franz")),
             Library::Sarama => Command::new(built.join("go-drivers/sarama")),
             Library::KafkaPython => python("python/kafka_python.py"),
             Library::ConfluentKafka => python("python/confluent.py"),
             Library::Aiokafka => python("python/aio.py"),
-            Library::KafkaJs => {
-                let mut command = script("node", "node/kafkajs.js");
-                command.env("NODE_PATH", built.join("node/node_modules"));
-                command
-            }
+            Library::KafkaJs => node("node", "kafkajs.js"),
+            Library::ConfluentKafkaJavascript => node("confluent-node", "confluent.js"),
+            Library::Java28 => java("java-2.8"),
+            Library::Java21 => java("java-2.1"),
+            Library::Rskafka => Command::new(built.join("rust/release/rskafka")),
+            Library::Rdkafka => Command::new(built.join("rust/release/rdkafka")),
         }
     }
 }
@@ -120,6 +175,11 @@ impl fmt::Display for Library {
             Library::Sarama => "sarama",
             Library::ConfluentKafka => "confluent-kafka",
             Library::Aiokafka => "aiokafka",
+            Library::Java28 => "java-2.8",
+            Library::Java21 => "java-2.1",
+            Library::Rskafka => "rskafka",
+            Library::Rdkafka => "rdkafka",
+            Library::ConfluentKafkaJavascript => "confluent-kafka-javascript",
         })
     }
 }
@@ -130,6 +190,7 @@ impl fmt::Display for Ability<'_> {
             Ability::Idempotence => f.pad("idempotence"),
             Ability::Transactions => f.pad("transactions"),
             Ability::TransactionalOffsets => f.pad("offsets in transactions"),
+            Ability::Groups => f.pad("groups"),
             Ability::NewGroups => f.pad("groups of KIP-848"),
             Ability::Codec(name) | Ability::Admin(name) => f.pad(name),
         }

@@ -46,8 +46,10 @@ pub fn show(library: Library, effort: Effort, directory: &Path, say: impl Fn(Str
 
     let shown = codecs::show(&scene);
     say(format!("every record read back equal, compressed by {}", shown.join(", ")));
-    group::show(&scene, "classic");
-    say("a group shares, commits, and goes on after a crash and a departure".to_owned());
+    if library.can(Ability::Groups) {
+        group::show(&scene, "classic");
+        say("a group shares, commits, and goes on after a crash and a departure".to_owned());
+    }
     if library.can(Ability::NewGroups) {
         group::show(&scene, "consumer");
         say("a group of KIP-848 does too".to_owned());
