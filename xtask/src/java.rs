@@ -44,7 +44,10 @@ mod tests {
     #[test]
     fn a_jar_is_named_for_its_artifact() {
         assert_eq!(artifact("kafka-clients-2.8.2.jar"), "kafka-clients");
-        assert_eq!(artifact("jackson-module-jakarta-xmlbind-annotations-2.21.2.jar"), "jackson-module-jakarta-xmlbind-annotations");
+        assert_eq!(
+            artifact("jackson-module-jakarta-xmlbind-annotations-2.21.2.jar"),
+            "jackson-module-jakarta-xmlbind-annotations"
+        );
         assert_eq!(artifact("lz4-java-1.10.2.jar"), "lz4-java");
     }
 }

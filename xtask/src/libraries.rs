@@ -24,7 +24,8 @@ const NEEDED: &[(&str, &str)] = &[
 ];
 
 /// What building librdkafka once more takes beside it, for Rust and for JavaScript.
-const NEEDED_TO_BUILD: &[(&str, &str)] = &[("make", "make"), ("c++", "g++"), ("/usr/include/node/node.h", "libnode-dev")];
+const NEEDED_TO_BUILD: &[(&str, &str)] =
+    &[("make", "make"), ("c++", "g++"), ("/usr/include/node/node.h", "libnode-dev")];
 
 /// The Go that `go.mod` asks for; Debian 12's is older.
 const GO: (u32, u32) = (1, 26);
@@ -63,7 +64,8 @@ fn prepare_slow(install: Install) -> Result<()> {
 /// Programs in Rust. Cargo knows what is built already.
 fn build_rust(which: &[&str]) -> Result<()> {
     let (manifest, target) = (format!("{SOURCE}/rust/Cargo.toml"), format!("{TARGET}/rust"));
-    let build = ["build", "--quiet", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", &target];
+    let build =
+        ["build", "--quiet", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", &target];
     run("cargo", &[&build[..], which].concat())
 }
 

@@ -39,7 +39,9 @@ pub fn show(stage: &mut Stage<'_>, say: impl Fn(String)) {
     for (name, config) in work.connectors() {
         let given = || rest::post(workers[0].port, "/connectors", &json!({"name": name, "config": config}));
         // A worker that has just joined refuses while the group shares anew.
-        eventually("a connector is accepted", WORKER_PATIENCE, || matches!(given(), Ok((201, _))).then_some(()));
+        eventually("a connector is accepted", WORKER_PATIENCE, || {
+            matches!(given(), Ok((201, _))).then_some(())
+        });
     }
     work.write();
     wait_until_shared(&workers);
@@ -47,26 +49,26 @@ pub fn show(stage: &mut Stage<'_>, say: impl Fn(String)) {
     say("two workers copy a file into a topic, and the topic into a file".to_owned());
     for number in 1..=stage.effort.kills {
         let connector = if number % 2 == 1 { SOURCE } else { SINK };
-        let mut has_it = workers.iter().position(|worker| worker.runs(connector)).expect("it is shared");
+        let killed = workers.iter().position(|worker| worker.runs(connector)).expect("it is shared");
         work.write();
-        workers[has_it].kill();
+        workers[killed].kill();
         work.write();
-        has_it = 1 - has_it;
-        workers[has_it].wait_until_it_runs_everything();
+        workers[1 - killed].wait_until_it_runs_everything();
         work.write();
         work.wait_until_copied(stage);
         say(format!("the worker with {connector} was killed, its tasks moved, and all is copied"));
-        let back = &mut workers[1 - has_it];
-        back.start_again();
-        back.wait_until_serving();
-        wait_until_shared(&workers);
+        if number < stage.effort.kills {
+            workers[killed].start_again();
+            workers[killed].wait_until_serving();
+            wait_until_shared(&workers);
+        }
     }
-    work.write();
-    work.wait_until_copied(stage);
-    for worker in workers {
-        worker.finish();
-    }
-    assert_eq!(tally::values(&stage.cluster.bootstrap(), TOPIC), work.written, "each line is in the topic once, in order");
+    workers.into_iter().for_each(Worker::finish);
+    assert_eq!(
+        tally::values(&stage.cluster.bootstrap(), TOPIC),
+        work.written,
+        "each line is in the topic once, in order"
+    );
     let (count, repeated) = work.judge_copy();
     say(format!("{count} lines are in the topic, each once, and in the file, {repeated} of them again"));
 }
@@ -118,7 +120,11 @@ impl Work {
         let bootstrap = stage.cluster.bootstrap();
         let tell = || {
             let in_topic = tally::values(&bootstrap, TOPIC).len();
-            format!("of {} lines {in_topic} are in the topic, {} in the file", self.written.len(), self.copied().len())
+            format!(
+                "of {} lines {in_topic} are in the topic, {} in the file",
+                self.written.len(),
+                self.copied().len()
+            )
         };
         eventually(tell, WORKER_PATIENCE, || (self.copied().last() == self.written.last()).then_some(()));
     }
@@ -133,7 +139,8 @@ impl Work {
         let copied = self.copied();
         let mut next = 0;
         for line in &copied {
-            let number: usize = line.strip_prefix("line ").and_then(|number| number.parse().ok()).expect("a line of ours");
+            let number: usize =
+                line.strip_prefix("line ").and_then(|number| number.parse().ok()).expect("a line of ours");
             assert!(number <= next, "line {next} is left out: {line} comes before it");
             next = number + 1;
         }
@@ -193,8 +200,9 @@ impl Worker {
         self.driver.take().expect("it was started").kill();
     }
 
-    fn finish(mut self) {
-        self.driver.take().expect("it was started").terminate();
+    /// Ends it in order, if it runs.
+    fn finish(self) {
+        self.driver.into_iter().for_each(Driver::terminate);
     }
 
     /// Which worker each connector's task runs on, as this one tells.

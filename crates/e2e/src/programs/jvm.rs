@@ -16,7 +16,10 @@ pub fn start(class: &str, words: &[&str], name: &str, directory: &Path) -> Drive
     command
         // Little memory, and little time for compiling: several run beside three nodes.
         .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
-        .args(["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"])
+        .args([
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+        ])
         .arg(format!("-Djava.io.tmpdir={}", temporary.display()))
         .arg("-cp")
         .arg(format!("{}:{}/*", built.join("classes").display(), built.join("jars").display()))

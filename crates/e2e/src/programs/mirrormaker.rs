@@ -35,6 +35,7 @@ pub fn show(stage: &mut Stage<'_>, say: impl Fn(String)) {
     stage.create_topic(TOPIC, PARTITIONS, &[]);
     let mut mirror = Mirror::start(stage, &far);
     let feed = Feed::start(stage.cluster, TOPIC, |number| format!("order {number}"));
+    wait_until_created(&far);
     wait_for_progress(&far.bootstrap(), MIRRORED);
     say("a topic is mirrored".to_owned());
     let read_here = read_some(stage);
@@ -50,23 +51,30 @@ pub fn show(stage: &mut Stage<'_>, say: impl Fn(String)) {
     eventually("everything is mirrored", PATIENCE, || {
         (tally::count(&far.bootstrap(), MIRRORED, "read_committed") >= sent.len()).then_some(())
     });
-    let (here, there) =
-        (tally::by_partition(&stage.cluster.bootstrap(), TOPIC), tally::by_partition(&far.bootstrap(), MIRRORED));
+    let (here, there) = (
+        tally::by_partition(&stage.cluster.bootstrap(), TOPIC),
+        tally::by_partition(&far.bootstrap(), MIRRORED),
+    );
     assert_eq!(here.values().map(Vec::len).sum::<usize>(), sent.len());
     assert!(here == there, "what is there is not what is here: each record once, in order, in its partition");
     say(format!("{} records are there, each once, in order", sent.len()));
 
     let committed = eventually("what a group has committed is there", PATIENCE, || {
         let committed = topology::committed(&far, GROUP);
-        (committed.len() == PARTITIONS as usize && committed.values().all(|&offset| offset > 0)).then_some(committed)
+        (committed.len() == PARTITIONS as usize && committed.values().all(|&offset| offset > 0))
+            .then_some(committed)
     });
     mirror.finish();
-    let skipped: usize = (0..PARTITIONS).map(|partition| skipped(&far, partition, committed[&partition])).sum();
+    let skipped: usize =
+        (0..PARTITIONS).map(|partition| skipped(&far, partition, committed[&partition])).sum();
     let wanted = sent.len() - skipped;
     let reader = Member::start(&far, GROUP, MIRRORED, &[]);
-    eventually("the group reads on over there", PATIENCE, || (reader.records().len() >= wanted).then_some(()));
+    eventually("the group reads on over there", PATIENCE, || {
+        (reader.records().len() >= wanted).then_some(())
+    });
     let read_there: BTreeSet<String> = reader.records().into_iter().collect();
-    let left_out: Vec<&String> = sent.iter().filter(|order| !read_here.contains(*order) && !read_there.contains(*order)).collect();
+    let left_out: Vec<&String> =
+        sent.iter().filter(|order| !read_here.contains(*order) && !read_there.contains(*order)).collect();
     assert_eq!(left_out, Vec::<&String>::new(), "neither read here nor there");
     let again = read_here.intersection(&read_there).count();
     assert!(again < read_here.len(), "it began anew");
@@ -88,6 +96,15 @@ fn skipped(far: &Cluster, partition: i32, offset: i64) -> usize {
         kcat::run(far, &[&words[..], &["-X", "isolation.level=read_committed"]].concat(), "").lines().count()
     };
     read("beginning") - read(&from)
+}
+
+/// Waits until MirrorMaker has created the topic over there.
+fn wait_until_created(far: &Cluster) {
+    let bootstrap = far.bootstrap();
+    eventually(&format!("{MIRRORED} is there"), PATIENCE, || {
+        let topics = far.tool(&["kafka-topics", "--bootstrap-server", &bootstrap, "--list"]);
+        topics.lines().any(|topic| topic == MIRRORED).then_some(())
+    });
 }
 
 fn wait_for_progress(bootstrap: &str, topic: &str) {
@@ -135,8 +152,12 @@ impl Mirror {
         self.lives += 1;
         let properties = self.properties.to_str().expect("a path of ours is text");
         let name = format!("mirror-{}", self.lives);
-        self.driver =
-            Some(jvm::start("org.apache.kafka.connect.mirror.MirrorMaker", &[properties], &name, &self.directory));
+        self.driver = Some(jvm::start(
+            "org.apache.kafka.connect.mirror.MirrorMaker",
+            &[properties],
+            &name,
+            &self.directory,
+        ));
     }
 
     fn kill(&mut self) {

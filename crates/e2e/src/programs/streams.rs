@@ -166,7 +166,10 @@ fn members(stage: &Stage<'_>) -> Option<BTreeSet<String>> {
         Some((words.get(1)?.to_string(), partitions))
     };
     let members: Vec<(String, usize)> = said.lines().filter_map(of_line).collect();
-    members.iter().all(|(_, partitions)| *partitions > 0).then(|| members.into_iter().map(|(id, _)| id).collect())
+    members
+        .iter()
+        .all(|(_, partitions)| *partitions > 0)
+        .then(|| members.into_iter().map(|(id, _)| id).collect())
 }
 
 fn wait_until_shared(stage: &Stage<'_>) {
