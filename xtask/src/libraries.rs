@@ -79,7 +79,10 @@ fn build_node_addon() -> Result<()> {
     if is_newer(&addon, &[&format!("{SOURCE}/{PROJECT}/package-lock.json")]) {
         return Ok(());
     }
-    run(&format!("{modules}/.bin/node-gyp"), &["rebuild", "--silent", "--nodedir=/usr", "-C", &package])
+    // Linked dynamically, librdkafka takes the system's libraries; otherwise it fetches their sources.
+    let build =
+        format!("CKJS_LINKING=dynamic {modules}/.bin/node-gyp rebuild --silent --nodedir=/usr -C {package}");
+    run("sh", &["-c", &build])
 }
 
 fn build_go() -> Result<()> {

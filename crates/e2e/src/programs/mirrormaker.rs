@@ -8,7 +8,7 @@ use crate::clients::driver::Driver;
 use crate::failover::topology;
 use crate::kcat::{self, Member};
 use crate::{Cluster, eventually};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,7 +38,8 @@ pub fn show(stage: &mut Stage<'_>, say: impl Fn(String)) {
     wait_until_created(&far);
     wait_for_progress(&far.bootstrap(), MIRRORED);
     say("a topic is mirrored".to_owned());
-    let read_here = read_some(stage);
+    let (mut read_here, first) = read_until_told(stage, &far, &BTreeMap::new());
+    say("what a group has committed is there".to_owned());
     for _ in 0..stage.effort.kills {
         mirror.kill();
         wait_for_progress(&stage.cluster.bootstrap(), TOPIC);
@@ -46,6 +47,10 @@ pub fn show(stage: &mut Stage<'_>, say: impl Fn(String)) {
         wait_for_progress(&far.bootstrap(), MIRRORED);
         say("it was killed, and mirrors on".to_owned());
     }
+    let (read, _) = read_until_told(stage, &far, &first);
+    read_here.extend(read);
+    say("what it has committed since is there".to_owned());
+    wait_for_progress(&stage.cluster.bootstrap(), TOPIC);
 
     let sent: BTreeSet<String> = feed.finish().into_iter().collect();
     eventually("everything is mirrored", PATIENCE, || {
@@ -59,12 +64,8 @@ pub fn show(stage: &mut Stage<'_>, say: impl Fn(String)) {
     assert!(here == there, "what is there is not what is here: each record once, in order, in its partition");
     say(format!("{} records are there, each once, in order", sent.len()));
 
-    let committed = eventually("what a group has committed is there", PATIENCE, || {
-        let committed = topology::committed(&far, GROUP);
-        (committed.len() == PARTITIONS as usize && committed.values().all(|&offset| offset > 0))
-            .then_some(committed)
-    });
     mirror.finish();
+    let committed = topology::committed(&far, GROUP);
     let skipped: usize =
         (0..PARTITIONS).map(|partition| skipped(&far, partition, committed[&partition])).sum();
     let wanted = sent.len() - skipped;
@@ -81,11 +82,21 @@ pub fn show(stage: &mut Stage<'_>, say: impl Fn(String)) {
     say(format!("a group that read {} here reads on there; {again} again", read_here.len()));
 }
 
-/// A group reads some records, commits, and goes. Returns what it was given.
-fn read_some(stage: &Stage<'_>) -> BTreeSet<String> {
-    let reader = Member::start(stage.cluster, GROUP, TOPIC, &[]);
-    eventually("a group reads some", PATIENCE, || (reader.records().len() >= PROGRESS).then_some(()));
-    reader.interrupt().into_iter().collect()
+/// A group reads and commits what comes in, until its offsets over there are greater than these in all partitions; then it goes.
+/// Returns what it was given, and the offsets. MirrorMaker knows the place there of none that it copied before it began to look
+/// after the group: one that has read on is needed each time that it has started.
+fn read_until_told(
+    stage: &Stage<'_>,
+    far: &Cluster,
+    before: &BTreeMap<i32, i64>,
+) -> (BTreeSet<String>, BTreeMap<i32, i64>) {
+    let reader = Member::start(stage.cluster, GROUP, TOPIC, &["-X", "auto.commit.interval.ms=500"]);
+    let told = eventually("what a group has committed is there", PATIENCE, || {
+        let committed = topology::committed(far, GROUP);
+        let is_greater = |partition: &i32| committed.get(partition) > before.get(partition).or(Some(&0));
+        (0..PARTITIONS).all(|partition| is_greater(&partition)).then_some(committed)
+    });
+    (reader.interrupt().into_iter().collect(), told)
 }
 
 /// How many records of a partition over there are before an offset.
@@ -138,7 +149,7 @@ impl Mirror {
              sync.group.offsets.enabled=true\nsync.group.offsets.interval.seconds=1\n\
              emit.checkpoints.interval.seconds=1\nrefresh.topics.interval.seconds=2\n\
              refresh.groups.interval.seconds=2\noffset.lag.max=0\nauto.offset.reset=earliest\n\
-             far.offset.flush.interval.ms=1000\nfar.scheduled.rebalance.max.delay.ms=1000\n",
+             plugin.discovery=service_load\nfar.offset.flush.interval.ms=1000\nfar.scheduled.rebalance.max.delay.ms=1000\n",
             stage.cluster.bootstrap(),
             far.bootstrap(),
         );
