@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod configs;
 pub mod features;
 pub mod groups;
+pub mod places;
 pub mod reassignments;
 pub mod records;
 pub mod topics;

@@ -213,6 +213,16 @@ impl Consumer {
         &self.consumed
     }
 
+    /// Returns whether everything before these offsets was handed out, of the partitions that are read.
+    pub fn has_read_up_to(&self, ends: &BTreeMap<TopicPartition, Offset>) -> bool {
+        let is_read = |(at, position): (&TopicPartition, &Position)| match position {
+            // What cannot be read, such as the marker of a transaction, has been passed over.
+            Position::At(offset) => ends.get(at).is_none_or(|end| offset >= end),
+            Position::Unknown(_) => false,
+        };
+        self.buffered.is_empty() && self.positions.iter().all(is_read)
+    }
+
     /// Has the group's shares made anew at the next [`Consumer::poll`]: nobody of the generation that ends then
     /// commits any more.
     pub fn enforce_rebalance(&mut self) {

@@ -14,6 +14,14 @@ use std::collections::BTreeMap;
 pub const LATEST: Timestamp = Timestamp(-1);
 /// In place of a time: the first record that is still there.
 pub const EARLIEST: Timestamp = Timestamp(-2);
+/// In place of a time: the record with the latest time (KIP-734).
+pub const MAX_TIMESTAMP: Timestamp = Timestamp(-3);
+/// In place of a time: the first record on the broker's own disk (KIP-405).
+pub const EARLIEST_LOCAL: Timestamp = Timestamp(-4);
+/// In place of a time: the last record in remote storage (KIP-1005).
+pub const LATEST_TIERED: Timestamp = Timestamp(-5);
+/// In place of a time: the first record that remote storage does not have (KIP-1023).
+pub const EARLIEST_PENDING_UPLOAD: Timestamp = Timestamp(-6);
 
 /// An offset that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +72,43 @@ pub async fn list_offsets(
         })
         .await?;
     Ok(found.into_inner())
+}
+
+/// As [`list_offsets`], but a partition whose offset cannot be found does not keep the others' from being told.
+pub async fn list_offsets_each(
+    client: &Client,
+    asked: &BTreeMap<TopicPartition, Timestamp>,
+    isolation: Isolation,
+) -> BTreeMap<TopicPartition, Result<FoundOffset, ClientError>> {
+    let settled = parking_lot::Mutex::new(BTreeMap::new());
+    let done = client
+        .retry("listOffsets", || async {
+            let left: BTreeMap<TopicPartition, Timestamp> = {
+                let settled = settled.lock();
+                let is_left = |(at, _): &(&TopicPartition, &Timestamp)| !settled.contains_key(*at);
+                asked.iter().filter(is_left).map(|(at, &time)| (at.clone(), time)).collect()
+            };
+            let mut failure = None;
+            for (at, answer) in ask_leaders(client, &left, isolation).await {
+                match answer {
+                    Err(error) if error.is_retriable() => failure = Some(error),
+                    answer => _ = settled.lock().insert(at, answer),
+                }
+            }
+            failure.map_or(Ok(()), Err)
+        })
+        .await;
+    let mut settled = settled.into_inner();
+    let why = done.err().map(|error| error.to_string());
+    for at in asked.keys() {
+        settled.entry(at.clone()).or_insert_with(|| {
+            Err(match &why {
+                Some(why) => ClientError::refused(ErrorCode::RequestTimedOut, Some(why.clone())),
+                None => ClientError::Incomplete("ListOffsets"),
+            })
+        });
+    }
+    settled
 }
 
 type Answers = Vec<(TopicPartition, Result<FoundOffset, ClientError>)>;

@@ -4,10 +4,10 @@ use super::text::{self, OffsetRow, StateRow};
 use super::{Trouble, selected};
 use crate::output;
 use crate::tools::options::Parsed;
-use ottla_client::Admin;
 use ottla_client::admin::groups::{GroupDescription, MemberDescription};
 use ottla_client::consumer::Isolation;
 use ottla_client::consumer::offsets::{LATEST, list_offsets};
+use ottla_client::{Admin, ClientError};
 use ottla_types::TopicPartition;
 use std::collections::BTreeMap;
 
@@ -59,7 +59,13 @@ fn state_row(admin: &Admin, group: &GroupDescription) -> StateRow {
 }
 
 /// A row for each partition that a member has, then for each other of which an offset is committed.
-async fn offset_rows(admin: &Admin, group: &GroupDescription) -> Result<Vec<OffsetRow>, Trouble> {
+///
+/// # Errors
+/// When the coordinator or a leader refuses, or does not answer in time.
+pub(crate) async fn offset_rows(
+    admin: &Admin,
+    group: &GroupDescription,
+) -> Result<Vec<OffsetRow>, ClientError> {
     let committed = admin.committed_offsets(&group.group_id).await?;
     let mut owners: BTreeMap<TopicPartition, &MemberDescription> = BTreeMap::new();
     for member in &group.members {

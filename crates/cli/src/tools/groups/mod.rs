@@ -5,11 +5,11 @@
 
 mod check;
 mod delete;
-mod describe;
+pub(crate) mod describe;
 mod plan_file;
 mod reset;
-mod scope;
-mod text;
+pub(crate) mod scope;
+pub(crate) mod text;
 mod time;
 
 use super::connect::NoClient;

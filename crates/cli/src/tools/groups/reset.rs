@@ -6,8 +6,8 @@ use crate::output;
 use crate::tools::java_map::{in_hash_order, partitions_in_hash_order};
 use crate::tools::options::Parsed;
 use ottla_client::Admin;
-use ottla_client::consumer::Isolation;
-use ottla_client::consumer::offsets::{EARLIEST, LATEST, list_offsets};
+use ottla_client::admin::places::Places;
+use ottla_client::consumer::offsets::{EARLIEST, LATEST};
 use ottla_types::{Offset, Timestamp, TopicPartition};
 use std::collections::BTreeMap;
 
@@ -158,29 +158,27 @@ async fn plan(
     }
 }
 
-/// The offsets that the partitions have for [`EARLIEST`], [`LATEST`] or a time; −1 where there is none.
+/// The offsets that the partitions have for [`EARLIEST`] or [`LATEST`].
 async fn at_time(admin: &Admin, partitions: &[TopicPartition], time: Timestamp) -> Result<Plan, Trouble> {
     scope::check_exist(partitions, admin).await?;
-    let asked = partitions.iter().map(|at| (at.clone(), time)).collect();
-    let found = list_offsets(admin.client(), &asked, Isolation::ReadUncommitted).await?;
-    Ok(found.into_iter().map(|(at, found)| (at, found.offset.0)).collect())
+    Ok(plan_of(admin.places_at(partitions, time).await?))
+}
+
+fn plan_of(places: Places) -> Plan {
+    places.into_iter().map(|(at, offset)| (at, offset.0)).collect()
 }
 
 /// The first records that are not older; where there is none, the end.
 async fn since(admin: &Admin, partitions: Vec<TopicPartition>, time: Timestamp) -> Result<Plan, Trouble> {
-    // Numbers below zero have meanings of their own.
-    let mut plan = at_time(admin, &partitions, time.max(Timestamp(0))).await?;
-    let is_late = |at: &TopicPartition| plan.get(at).is_some_and(|&offset| offset < 0);
-    let late: Vec<TopicPartition> = partitions.into_iter().filter(is_late).collect();
-    let late = partitions_in_hash_order(late, |at| at);
-    for at in &late {
+    scope::check_exist(&partitions, admin).await?;
+    let (places, late) = admin.places_since(&partitions, time).await?;
+    for at in partitions_in_hash_order(late, |at| at) {
         output::line(format_args!(
             "\nWarn: Partition {} from topic {} is empty. Falling back to latest known offset.",
             at.partition, at.topic
         ));
     }
-    plan.append(&mut at_time(admin, &late, LATEST).await?);
-    Ok(plan)
+    Ok(plan_of(places))
 }
 
 /// Where the group is; partitions in which it never was have no entry.
@@ -224,15 +222,9 @@ async fn shifted(
 
 /// The offsets, but within what the logs have.
 async fn in_range(admin: &Admin, wanted: Plan) -> Result<Plan, Trouble> {
-    let partitions: Vec<TopicPartition> = wanted.keys().cloned().collect();
-    let first = at_time(admin, &partitions, EARLIEST).await?;
-    let end = at_time(admin, &partitions, LATEST).await?;
-    let within = |(at, offset): (TopicPartition, i64)| {
-        let (first, end) = (*first.get(&at)?, *end.get(&at)?);
-        // Between the two questions the log may have begun later than it ended.
-        Some((at, offset.min(end).max(first)))
-    };
-    Ok(wanted.into_iter().filter_map(within).collect())
+    scope::check_exist(wanted.keys(), admin).await?;
+    let wanted = wanted.into_iter().map(|(at, offset)| (at, Offset(offset))).collect();
+    Ok(plan_of(admin.places_within(wanted).await?))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 /// What `--topic` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// `topic`: all its partitions.
     Topic(String),
     /// `topic:0,1`: these.
@@ -19,21 +19,22 @@ pub(super) enum Scope {
 
 /// What every `--topic` names, in order.
 pub(super) fn scopes(parsed: &Parsed) -> Result<Vec<Scope>, Trouble> {
-    parsed.values("topic").map(scope).collect()
+    parsed.values("topic").map(|text| scope(text).map_err(Trouble::Usage)).collect()
 }
 
-fn scope(text: &str) -> Result<Scope, Trouble> {
+/// What a text such as `topic` or `topic:0,1` names.
+///
+/// # Errors
+/// What Kafka's tool says of one that names nothing.
+pub(crate) fn scope(text: &str) -> Result<Scope, String> {
     let Some((topic, list)) = text.split_once(':') else { return Ok(Scope::Topic(text.to_owned())) };
     if list.is_empty() || list.contains(':') {
-        let message = format!("Invalid topic arg '{text}', expected topic name and partitions");
-        return Err(Trouble::Usage(message));
+        return Err(format!("Invalid topic arg '{text}', expected topic name and partitions"));
     }
     let partitions = list.split(',').map(|number| match number.parse() {
         Ok(number) => Ok(TopicPartition::new(topic, number)),
         // The quotes are Kafka's.
-        Err(_) => {
-            Err(Trouble::Usage(format!("Invalid partition '{number}' specified in topic arg '{text}''")))
-        }
+        Err(_) => Err(format!("Invalid partition '{number}' specified in topic arg '{text}''")),
     });
     partitions.collect::<Result<_, _>>().map(Scope::Partitions)
 }
@@ -100,7 +101,7 @@ mod tests {
         assert_eq!(scope("t").unwrap(), Scope::Topic("t".to_owned()));
         assert_eq!(scope("t:0,12").unwrap(), Scope::Partitions(vec![at(0), at(12)]));
         for text in ["t:", "t:zero", "t:0,", "t:0:1"] {
-            assert!(matches!(scope(text), Err(Trouble::Usage(_))), "{text}");
+            assert!(scope(text).is_err(), "{text}");
         }
     }
 }

@@ -9,15 +9,15 @@ const MISSING: &str = "-";
 
 /// A row of the table of offsets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct OffsetRow {
-    pub(super) group: String,
-    pub(super) at: Option<TopicPartition>,
-    pub(super) current: Option<i64>,
-    pub(super) leader_epoch: Option<i32>,
-    pub(super) end: Option<i64>,
-    pub(super) consumer_id: Option<String>,
-    pub(super) host: Option<String>,
-    pub(super) client_id: Option<String>,
+pub(crate) struct OffsetRow {
+    pub(crate) group: String,
+    pub(crate) at: Option<TopicPartition>,
+    pub(crate) current: Option<i64>,
+    pub(crate) leader_epoch: Option<i32>,
+    pub(crate) end: Option<i64>,
+    pub(crate) consumer_id: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) client_id: Option<String>,
 }
 
 /// The group's state in short.
