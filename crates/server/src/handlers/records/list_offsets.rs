@@ -3,8 +3,8 @@
 //! Finds offsets: the latest, the earliest, the first of a time, the one of the latest timestamp.
 //!
 //! - −1 latest (last stable for read-committed), −2 earliest, −3 largest timestamp (v7), −4 earliest on local
-//!   disk (v8), −5 latest tiered (v9) and −6 earliest not yet tiered (v11): nothing is tiered, so −4 and −6
-//!   are the earliest and −5 is unknown.
+//!   disk (v8), −5 latest tiered (v9) and −6 earliest not yet tiered (v11): nothing is tiered, so −4 is the
+//!   earliest, and −5 and −6 are unknown.
 //! - Differs from Kafka: nothing known.
 
 use super::errors;
@@ -162,11 +162,11 @@ fn find(
     let epoch_at = |offset| log.epochs().epoch_of(offset).unwrap_or(LeaderEpoch::NONE);
     match asked.timestamp {
         LATEST => Ok(Some(Found { timestamp: Timestamp::NONE, offset: upper, leader_epoch: leader.epoch })),
-        EARLIEST | EARLIEST_LOCAL | EARLIEST_PENDING_UPLOAD => {
+        EARLIEST | EARLIEST_LOCAL => {
             let offset = log.log_start_offset();
             Ok(Some(Found { timestamp: Timestamp::NONE, offset, leader_epoch: epoch_at(offset) }))
         }
-        LATEST_TIERED => Ok(None),
+        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(None),
         MAX_TIMESTAMP => {
             let found = log.max_timestamp_offset().map_err(|_| ErrorCode::KafkaStorageError)?;
             Ok(found.filter(|found| found.offset < upper).map(|found| Found {
