@@ -64,6 +64,9 @@ const CLASSES: &[(&str, &str)] = &[
     ("kafka-configs", "kafka.admin.ConfigCommand"),
     ("kafka-leader-election", "org.apache.kafka.tools.LeaderElectionCommand"),
     ("kafka-log-dirs", "org.apache.kafka.tools.LogDirsCommand"),
+    ("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell"),
+    ("kafka-groups", "org.apache.kafka.tools.GroupsCommand"),
+    ("kafka-broker-api-versions", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
 ];
 
 impl Tools {

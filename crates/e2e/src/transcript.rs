@@ -227,7 +227,7 @@ fn write_said(told: &mut String, said: &Said) {
 /// Java; what our client warns of, where Kafka's keeps a log; the table of options, whose words are Kafka's own.
 pub fn same_by_nature(text: &str) -> String {
     let rules = [
-        (r"(?m)^Option +Description *\n(?s:.*)", ""),
+        (r"(?m)^Option(?: \(\* = required\))? +Description *\n(?s:.*)", ""),
         (r#"(?m)^Exception in thread "main" [\w.$]+: "#, ""),
         // The exception is all that this tool says of why.
         (

@@ -72,7 +72,11 @@ pub(crate) fn config(addresses: &str, file: Option<&str>, client_id: &str) -> Re
 
 /// As [`config`], and leaves out the addresses whose hosts have no name here; fails when none is left, rather than
 /// asking again and again.
-fn resolved_config(addresses: &str, file: Option<&str>, client_id: &str) -> Result<ClientConfig, NoClient> {
+pub(crate) fn resolved_config(
+    addresses: &str,
+    file: Option<&str>,
+    client_id: &str,
+) -> Result<ClientConfig, NoClient> {
     let mut config = config(addresses, file, client_id)?;
     config.bootstrap.retain(|address| {
         let resolves = (address.host.as_str(), address.port).to_socket_addrs().is_ok();

@@ -2,23 +2,28 @@
 //!
 //! Options, output and exit codes are Kafka's; an option that Kafka has and Ottla has not is refused by name.
 //!
-//! Reading order: [`options`], [`connect`], [`exceptions`], [`java_map`]; then the tools, one module each; [`install`].
+//! Reading order: [`options`], [`connect`], [`exceptions`], [`java_map`], [`include_list`]; then the tools, one module each; [`install`].
 
+mod all_groups;
+mod broker_api_versions;
 mod cluster;
 mod configs;
-mod connect;
-mod console;
+pub(crate) mod connect;
+pub(crate) mod console;
 mod delete_records;
 mod dump_log;
 mod exceptions;
 mod features;
-mod groups;
+mod get_offsets;
+pub(crate) mod groups;
+mod include_list;
 pub(crate) mod install;
 mod java_map;
 mod leader_election;
 mod log_dirs;
 mod metadata_quorum;
 mod options;
+mod perf_test;
 mod reassign;
 mod storage;
 mod topics;
@@ -36,6 +41,8 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&console::producer::TOOL, console::producer::run),
     (&console::consumer::TOOL, console::consumer::run),
     (&groups::TOOL, groups::run),
+    (&all_groups::TOOL, all_groups::run),
+    (&get_offsets::TOOL, get_offsets::run),
     (&delete_records::TOOL, delete_records::run),
     (&storage::TOOL, storage::run),
     (&reassign::TOOL, reassign::run),
@@ -43,10 +50,13 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&dump_log::TOOL, dump_log::run),
     (&features::TOOL, features::run),
     (&cluster::TOOL, cluster::run),
+    (&broker_api_versions::TOOL, broker_api_versions::run),
     (&configs::TOOL, configs::run),
     (&leader_election::TOOL, leader_election::run),
     (&log_dirs::TOOL, log_dirs::run),
     (&transactions::TOOL, transactions::run),
+    (&perf_test::producer::TOOL, perf_test::producer::run),
+    (&perf_test::consumer::TOOL, perf_test::consumer::run),
 ];
 
 /// What a tool does with its command line.

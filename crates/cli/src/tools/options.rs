@@ -56,6 +56,8 @@ pub(crate) enum Argument {
     Required(&'static str),
     /// A value, unless the next is an option.
     Optional(&'static str),
+    /// One or more values, by this name: up to the next option.
+    Several(&'static str),
     /// Kafka has the option; we have not. Its help says what to do.
     Refused,
 }
@@ -154,8 +156,10 @@ pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid
                 return Err(Invalid(format!("Option {} does not take an argument", option.name)));
             }
             Argument::None => None,
-            Argument::Required(_) | Argument::Optional(_) if inline.is_some() => inline,
-            Argument::Required(_) => Some(
+            Argument::Required(_) | Argument::Optional(_) | Argument::Several(_) if inline.is_some() => {
+                inline
+            }
+            Argument::Required(_) | Argument::Several(_) => Some(
                 arguments
                     .next_if(is_taken)
                     .cloned()
@@ -163,7 +167,13 @@ pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid
             ),
             Argument::Optional(_) => arguments.next_if(is_value).cloned(),
         };
-        parsed.given.entry(option.name).or_default().push(value);
+        let values = parsed.given.entry(option.name).or_default();
+        values.push(value);
+        if let Argument::Several(_) = option.argument {
+            while let Some(more) = arguments.next_if(is_value) {
+                values.push(Some(more.clone()));
+            }
+        }
     }
     Ok(parsed)
 }
@@ -208,6 +218,7 @@ pub(crate) fn usage(tool: &Tool) -> String {
             Argument::None => String::new(),
             Argument::Required(name) => format!(" <{name}>"),
             Argument::Optional(name) => format!(" [{name}]"),
+            Argument::Several(name) => format!(" <{name}> ..."),
         };
         line(&mut text, &format!("--{}{short}{argument}", option.name), option.help);
     }
@@ -257,6 +268,7 @@ mod tests {
         value("offset", "n", "").or('o'),
         refused("reject", "do not"),
         Opt { name: "state", short: None, argument: Argument::Optional("s"), help: "" },
+        Opt { name: "props", short: None, argument: Argument::Several("p"), help: "" },
     ];
 
     fn read(line: &str) -> Result<Parsed, Invalid> {
@@ -279,6 +291,9 @@ mod tests {
         assert_eq!(read("--topic --list").unwrap().value("topic"), Some("--list"));
         assert_eq!(read_with_commands("describe --list").unwrap().command, Some("describe"));
         assert_eq!(read("--topic a=b").unwrap().value("topic"), Some("a=b"));
+        let several = read("--props a=1 b=2 --list --props c=3").unwrap();
+        assert_eq!(several.values("props").collect::<Vec<_>>(), ["a=1", "b=2", "c=3"]);
+        assert!(several.has("list") && read("--props").is_err());
     }
 
     #[test]

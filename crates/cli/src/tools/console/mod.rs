@@ -2,8 +2,8 @@
 
 pub(super) mod consumer;
 pub(super) mod formatter;
-pub(super) mod producer;
-pub(super) mod reader;
+pub(crate) mod producer;
+pub(crate) mod reader;
 
 use super::Failure;
 use super::options::Parsed;

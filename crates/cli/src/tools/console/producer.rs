@@ -110,7 +110,7 @@ fn config(parsed: &Parsed) -> Result<ProducerConfig, Failure> {
 }
 
 /// The lines of standard input, without their ends.
-fn read_stdin() -> Result<mpsc::Receiver<Bytes>, Failure> {
+pub(crate) fn read_stdin() -> Result<mpsc::Receiver<Bytes>, Failure> {
     let (lines, read) = mpsc::channel(AHEAD_MAX);
     let prompt = std::io::stdin().is_terminal();
     // Reading blocks, and must not hold up what is sent.
