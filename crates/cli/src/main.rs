@@ -2,9 +2,10 @@
 //!
 //! Reading order: [`output`], [`program`], [`properties_file`], [`observer`], [`server`], [`log_lines`], [`log_levels`],
 //! [`format`];
-//! the cluster on a laptop: [`up`]; Kafka's tools: [`tools`]; what it all costs: [`perf`]; whether it keeps its
-//! promises: [`verify`], [`drill`].
+//! the cluster on a laptop: [`up`]; Kafka's tools: [`tools`]; the same in a style of our own: [`commands`]; what it all
+//! costs: [`perf`]; whether it keeps its promises: [`verify`], [`drill`].
 
+mod commands;
 mod drill;
 mod format;
 mod log_levels;
@@ -19,7 +20,7 @@ mod tools;
 mod up;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Kafka without the JVM.
@@ -48,6 +49,16 @@ enum Command {
     Down(up::commands::Data),
     /// Prints what a shell needs to speak to the cluster: eval "$(ottla env)"
     Env(up::commands::Data),
+    /// Lists, describes, makes, changes and deletes topics.
+    Topic(commands::topic::Arguments),
+    /// Lists, describes and deletes groups of consumers, and sets where they go on.
+    Group(commands::group::Arguments),
+    /// Tells who is in the cluster, who leads it, and whether all is well.
+    Cluster(commands::cluster::Arguments),
+    /// Writes records to a topic: one for each line of standard input.
+    Produce(commands::produce::Arguments),
+    /// Reads records of topics, and writes one line for each.
+    Consume(commands::consume::Arguments),
     /// Runs one node.
     Server(server::Arguments),
     /// Prepares the log directories of a node for its first start.
@@ -60,6 +71,10 @@ enum Command {
     Drill(drill::commands::Arguments),
     /// Makes links by which Kafka's tools are called under their own names.
     InstallTools(tools::install::Arguments),
+    /// Prints what completes these commands in a shell.
+    Completion(commands::completion::Arguments),
+    /// Writes manual pages.
+    Man(commands::manual::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -76,12 +91,19 @@ fn main() -> ExitCode {
         Command::Events(arguments) => up::commands::events(&arguments),
         Command::Down(data) => up::commands::down(&data),
         Command::Env(data) => up::commands::env(&data),
+        Command::Topic(arguments) => commands::topic::run(&arguments),
+        Command::Group(arguments) => commands::group::run(&arguments),
+        Command::Cluster(arguments) => commands::cluster::run(&arguments),
+        Command::Produce(arguments) => commands::produce::run(&arguments),
+        Command::Consume(arguments) => commands::consume::run(&arguments),
         Command::Server(arguments) => server::run(&arguments),
         Command::Format(arguments) => format::run(&arguments),
         Command::Perf(arguments) => perf::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Drill(arguments) => drill::commands::run(&arguments),
         Command::InstallTools(arguments) => tools::install::run(&arguments),
+        Command::Completion(arguments) => commands::completion::run(&arguments, Cli::command()),
+        Command::Man(arguments) => commands::manual::run(&arguments, Cli::command()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

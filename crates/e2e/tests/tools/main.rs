@@ -5,7 +5,7 @@
 //! answers are Kafka's. Our tools do too: so are they. What depends on the moment, such as a node that is down, is asked
 //! of one cluster by both.
 
-
+mod commands;
 
 use ottla_e2e::cluster::PATIENCE;
 use ottla_e2e::transcript::{Tools, play};
