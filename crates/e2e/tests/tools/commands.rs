@@ -47,6 +47,15 @@ fn refusal(bootstrap: &str, line: &str, input: &str) -> String {
     said.err
 }
 
+/// Waits until every broker knows the topic with so many partitions: the next command may ask any.
+fn all_know(cluster: &Cluster, topic: &str, partitions: &str) {
+    eventually("every broker knows the topic", PATIENCE, || {
+        let is_known =
+            |node| kcat::listed_by(node, topic).contains(&format!("\"{topic}\" with {partitions}"));
+        cluster.nodes().iter().all(is_known).then_some(())
+    });
+}
+
 #[test]
 fn topics_are_made_listed_described_changed_and_deleted() {
     let cluster = Cluster::start(3, "");
@@ -56,7 +65,8 @@ fn topics_are_made_listed_described_changed_and_deleted() {
     assert_eq!(made, "created orders\ncreated audit\n");
     let again = told(&bootstrap, "topic create audit --if-not-exists", "");
     assert_eq!(again, "audit is there already\n");
-    // The next command may ask a broker that hears of it last.
+    all_know(&cluster, "orders", "2 partitions");
+    all_know(&cluster, "audit", "2 partitions");
     eventually("all have all replicas in sync", PATIENCE, || {
         let listed = told(&bootstrap, "topic list", "");
         let expected = "NAME    PARTITIONS  REPLICAS  STATE\n\
@@ -87,9 +97,14 @@ fn topics_are_made_listed_described_changed_and_deleted() {
     let deleted = json_of(&bootstrap, "topic delete orders");
     assert_eq!(deleted, json!([{ "name": "orders", "deleted": true }]));
     assert_eq!(told(&bootstrap, "topic delete orders --if-exists", ""), "there is no orders\n");
+    // A broker may hear of it last.
+    let why = eventually("it is gone everywhere", PATIENCE, || {
+        let said = ottla(&bootstrap, "topic describe orders", "");
+        (said.status == 1).then_some(said.err)
+    });
+    assert!(why.contains("there is no topic orders. `ottla topic list` shows which there are"), "{why}");
     for (line, expected) in [
         ("topic delete orders", "topic orders is not deleted"),
-        ("topic describe orders", "there is no topic orders. `ottla topic list` shows which there are"),
         ("topic create audit", "`ottla topic alter` changes it"),
         ("topic create wide -r 4", "`ottla cluster info` shows how many brokers there are"),
         ("topic alter audit -p 1", "A topic cannot have fewer partitions than it has now"),
@@ -105,9 +120,7 @@ fn records_are_written_and_read_and_groups_remember_how_far() {
     let cluster = Cluster::start(3, "");
     let bootstrap = cluster.bootstrap();
     told(&bootstrap, "topic create t -p 2 -r 3", "");
-    eventually("every broker knows the topic", PATIENCE, || {
-        cluster.nodes().iter().all(|node| kcat::listed_by(node, "t").contains("2 partitions")).then_some(())
-    });
+    all_know(&cluster, "t", "2 partitions");
 
     let said = ottla(&bootstrap, "produce t -p 0 -K : -H from=test -z zstd", "a:1\nb:2\nc:3\n");
     assert_eq!((said.status, said.out.as_str(), said.err.as_str()), (0, "", "3 records written to t\n"));
@@ -178,6 +191,7 @@ fn the_cluster_tells_who_is_in_it_and_whether_all_is_well() {
     let mut cluster = Cluster::start(3, "");
     let bootstrap = cluster.bootstrap();
     told(&bootstrap, "topic create t -p 3 -r 3", "");
+    all_know(&cluster, "t", "3 partitions");
 
     let info = json_of(&bootstrap, "cluster info");
     assert_eq!(info["brokers"].as_array().map(Vec::len), Some(3));
@@ -225,4 +239,40 @@ fn shells_complete_commands_and_manual_pages_are_written() {
     told("", &format!("man {}", pages.display()), "");
     let page = std::fs::read_to_string(pages.join("ottla-topic-create.1")).expect("there is a page for it");
     assert!(page.contains("replication\\-factor"), "{page}");
+}
+
+#[test]
+fn the_tools_that_measure_clients_send_and_read_as_much_as_they_are_told() {
+    let cluster = Cluster::start(3, "");
+    let bootstrap = cluster.bootstrap();
+    told(&bootstrap, "topic create t -p 2 -r 3", "");
+    all_know(&cluster, "t", "2 partitions");
+
+    let produce = "kafka-producer-perf-test --topic t --num-records 2000 --record-size 100 --throughput 4000 \
+                   --warmup-records 500 --reporting-interval 200 --producer-props linger.ms=1 acks=all \
+                   compression.type=lz4 --bootstrap-server";
+    let sent = told(&bootstrap, &format!("{produce} {bootstrap}"), "");
+    let consume = "kafka-consumer-perf-test --topic t --num-records 2000 --timeout 20000 --bootstrap-server";
+    let read = told(&bootstrap, &format!("{consume} {bootstrap}"), "");
+
+    let number = r"\d+(\.\d+)?";
+    let latencies = format!("{number} ms avg latency, {number} ms max latency");
+    let rates = format!(r"records sent, {number} records/sec \({number} MB/sec\), {latencies}");
+    let ranks = r"\d+ ms 50th, \d+ ms 95th, \d+ ms 99th, \d+ ms 99\.9th\.";
+    let expected = format!(
+        r"^Option --producer-props has been deprecated .*\n(\d+ {rates}\.\n)+2000 {rates}, {ranks}\n1500 steady state {rates}, {ranks}\n$"
+    );
+    assert!(regex::Regex::new(&expected).unwrap().is_match(&sent), "{sent}");
+    let moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d:\d{3}";
+    let header = "start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, \
+                  rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec";
+    let expected = format!(
+        r"^{header}\n{moment}, {moment}, 0\.1907, {number}, 2000, {number}, \d+, \d+, {number}, {number}\n$"
+    );
+    assert!(regex::Regex::new(&expected).unwrap().is_match(&read), "{read}");
+    let why = refusal(&bootstrap, &format!("{produce} {bootstrap} --transactional-id x"), "");
+    assert!(
+        why.contains("--transactional-id is not supported by Ottla: the client has no transactions"),
+        "{why}"
+    );
 }

@@ -4,6 +4,8 @@
 //! `cargo run --release -p ottla-e2e --bin ottla-golden`. Kafka's tools say the same again of an Ottla cluster: so its
 //! answers are Kafka's. Our tools do too: so are they. What depends on the moment, such as a node that is down, is asked
 //! of one cluster by both.
+//!
+//! What Ottla's own commands say is in [`commands`].
 
 mod commands;
 
