@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(allowed("t:1-3"), [1, 2]);
         assert_eq!(allowed(":4-"), [4, 5]);
         assert_eq!(allowed("x|t:-2"), [0, 1]);
-        assert_eq!(allowed("u:2"), []);
+        assert!(allowed("u:2").is_empty());
         for text in ["t:x", "t:1:2", "t:1-x", "(", "t:99999999999"] {
             assert!(rule(text).is_err(), "{text}");
         }
