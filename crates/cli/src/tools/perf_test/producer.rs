@@ -350,7 +350,7 @@ mod tests {
             "--topic t --num-records 10 --record-size 1",
             "--topic t --num-records 0 --throughput -1 --record-size 1",
             "--topic t --num-records 10 --throughput 0 --record-size 1",
-            &format!("{base}"),
+            base,
             &format!("{base} --record-size 0"),
             &format!("{base} --record-size 1 --payload-monotonic"),
             &format!("{base} --record-size 1 --warmup-records 10"),
