@@ -1,10 +1,11 @@
 //! The first records of a new cluster.
 
 use ottla_metadata::{
-    ELIGIBLE_LEADER_REPLICAS, GROUP_VERSION, METADATA_VERSION, MetadataVersion, TRANSACTION_VERSION,
-    VersionRange,
+    ELIGIBLE_LEADER_REPLICAS, FeaturesImage, GROUP_VERSION, METADATA_VERSION, MetadataVersion,
+    TRANSACTION_VERSION, VersionRange,
 };
 use ottla_protocol::records::metadata::{FeatureLevelRecord, MetadataRecord};
+use thiserror::Error;
 
 /// The name of the feature that says whether the quorum's log names its voters. It is in the quorum's own records.
 pub const KRAFT_VERSION: &str = "kraft.version";
@@ -20,6 +21,37 @@ pub const SUPPORTED_FEATURES: &[(&str, VersionRange)] = &[
     (KRAFT_VERSION, VersionRange { min: 0, max: 1 }),
     (TRANSACTION_VERSION, VersionRange { min: 0, max: 2 }),
 ];
+
+/// The cluster has agreed on what this program does not have: it would serve and decide wrongly.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "the cluster has finalized {name}={level}, and Ottla supports {min} to {max}: lower it with kafka-features downgrade, or format the cluster with --feature {name}={max}",
+    min = .supported.min, max = .supported.max
+)]
+pub struct UnsupportedFeature {
+    /// The feature.
+    pub name: String,
+    /// Its level.
+    pub level: i16,
+    /// The levels that are supported.
+    pub supported: VersionRange,
+}
+
+/// Looks whether this program supports all that a cluster has agreed on.
+///
+/// # Errors
+/// [`UnsupportedFeature`] names the first that it does not.
+pub fn check_supported(features: &FeaturesImage) -> Result<(), UnsupportedFeature> {
+    for (name, level) in features.iter() {
+        let known = SUPPORTED_FEATURES.iter().find(|(known, _)| *known == name);
+        // What is not known is not there: level 0.
+        let supported = known.map_or(VersionRange { min: 0, max: 0 }, |(_, levels)| *levels);
+        if !supported.contains(level) {
+            return Err(UnsupportedFeature { name: name.to_owned(), level, supported });
+        }
+    }
+    Ok(())
+}
 
 /// What `format` writes into `bootstrap.checkpoint`, and the first controller into an empty log.
 pub fn records(level: MetadataVersion) -> Vec<MetadataRecord> {
@@ -37,4 +69,22 @@ pub fn records(level: MetadataVersion) -> Vec<MetadataRecord> {
         records.push(feature(TRANSACTION_VERSION, 2));
     }
     records
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_is_not_there_is_named() {
+        let levels = |levels: &[(&str, i16)]| {
+            let mut features = FeaturesImage::default();
+            levels.iter().for_each(|(name, level)| features.set(name, *level));
+            check_supported(&features).map_err(|error| (error.name, error.level))
+        };
+
+        assert_eq!(levels(&[(METADATA_VERSION, 33), (TRANSACTION_VERSION, 2)]), Ok(()));
+        assert_eq!(levels(&[("share.version", 2)]), Err(("share.version".to_owned(), 2)));
+        assert_eq!(levels(&[(METADATA_VERSION, 34)]), Err((METADATA_VERSION.to_owned(), 34)));
+    }
 }

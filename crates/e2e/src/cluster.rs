@@ -477,7 +477,7 @@ pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     candidates.take(COUNT as usize).filter(is_free).take(count).collect()
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().expect("the binary is built by `cargo xtask test`");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);

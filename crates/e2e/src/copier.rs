@@ -32,17 +32,24 @@ impl Copier {
     /// # Panics
     /// When the program is not there.
     pub fn start(client: Client, cluster: &Cluster, work: Work<'_>, directory: &Path) -> Copier {
-        let bootstrap = cluster.bootstrap();
+        Copier::start_at(client, &cluster.bootstrap(), work, directory)
+    }
+
+    /// As [`Copier::start`], in any cluster.
+    ///
+    /// # Panics
+    /// When the program is not there.
+    pub fn start_at(client: Client, bootstrap: &str, work: Work<'_>, directory: &Path) -> Copier {
         let Work { from, to, id } = work;
         let mut command = if client == Client::Java {
             let mut command = jars::command("TransactionalMessageCopier");
-            command.args(["--broker-list", &bootstrap, "--input-topic", from, "--input-partition", "0"]);
+            command.args(["--broker-list", bootstrap, "--input-topic", from, "--input-partition", "0"]);
             command.args(["--output-topic", to, "--consumer-group", id, "--transactional-id", id]);
             command.args(["--transaction-size", RECORDS, "--enable-random-aborts", "--use-group-metadata"]);
             command
         } else {
             let mut command = client.with_rdkafka("copier");
-            command.args([&bootstrap, from, to, id, id, RECORDS]);
+            command.args([bootstrap, from, to, id, id, RECORDS]);
             command
         };
         // What it says is for who wants to know more when it fails.

@@ -1,4 +1,4 @@
-//! Kafka's own tools, from Maven Central: what they read and say decides.
+//! Kafka's own programs, from Maven Central: what the tools read and say decides, and the server stands beside Ottla.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,8 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// The checksums of the jars: no others are run.
-const SHA256: &str = include_str!("../jars/jars.sha256");
+/// What one program consists of.
+struct Jars {
+    /// Where they are kept, below `target/clients`.
+    directory: &'static str,
+    /// What names them, and where their checksums are: no others are run.
+    source: &'static str,
+}
+
+/// Kafka's tools, 4.3.1.
+const TOOLS: Jars = Jars { directory: "kafka-tools", source: "jars" };
+
+/// Kafka's server, 4.4.0.
+const SERVER: Jars = Jars { directory: "kafka-server", source: "jars/server" };
 
 /// Held while jars are fetched: tests run side by side.
 static FETCHING: Mutex<()> = Mutex::new(());
@@ -28,7 +39,7 @@ pub fn command(class: &str) -> Command {
     let mut command = Command::new("java");
     command
         .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
-        .arg(format!("{}/*", fetched().display()))
+        .arg(TOOLS.class_path())
         .arg(format!("org.apache.kafka.tools.{class}"));
     command
 }
@@ -87,7 +98,7 @@ impl Tools {
         let mut child = Command::new("java")
             .args(flags)
             .args(["-Duser.language=en", "-cp"])
-            .arg(format!("{}/*", fetched().display()))
+            .arg(TOOLS.class_path())
             .arg(driver)
             .current_dir(directory)
             .stdin(Stdio::piped())
@@ -130,47 +141,65 @@ impl Drop for Tools {
     }
 }
 
-/// Where the jars are; they are fetched once, and checked whenever they are used.
-fn fetched() -> PathBuf {
-    // A test that failed meanwhile has left whole files or none that pass the check.
-    let _alone = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
-    let binary = crate::cluster::binary();
-    let target = binary.ancestors().nth(2).expect("it lies in target/<profile>");
-    let directory = target.join("clients/kafka-tools");
-    if !is_whole(&directory) {
-        fetch(&directory);
-        assert!(is_whole(&directory), "{}: not the jars of crates/e2e/jars/jars.sha256", directory.display());
-    }
-    directory
+/// The class path of Apache Kafka's server, 4.4.0.
+///
+/// # Panics
+/// As [`run`].
+pub fn server_class_path() -> String {
+    SERVER.class_path()
 }
 
-fn fetch(directory: &Path) {
-    fs::create_dir_all(directory).expect("a directory in target");
-    let pom = Path::new(env!("CARGO_MANIFEST_DIR")).join("jars/pom.xml");
-    let names = SHA256.lines().filter_map(|line| Some(artifact(line.split_whitespace().nth(1)?)));
-    let status = Command::new("mvn")
-        .args(["-q", "-B", "dependency:copy-dependencies", "-f"])
-        .arg(pom)
-        .arg(format!("-DoutputDirectory={}", directory.display()))
-        .arg(format!("-DincludeArtifactIds={}", names.collect::<Vec<_>>().join(",")))
-        .status()
-        .expect("mvn is installed by `cargo xtask test`");
-    assert!(status.success(), "mvn: {status}");
+impl Jars {
+    /// They are fetched once, and checked whenever they are used.
+    fn class_path(&self) -> String {
+        // A test that failed meanwhile has left whole files or none that pass the check.
+        let _alone = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
+        let binary = crate::cluster::binary();
+        let target = binary.ancestors().nth(2).expect("it lies in target/<profile>");
+        let directory = target.join("clients").join(self.directory);
+        if !self.is_whole(&directory) {
+            self.fetch(&directory);
+            assert!(
+                self.is_whole(&directory),
+                "{}: not the jars of crates/e2e/{}/jars.sha256",
+                directory.display(),
+                self.source
+            );
+        }
+        format!("{}/*", directory.display())
+    }
+
+    fn fetch(&self, directory: &Path) {
+        fs::create_dir_all(directory).expect("a directory in target");
+        let sums = fs::read_to_string(self.file("jars.sha256")).expect("a list of the jars");
+        let names = sums.lines().filter_map(|line| Some(artifact(line.split_whitespace().nth(1)?)));
+        let status = Command::new("mvn")
+            .args(["-q", "-B", "dependency:copy-dependencies", "-f"])
+            .arg(self.file("pom.xml"))
+            .arg(format!("-DoutputDirectory={}", directory.display()))
+            .arg(format!("-DincludeArtifactIds={}", names.collect::<Vec<_>>().join(",")))
+            .status()
+            .expect("mvn is installed by `cargo xtask test`");
+        assert!(status.success(), "mvn: {status}");
+    }
+
+    /// Returns whether every jar is there, and is what it should be.
+    fn is_whole(&self, directory: &Path) -> bool {
+        let checked = Command::new("sha256sum")
+            .args(["--quiet", "--strict", "-c"])
+            .arg(self.file("jars.sha256"))
+            .current_dir(directory)
+            .output();
+        checked.is_ok_and(|output| output.status.success())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(self.source).join(name)
+    }
 }
 
 /// The name of a jar without its version, which begins with a digit.
 fn artifact(jar: &str) -> &str {
     let is_version = |(at, _): &(usize, &str)| jar.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit);
     jar.match_indices('-').find(is_version).map_or(jar, |(at, _)| &jar[..at])
-}
-
-/// Returns whether every jar is there, and is what it should be.
-fn is_whole(directory: &Path) -> bool {
-    let sums = Path::new(env!("CARGO_MANIFEST_DIR")).join("jars/jars.sha256");
-    let checked = Command::new("sha256sum")
-        .args(["--quiet", "--strict", "-c"])
-        .arg(sums)
-        .current_dir(directory)
-        .output();
-    checked.is_ok_and(|output| output.status.success())
 }

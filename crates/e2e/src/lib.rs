@@ -4,6 +4,7 @@
 //! which commands are typed. Nothing here waits a fixed time:
 //! [`eventually`] looks until what is expected is there, or too long has passed.
 
+pub mod beside;
 pub mod client;
 pub mod clients;
 pub mod cluster;

@@ -2,8 +2,8 @@
 
 use crate::configs::{ConfigResource, ResourceType};
 use crate::{
-    BrokerRegistration, ClusterImage, ConfigsImage, ControllerRegistration, FeaturesImage, MetadataDelta,
-    MetadataVersion, PartitionRegistration, TopicsImage,
+    BrokerRegistration, ClusterImage, ConfigsImage, ControllerRegistration, FeaturesImage, KeptRecords,
+    MetadataDelta, MetadataVersion, PartitionRegistration, TopicsImage,
 };
 use ottla_protocol::records::metadata::{BrokerRegistrationChangeRecord, MetadataRecord};
 use ottla_types::{
@@ -41,7 +41,7 @@ pub enum ReplayError {
 /// Everything the metadata log says up to [`MetadataImage::end`].
 ///
 /// Cloning is cheap where nothing changes: the parts are shared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MetadataImage {
     /// One past the last record replayed, and that record's epoch.
     pub end: OffsetAndEpoch,
@@ -57,6 +57,10 @@ pub struct MetadataImage {
     pub configs: Arc<ConfigsImage>,
     /// The first producer id that no broker has been given.
     pub next_producer_id: i64,
+    /// What the log says of features that Ottla does not have.
+    pub kept: Arc<KeptRecords>,
+    /// What was known before the transaction (KIP-868) that is under way, if one is.
+    before_transaction: Option<Arc<MetadataImage>>,
 }
 
 impl Default for MetadataImage {
@@ -69,6 +73,8 @@ impl Default for MetadataImage {
             topics: Arc::default(),
             configs: Arc::default(),
             next_producer_id: 0,
+            kept: Arc::default(),
+            before_transaction: None,
         }
     }
 }
@@ -76,8 +82,11 @@ impl Default for MetadataImage {
 impl MetadataImage {
     /// Applies one record and notes in `delta` what it touched.
     ///
-    /// Records of features that Ottla does not have (access control, quotas, credentials, tokens) change
-    /// nothing: a cluster that uses them is served without them being lost from its log.
+    /// Records of features that Ottla does not have (access control, quotas, credentials, tokens) are kept as they are: a
+    /// cluster that uses them is served without them being lost.
+    ///
+    /// Ottla's controllers decide in single batches. Those of Apache Kafka's begin a cluster in a transaction, and what is in one
+    /// that is aborted was never there.
     ///
     /// # Errors
     /// When the record cannot follow what came before; the image is then unchanged.
@@ -157,14 +166,26 @@ impl MetadataImage {
             | MetadataRecord::RemoveUserScramCredential(_)
             | MetadataRecord::ClientQuota(_)
             | MetadataRecord::AccessControlEntry(_)
-            | MetadataRecord::RemoveAccessControlEntry(_)
-            | MetadataRecord::NoOp(_)
-            | MetadataRecord::ZkMigrationState(_)
-            | MetadataRecord::BeginTransaction(_)
-            | MetadataRecord::EndTransaction(_)
-            | MetadataRecord::AbortTransaction(_) => {}
+            | MetadataRecord::RemoveAccessControlEntry(_) => Arc::make_mut(&mut self.kept).replay(record),
+            MetadataRecord::BeginTransaction(_) => self.before_transaction = Some(Arc::new(self.clone())),
+            MetadataRecord::EndTransaction(_) => self.before_transaction = None,
+            MetadataRecord::AbortTransaction(_) => self.abort_transaction(delta),
+            MetadataRecord::NoOp(_) | MetadataRecord::ZkMigrationState(_) => {}
         }
         Ok(())
+    }
+
+    /// Whether a transaction is under way: what the image says may yet be taken back.
+    pub fn is_in_transaction(&self) -> bool {
+        self.before_transaction.is_some()
+    }
+
+    /// Takes back what was replayed since the transaction began.
+    fn abort_transaction(&mut self, delta: &mut MetadataDelta) {
+        let Some(before) = self.before_transaction.take() else { return };
+        let restored = MetadataImage { end: self.end, end_time: self.end_time, ..(*before).clone() };
+        delta.merge(MetadataDelta::between(self, &restored));
+        *self = restored;
     }
 
     /// The finalized metadata.version, or the lowest before one is finalized.
@@ -245,5 +266,41 @@ impl MetadataImage {
                 delta.partitions.insert(TopicIdPartition::new(id, number));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot;
+    use ottla_protocol::records::metadata::{
+        AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord, TopicRecord,
+    };
+
+    fn topic(id: u128) -> MetadataRecord {
+        MetadataRecord::Topic(TopicRecord { name: format!("topic-{id}"), topic_id: Uuid::from_u128(id) })
+    }
+
+    #[test]
+    fn what_was_in_a_transaction_that_is_aborted_was_never_there() {
+        let begin = MetadataRecord::BeginTransaction(BeginTransactionRecord::default());
+        let end = MetadataRecord::EndTransaction(EndTransactionRecord::default());
+        let abort = MetadataRecord::AbortTransaction(AbortTransactionRecord::default());
+        let mut image = MetadataImage::default();
+        let mut replay = |record: &MetadataRecord| {
+            let mut delta = MetadataDelta::default();
+            image.replay(record, &mut delta).unwrap();
+            (image.is_in_transaction(), snapshot::records(&image), delta)
+        };
+
+        replay(&begin);
+        assert!(replay(&topic(1)).0);
+        assert_eq!(replay(&end), (false, vec![topic(1)], MetadataDelta::default()));
+        replay(&begin);
+        replay(&topic(2));
+        let (is_in_transaction, left, delta) = replay(&abort);
+
+        assert_eq!((is_in_transaction, left), (false, vec![topic(1)]));
+        assert!(delta.removed_topics.contains(&(Uuid::from_u128(2), "topic-2".to_owned())));
     }
 }

@@ -4,8 +4,8 @@
 //! way to change it. The controller decides on one and writes records; brokers replay them, publish the
 //! image, and act on its [`MetadataDelta`]. The crate decides nothing and does no I/O.
 //!
-//! Reading order: [`partition`], [`topics`], [`cluster`], [`configs`], [`topic_config`], [`broker_config`], [`features`], [`image`],
-//! [`delta`], [`frames`], [`replay`], [`snapshot`], [`checkpoint`].
+//! Reading order: [`partition`], [`topics`], [`cluster`], [`configs`], [`topic_config`], [`broker_config`], [`features`], [`kept`],
+//! [`image`], [`delta`], [`frames`], [`replay`], [`snapshot`], [`checkpoint`].
 
 pub mod broker_config;
 pub mod checkpoint;
@@ -16,6 +16,7 @@ pub mod features;
 pub mod frames;
 pub mod group_config;
 pub mod image;
+pub mod kept;
 pub mod partition;
 pub mod replay;
 pub mod snapshot;
@@ -30,6 +31,7 @@ pub use features::{
     TRANSACTION_VERSION, VersionRange,
 };
 pub use image::{MetadataImage, ReplayError};
+pub use kept::KeptRecords;
 pub use partition::{LeaderRecoveryState, PartitionRegistration};
 pub use replay::Unreadable;
 pub use topic_config::TopicConfig;

@@ -28,6 +28,7 @@ pub fn records(image: &MetadataImage) -> Vec<MetadataRecord> {
     for (resource, values) in image.configs.iter() {
         records.extend(values.iter().map(|(name, value)| config(resource, name, value)));
     }
+    records.extend(image.kept.iter().cloned());
     if image.next_producer_id > 0 {
         records.push(MetadataRecord::ProducerIds(ProducerIdsRecord {
             broker_id: -1,
@@ -51,7 +52,9 @@ fn config(resource: &ConfigResource, name: &str, value: &str) -> MetadataRecord 
 mod tests {
     use super::*;
     use crate::MetadataDelta;
-    use ottla_protocol::records::metadata::{PartitionRecord, RegisterBrokerRecord};
+    use ottla_protocol::records::metadata::{
+        AccessControlEntryRecord, PartitionRecord, RegisterBrokerRecord,
+    };
     use ottla_types::Uuid;
 
     /// META-1: the image depends on the records alone.
@@ -87,6 +90,7 @@ mod tests {
                 name: "retention.ms".to_owned(),
                 value: Some("1000".to_owned()),
             }),
+            MetadataRecord::AccessControlEntry(AccessControlEntryRecord::default()),
         ];
         let mut image = MetadataImage::default();
         let mut delta = MetadataDelta::default();

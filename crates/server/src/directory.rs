@@ -197,9 +197,14 @@ impl NodeDirectory {
         let clean_shutdown = directory.clean_shutdown()?;
         let noted = directory.incarnation_of_this_boot()?;
         let in_order = clean_shutdown.filter(|&epoch| epoch != BrokerEpoch::NONE);
-        let complete_since = Incarnation {
-            epoch: in_order.or(noted.map(|noted| noted.epoch)).unwrap_or(BrokerEpoch::NONE),
-            registering: noted.and_then(|noted| noted.registering),
+        let complete_since = match (in_order, noted) {
+            (None, None) => Incarnation { epoch: BrokerEpoch::NONE, registering: None },
+            // Apache Kafka may have run here since: it leaves our note as it is.
+            (Some(epoch), noted) => {
+                let noted = noted.filter(|noted| noted.epoch == epoch);
+                Incarnation { epoch, registering: noted.and_then(|noted| noted.registering) }
+            }
+            (None, Some(noted)) => noted,
         };
         directory.remove_clean_shutdown()?;
         Ok(NodeDirectory { directory: Arc::new(directory), meta, clean_shutdown, complete_since })

@@ -13,11 +13,12 @@ use super::snapshot_fetch::SnapshotFetchError;
 use super::snapshots::{Loaded, Snapshots};
 use super::state_file::StateFile;
 use crate::io_pool::IoPool;
+use ottla_controller::bootstrap::{UnsupportedFeature, check_supported};
 use ottla_controller::{Controller, Settings, bootstrap};
 use ottla_metadata::{MetadataDelta, MetadataImage, MetadataVersion, Unreadable, frames};
 use ottla_net::{Clock, Task, task};
 use ottla_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
-use ottla_protocol::records::metadata::MetadataRecord;
+use ottla_protocol::records::metadata::{AbortTransactionRecord, MetadataRecord};
 use ottla_raft::{
     AppendError, Effect, Effects, FetchSnapshotRequest, FetchSnapshotResponse, Quorum, QuorumDescription,
     QuorumError, ReplicatedLog, Request, RequestId, Response, VoterSet,
@@ -75,6 +76,9 @@ pub enum QuorumFailed {
     /// The log holds what cannot be read as metadata.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    /// The cluster has agreed on what this node does not have.
+    #[error(transparent)]
+    UnsupportedFeature(#[from] UnsupportedFeature),
 }
 
 /// All that the quorum's task starts with.
@@ -210,7 +214,7 @@ impl Actor {
         let now = self.clock.now();
         if self.image.end.offset > Offset::ZERO {
             // What a snapshot contains is committed.
-            self.publish(MetadataDelta::between(&MetadataImage::default(), &self.image));
+            self.publish(MetadataDelta::between(&MetadataImage::default(), &self.image))?;
         }
         self.quorum.start(now, &mut self.effects)?;
         self.carry_out(now)?;
@@ -504,17 +508,21 @@ impl Actor {
             self.snapshotting.bytes_since += bytes.len() as u64;
         }
         if self.image.end != before {
-            self.publish(delta);
+            self.publish(delta)?;
             self.snapshot_if_due(now);
         }
         self.release(high_watermark);
         self.activate(high_watermark, now)
     }
 
-    fn publish(&mut self, delta: MetadataDelta) {
+    /// Hands the image on.
+    fn publish(&mut self, delta: MetadataDelta) -> Result<(), QuorumFailed> {
+        if delta.features {
+            check_supported(&self.image.features)?;
+        }
         let image = Arc::new(self.image.clone());
         self.published.send_replace(image.clone());
-        let Some(followers) = &self.committed else { return };
+        let Some(followers) = &self.committed else { return Ok(()) };
         let mut committed = Committed { image, delta };
         if let Some(earlier) = self.unpublished.take() {
             let mut merged = earlier.delta;
@@ -529,6 +537,7 @@ impl Actor {
                 self.unpublished = Some(committed);
             }
         }
+        Ok(())
     }
 
     fn release(&mut self, high_watermark: Offset) {
@@ -551,12 +560,28 @@ impl Actor {
         self.seed = self.seed.wrapping_add(1);
         term.controller = Some(Controller::new(self.settings.clone(), self.image.clone(), self.seed));
         tracing::info!(epoch = %term.epoch, end = %self.image.end, "active controller");
-        if self.image.features.metadata_version().is_none() {
+        if self.image.is_in_transaction() {
+            // One of Apache Kafka's controllers did not come to its end. Its nodes would wait for that with all that follows.
+            let reason = Some("the controller that began it is gone".to_owned());
+            let abort = MetadataRecord::AbortTransaction(AbortTransactionRecord { reason });
+            self.decide(Box::new(|_, _| (vec![abort], Box::new(|_| {}))), now)?;
+        }
+        let known = self.term.as_ref().and_then(|term| term.controller.as_ref());
+        if known.is_some_and(|known| known.image().features.metadata_version().is_none()) {
             let records = if self.bootstrap.is_empty() {
                 bootstrap::records(MetadataVersion::LATEST)
             } else {
                 self.bootstrap.clone()
             };
+            // Kafka's own tool may have formatted it for more than there is here.
+            let mut first = MetadataImage::default();
+            for record in &records {
+                first.replay(record, &mut MetadataDelta::default()).map_err(|error| Unreadable {
+                    offset: self.image.end.offset,
+                    reason: error.to_string(),
+                })?;
+            }
+            check_supported(&first.features)?;
             self.decide(
                 Box::new(move |controller, _| (controller.first_records(records), Box::new(|_| {}))),
                 now,

@@ -4,7 +4,7 @@ use super::answer::{Answer, open, serve};
 use crate::config::NodeConfig;
 use crate::handlers::cluster::api_versions;
 use crate::handlers::cluster::update_features as features;
-use crate::handlers::quorum::{cluster, raft, snapshot, voters};
+use crate::handlers::quorum::{cluster, envelope, raft, snapshot, voters};
 use crate::handlers::topics::{alter_configs, describe_configs};
 use crate::io_pool::IoPool;
 use crate::log_levels::LogLevels;
@@ -43,6 +43,7 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::DescribeQuorum,
     ApiKey::AlterPartition,
     ApiKey::UpdateFeatures,
+    ApiKey::Envelope,
     ApiKey::FetchSnapshot,
     ApiKey::DescribeCluster,
     ApiKey::BrokerRegistration,
@@ -289,6 +290,7 @@ impl Service for ControllerService {
             ApiKey::IncrementalAlterConfigs => serve(&header, input, |r| {
                 alter_configs::change_on_controller(&self.quorum, &*self.log_levels, self.node_id, r)
             }),
+            ApiKey::Envelope => envelope::envelope(&header, input, |inner| self.start(connection, inner)),
             other => Started::Close(format!("{} is not served by controllers", other.name())),
         }
     }

@@ -64,7 +64,9 @@ impl Actor {
         let is_due = state.bytes_since >= state.policy.bytes_between || is_late;
         // Before a level is finalized there is nothing that a snapshot could be written at.
         let has_level = self.image.features.metadata_version().is_some();
-        if !is_due || !is_new || !has_level || state.is_writing {
+        // What may yet be taken back is not for a snapshot.
+        let is_final = has_level && !self.image.is_in_transaction();
+        if !is_due || !is_new || !is_final || state.is_writing {
             return;
         }
         state.is_writing = true;
@@ -195,7 +197,7 @@ impl Actor {
         self.snapshotting.bytes_since = 0;
         self.snapshotting.since = now.monotonic;
         tracing::info!(snapshot = %id, "loaded the leader's snapshot of the metadata log");
-        self.publish(MetadataDelta::between(&before, &self.image));
+        self.publish(MetadataDelta::between(&before, &self.image))?;
         Ok(self.quorum.handle_snapshot_installed(now, &mut self.effects)?)
     }
 }

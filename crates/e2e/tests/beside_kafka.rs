@@ -1,0 +1,196 @@
+//! Ottla beside Apache Kafka 4.4: in one cluster, in one quorum, and on one disk after the other.
+//!
+//! What was shown and what was not: `docs/beside-kafka.md`.
+
+use ottla_e2e::beside::{Cluster, Kind, Load, METADATA, Roles};
+use ottla_e2e::cluster::PATIENCE;
+use ottla_e2e::{eventually, kcat};
+use std::collections::BTreeMap;
+
+/// What the load writes to.
+const TOPIC: &str = "beside";
+
+/// What was there before.
+const OLD: &str = "old";
+
+/// A group that has read it.
+const GROUP: &str = "readers";
+
+/// A snapshot of the metadata log every few records.
+const SNAPSHOTS: &str = "metadata.log.max.record.bytes.between.snapshots=1000\n";
+
+/// A broker of one kind among controllers of the other, beside a broker of theirs: it begins with their snapshot, joins in-sync sets,
+/// leads, follows, is fenced and comes back.
+fn is_a_member(guest: Kind, host: Kind) {
+    let plan = [(Roles::Controller, host), (Roles::Broker, host), (Roles::Broker, guest)];
+    let mut cluster = Cluster::format(&plan, SNAPSHOTS);
+    let (host, guest) = (2, 3);
+    cluster.node(1).spawn();
+    cluster.node(host).start();
+    cluster.wait_for_snapshot(1);
+    cluster.node(guest).start();
+    let begins_at = cluster.node(guest).offsets(METADATA, "log").map(|(first, _)| first);
+    assert!(begins_at > Some(0), "it did not begin with a snapshot: {begins_at:?}");
+
+    let (first, second) = ([guest, host], [host, guest]);
+    cluster.create_topic(TOPIC, &[&first, &second, &first, &second, &first, &second]);
+    let load = Load::start(&cluster, TOPIC);
+    cluster.wait_until_in_sync(TOPIC);
+    cluster.elect_preferred(TOPIC);
+
+    for (gone, left) in [(guest, host), (host, guest)] {
+        // Killed: fenced by those who miss it.
+        cluster.node(gone).kill();
+        cluster.wait_until_alone(TOPIC, left);
+        load.goes_on();
+        cluster.node(gone).start();
+        cluster.wait_until_in_sync(TOPIC);
+        cluster.elect_preferred(TOPIC);
+        load.goes_on();
+    }
+
+    // Silent: fenced when its session is over, and back without being started.
+    cluster.node(guest).freeze();
+    cluster.wait_until_alone(TOPIC, host);
+    load.goes_on();
+    cluster.node(guest).thaw();
+    cluster.wait_until_in_sync(TOPIC);
+    cluster.elect_preferred(TOPIC);
+
+    // Stopped in order: its leaderships move before it ends.
+    cluster.node(guest).stop();
+    cluster.wait_until_alone(TOPIC, host);
+    load.goes_on();
+    cluster.node(guest).start();
+    cluster.wait_until_in_sync(TOPIC);
+    cluster.elect_preferred(TOPIC);
+    load.goes_on();
+
+    load.judge(&cluster);
+    for partition in 0..6 {
+        cluster.wait_for_equal_logs(&format!("{TOPIC}-{partition}"), &[guest, host]);
+    }
+}
+
+#[test]
+fn an_ottla_broker_is_a_member_under_kafkas_controllers() {
+    is_a_member(Kind::Ottla, Kind::Kafka);
+}
+
+#[test]
+fn a_kafka_broker_is_a_member_under_ottlas_controllers() {
+    is_a_member(Kind::Kafka, Kind::Ottla);
+}
+
+/// Three nodes that are brokers and voters, with everything on all of them.
+fn three(kinds: [Kind; 3]) -> Cluster {
+    let cluster = Cluster::start(&kinds.map(|kind| (Roles::Combined, kind)), "");
+    let replicas: [&[usize]; 3] = [&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]];
+    cluster.create_topic(TOPIC, &replicas);
+    cluster
+}
+
+/// Kills leaders of the quorum under load, until each kind has been killed so often.
+fn leaders_of_either_kind_are_elected(kinds: [Kind; 3], times: usize) {
+    let mut cluster = three(kinds);
+    let load = Load::start(&cluster, TOPIC);
+    let mut killed = BTreeMap::from([(Kind::Ottla, 0), (Kind::Kafka, 0)]);
+    for round in 1.. {
+        let leader = eventually("there is a controller", PATIENCE, || cluster.controller());
+        let kind = cluster.node(leader).kind;
+        *killed.entry(kind).or_default() += 1;
+
+        cluster.node(leader).kill();
+        let next =
+            eventually("there is another", PATIENCE, || cluster.controller().filter(|&next| next != leader));
+        println!("{round}: {leader} ({kind:?}) was killed, {next} ({:?}) leads", cluster.node(next).kind);
+        load.goes_on();
+        cluster.node(leader).start();
+        cluster.wait_until_in_sync(TOPIC);
+
+        if killed.values().all(|&count| count >= times) {
+            break;
+        }
+        assert!(round < 10 * times, "only one kind is ever elected: {killed:?}");
+    }
+
+    load.judge(&cluster);
+    for partition in 0..3 {
+        cluster.wait_for_equal_logs(&format!("{TOPIC}-{partition}"), &[1, 2, 3]);
+    }
+    cluster.wait_for_equal_logs(METADATA, &[1, 2, 3]);
+}
+
+#[test]
+fn a_quorum_of_both_elects_leaders_of_either_kind_and_all_hold_the_same_log() {
+    leaders_of_either_kind_are_elected([Kind::Ottla, Kind::Kafka, Kind::Ottla], 1);
+}
+
+#[test]
+#[ignore = "ten minutes; docs/beside-kafka.md says how to run it"]
+fn a_quorum_of_both_survives_many_kills() {
+    leaders_of_either_kind_are_elected([Kind::Ottla, Kind::Kafka, Kind::Kafka], 10);
+}
+
+/// What a consumer gets that begins at this offset of what was there before: the next record.
+fn at(cluster: &Cluster, offset: usize) -> String {
+    let offset = offset.to_string();
+    kcat::at(&cluster.bootstrap(), &["-C", "-q", "-t", OLD, "-p", "0", "-o", &offset, "-c", "1"], "")
+}
+
+/// Nodes stop in order as one kind and start as the other on the same directory, under load: nodes 1 and 2, in turns.
+fn nodes_change_their_kind(kinds: [Kind; 3], changes: usize) {
+    let mut cluster = three(kinds);
+    // Several segments, so that their indexes are read that the other kind has written.
+    let config = "segment.bytes=1048576";
+    let assignment = ["--create", "--topic", OLD, "--replica-assignment", "1:2:3", "--config", config];
+    cluster.tool("kafka-topics", &assignment);
+    let lines: Vec<String> = (0..30_000).map(|number| format!("{number:0>100}")).collect();
+    let bootstrap = cluster.bootstrap();
+    kcat::at(&bootstrap, &["-P", "-t", OLD, "-X", "acks=all"], &(lines.join("\n") + "\n"));
+    let member = kcat::Member::start_at(&bootstrap, GROUP, OLD, &[]);
+    let end = BTreeMap::from([(0, 30_000)]);
+    eventually("the group has read it", PATIENCE, || (cluster.committed(GROUP, OLD) == end).then_some(()));
+    member.interrupt();
+    let load = Load::start(&cluster, TOPIC);
+
+    for change in 0..changes {
+        let node = cluster.node(change % 2 + 1);
+        node.stop();
+        node.kind = match node.kind {
+            Kind::Ottla => Kind::Kafka,
+            Kind::Kafka => Kind::Ottla,
+        };
+        println!("{} goes on as {:?}", node.id, node.kind);
+        node.start();
+        cluster.wait_until_in_sync(TOPIC);
+        cluster.wait_until_in_sync(OLD);
+        for topic in [TOPIC, OLD] {
+            cluster.elect_preferred(topic);
+        }
+        load.goes_on();
+        for offset in [0, 9_999, 29_999] {
+            assert_eq!(at(&cluster, offset), format!("{offset:0>100}\n"));
+        }
+        let committed = || cluster.committed(GROUP, OLD);
+        eventually("the group's offset is what it was", PATIENCE, || (committed() == end).then_some(()));
+    }
+
+    load.judge(&cluster);
+    for partition in ["0", "1", "2"] {
+        cluster.wait_for_equal_logs(&format!("{TOPIC}-{partition}"), &[1, 2, 3]);
+    }
+    cluster.wait_for_equal_logs(&format!("{OLD}-0"), &[1, 2, 3]);
+    cluster.wait_for_equal_logs(METADATA, &[1, 2, 3]);
+}
+
+#[test]
+fn nodes_that_stop_in_order_go_on_as_the_other_kind_and_back() {
+    nodes_change_their_kind([Kind::Ottla, Kind::Kafka, Kind::Ottla], 4);
+}
+
+#[test]
+#[ignore = "ten minutes; docs/beside-kafka.md says how to run it"]
+fn nodes_change_their_kind_many_times() {
+    nodes_change_their_kind([Kind::Kafka, Kind::Ottla, Kind::Kafka], 20);
+}
