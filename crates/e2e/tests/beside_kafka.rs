@@ -4,6 +4,8 @@
 
 use ottla_e2e::beside::{Cluster, Kind, Load, METADATA, Roles};
 use ottla_e2e::cluster::PATIENCE;
+use ottla_e2e::copier::{Copier, Work};
+use ottla_e2e::failover::client::Client;
 use ottla_e2e::{eventually, kcat};
 use std::collections::BTreeMap;
 
@@ -15,6 +17,12 @@ const OLD: &str = "old";
 
 /// A group that has read it.
 const GROUP: &str = "readers";
+
+/// What is copied by transactions meanwhile.
+const WORK: Work<'static> = Work { from: "in", to: "out", id: "copier" };
+
+/// How many records of it are in each of three partitions.
+const COPIED: i64 = 6_000;
 
 /// A snapshot of the metadata log every few records.
 const SNAPSHOTS: &str = "metadata.log.max.record.bytes.between.snapshots=1000\n";
@@ -82,11 +90,13 @@ fn a_kafka_broker_is_a_member_under_ottlas_controllers() {
     is_a_member(Kind::Kafka, Kind::Ottla);
 }
 
+/// Three replicas of three partitions, each led by another node.
+const EVERYWHERE: [&[usize]; 3] = [&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]];
+
 /// Three nodes that are brokers and voters, with everything on all of them.
 fn three(kinds: [Kind; 3]) -> Cluster {
     let cluster = Cluster::start(&kinds.map(|kind| (Roles::Combined, kind)), "");
-    let replicas: [&[usize]; 3] = [&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]];
-    cluster.create_topic(TOPIC, &replicas);
+    cluster.create_topic(TOPIC, &EVERYWHERE);
     cluster
 }
 
@@ -138,6 +148,41 @@ fn at(cluster: &Cluster, offset: usize) -> String {
     kcat::at(&cluster.bootstrap(), &["-C", "-q", "-t", OLD, "-p", "0", "-o", &offset, "-c", "1"], "")
 }
 
+/// The records of a partition of what is copied.
+fn copied(partition: i64) -> String {
+    (0..COPIED).map(|number| format!("{partition}-{number:05}\n")).collect()
+}
+
+/// Begins to copy by transactions of twenty records, some of which are aborted.
+fn start_copier(cluster: &Cluster) -> Copier {
+    for topic in [WORK.from, WORK.to] {
+        cluster.create_topic(topic, &EVERYWHERE);
+    }
+    let bootstrap = cluster.bootstrap();
+    for partition in 0..3 {
+        let number = partition.to_string();
+        kcat::at(&bootstrap, &["-P", "-t", WORK.from, "-p", &number, "-X", "acks=all"], &copied(partition));
+    }
+    Copier::start_at(Client::SystemRdkafka, &bootstrap, WORK, cluster.directory())
+}
+
+/// Waits until all is copied; it must be there once and in order.
+fn judge_copy(cluster: &Cluster, copier: Copier) {
+    let all = BTreeMap::from([(0, COPIED), (1, COPIED), (2, COPIED)]);
+    let committed = || cluster.committed(WORK.id, WORK.from);
+    let what = || format!("all is copied: {:?}", committed());
+    eventually(what, PATIENCE * 3, || (committed() == all).then_some(()));
+    copier.finish();
+    for partition in 0..3 {
+        let number = partition.to_string();
+        let read = ["-C", "-q", "-e", "-t", WORK.to, "-p", &number, "-o", "beginning"];
+        let found = |isolation| kcat::at(&cluster.bootstrap(), &[&read[..], &["-X", isolation]].concat(), "");
+        assert!(found("isolation.level=read_committed") == copied(partition), "partition {partition}");
+        let written = found("isolation.level=read_uncommitted").lines().count();
+        println!("partition {partition}: {COPIED} committed of {written}");
+    }
+}
+
 /// Nodes stop in order as one kind and start as the other on the same directory, under load: nodes 1 and 2, in turns.
 fn nodes_change_their_kind(kinds: [Kind; 3], changes: usize) {
     let mut cluster = three(kinds);
@@ -149,9 +194,10 @@ fn nodes_change_their_kind(kinds: [Kind; 3], changes: usize) {
     let bootstrap = cluster.bootstrap();
     kcat::at(&bootstrap, &["-P", "-t", OLD, "-X", "acks=all"], &(lines.join("\n") + "\n"));
     let member = kcat::Member::start_at(&bootstrap, GROUP, OLD, &[]);
-    let end = BTreeMap::from([(0, 30_000)]);
+    let end = BTreeMap::from([(0, 30_000_i64)]);
     eventually("the group has read it", PATIENCE, || (cluster.committed(GROUP, OLD) == end).then_some(()));
     member.interrupt();
+    let copier = start_copier(&cluster);
     let load = Load::start(&cluster, TOPIC);
 
     for change in 0..changes {
@@ -177,8 +223,10 @@ fn nodes_change_their_kind(kinds: [Kind; 3], changes: usize) {
     }
 
     load.judge(&cluster);
+    judge_copy(&cluster, copier);
     for partition in ["0", "1", "2"] {
         cluster.wait_for_equal_logs(&format!("{TOPIC}-{partition}"), &[1, 2, 3]);
+        cluster.wait_for_equal_logs(&format!("{}-{partition}", WORK.to), &[1, 2, 3]);
     }
     cluster.wait_for_equal_logs(&format!("{OLD}-0"), &[1, 2, 3]);
     cluster.wait_for_equal_logs(METADATA, &[1, 2, 3]);
