@@ -67,7 +67,6 @@ impl Load {
         let said = String::from_utf8_lossy(&output.stdout);
         let produced = fs::read_to_string(&self.said).unwrap_or_default();
         assert!(output.status.success(), "{said}{}{produced}", String::from_utf8_lossy(&output.stderr));
-        println!("{produced}{said}");
         let acknowledged = said.split_whitespace().nth(1).and_then(|count| count.parse().ok());
         acknowledged.filter(|&count| count > 0).unwrap_or_else(|| panic!("nothing was acknowledged: {said}"))
     }

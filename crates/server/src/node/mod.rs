@@ -341,6 +341,15 @@ impl Node {
                     BrokerEpoch::NONE => parts.previous_epoch,
                     epoch => epoch,
                 };
+                // A log that somebody holds is not left as one that was closed: the next start would have to check it.
+                let at_rest = async {
+                    while !parts.broker.replicas.is_at_rest() {
+                        tokio::time::sleep(REST_PERIOD).await;
+                    }
+                };
+                if tokio::time::timeout(REST_PATIENCE, at_rest).await.is_err() {
+                    tracing::warn!("logs are still in use; the next start checks them");
+                }
                 if let Err(error) = parts.broker.replicas.close(epoch) {
                     tracing::error!(%error, "the logs could not be closed; the next start checks them");
                 }
@@ -389,6 +398,12 @@ async fn leave_clients(broker: &Broker, listeners: Vec<Listener>) {
 
 /// How long the controller may take to move this broker's leaderships away.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long what still uses a log may take to end.
+const REST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often to look whether it has.
+const REST_PERIOD: Duration = Duration::from_millis(2);
 
 /// How long the quorum's last words may take.
 const QUORUM_DRAIN: Duration = Duration::from_millis(100);
