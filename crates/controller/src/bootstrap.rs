@@ -74,13 +74,17 @@ pub fn records(level: MetadataVersion) -> Vec<MetadataRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ottla_metadata::{MetadataDelta, MetadataImage};
 
     #[test]
     fn a_level_that_is_not_there_is_named() {
         let levels = |levels: &[(&str, i16)]| {
-            let mut features = FeaturesImage::default();
-            levels.iter().for_each(|(name, level)| features.set(name, *level));
-            check_supported(&features).map_err(|error| (error.name, error.level))
+            let mut image = MetadataImage::default();
+            for (name, feature_level) in levels {
+                let record = FeatureLevelRecord { name: (*name).to_owned(), feature_level: *feature_level };
+                image.replay(&MetadataRecord::FeatureLevel(record), &mut MetadataDelta::default()).unwrap();
+            }
+            check_supported(&image.features).map_err(|error| (error.name, error.level))
         };
 
         assert_eq!(levels(&[(METADATA_VERSION, 33), (TRANSACTION_VERSION, 2)]), Ok(()));

@@ -2,6 +2,8 @@
 //!
 //! What was shown and what was not: `docs/beside-kafka.md`.
 
+#![expect(clippy::print_stdout, reason = "who was killed, and who came after, is chance: it is told")]
+
 use ottla_e2e::beside::{Cluster, Kind, Load, METADATA, Roles};
 use ottla_e2e::cluster::PATIENCE;
 use ottla_e2e::copier::{Copier, Work};
