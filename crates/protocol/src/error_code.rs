@@ -74,7 +74,7 @@ error_codes! {
     (32, InvalidTimestamp, "INVALID_TIMESTAMP", "The timestamp of a record is out of the acceptable range."),
     (33, UnsupportedSaslMechanism, "UNSUPPORTED_SASL_MECHANISM", "The broker does not support the requested SASL mechanism."),
     (34, IllegalSaslState, "ILLEGAL_SASL_STATE", "The request is not valid in the current SASL state."),
-    (35, UnsupportedVersion, "UNSUPPORTED_VERSION", "The version of the API is not supported."),
+    (35, UnsupportedVersion, "UNSUPPORTED_VERSION", "The version of API is not supported."),
     (36, TopicAlreadyExists, "TOPIC_ALREADY_EXISTS", "A topic with this name already exists."),
     (37, InvalidPartitions, "INVALID_PARTITIONS", "The number of partitions is below 1."),
     (38, InvalidReplicationFactor, "INVALID_REPLICATION_FACTOR", "The replication factor is below 1 or larger than the number of available brokers."),
