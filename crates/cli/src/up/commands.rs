@@ -159,8 +159,10 @@ async fn launch(arguments: &Up, interrupted: impl Future<Output = ()>) -> Result
     let (text, ended) = loop {
         let text = fs::read_to_string(&log_path).unwrap_or_default();
         let ended = child.try_wait()?;
-        if ended.is_some() || text.ends_with("\n\n") {
-            break (text, ended.is_some());
+        // What it says first ends with an empty line. It may have gone on since.
+        let said = text.split_once("\n\n").map(|(said, _)| said.to_owned());
+        if ended.is_some() || said.is_some() {
+            break (said.unwrap_or(text), ended.is_some());
         }
         tokio::select! {
             biased;

@@ -176,6 +176,7 @@ impl<M: Machine> Coordinators<M> {
         for (shard, _) in std::mem::take(&mut *self.shards.lock()).values() {
             shard.stop();
         }
+        self.standbys.lock().clear();
     }
 
     /// The shard of a partition, if this broker leads that.

@@ -330,10 +330,10 @@ impl Node {
                 };
                 tokio::join!(released, leave_clients(&parts.broker, parts.listeners));
                 let left = begun.elapsed();
+                // First, for one of them may lead or follow again what was cut off.
+                drop(parts.tasks);
                 parts.broker.groups.stop();
                 parts.broker.transactions.stop();
-                // First, for one of them may lead again what was cut off.
-                drop(parts.tasks);
                 parts.broker.replicas.stop_leading();
                 drop(parts.lifecycle);
                 let epoch = match *parts.broker.epoch.borrow() {
