@@ -46,7 +46,8 @@ pub(crate) fn group_metadata(group: &Group, assignment: impl Fn(&Member) -> Byte
         protocol_type: group.protocol_type.clone().unwrap_or_default(),
         generation: group.generation,
         protocol: group.protocol.clone(),
-        leader: group.leader.clone(),
+        // Nobody leads before all have joined again, whoever takes whose place meanwhile.
+        leader: group.leader.clone().filter(|_| !group.has_come_down),
         current_state_timestamp: group.state_since.map_or(-1, |at| at.0),
         members: members.collect(),
     };

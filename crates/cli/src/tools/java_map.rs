@@ -10,6 +10,12 @@ pub(crate) fn in_hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<T
     in_order_of_hash(items, CAPACITY, |item| string_hash(key(item)))
 }
 
+/// As [`in_hash_order`], where they were put there by `computeIfAbsent`: a new one stands before those of its bucket.
+pub(crate) fn in_hash_order_computed<T>(mut items: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<T> {
+    items.reverse();
+    in_hash_order(items, key)
+}
+
 /// As [`in_hash_order`], where the map was told beforehand how many they are: fewer than seven have a smaller table.
 pub(crate) fn in_sized_hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<T> {
     in_order_of_hash(items, 1, |item| string_hash(key(item)))
@@ -43,6 +49,17 @@ fn string_hash(text: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_shares_a_bucket_is_in_the_order_in_which_java_put_it_there() {
+        // As kafka-dump-log of Apache Kafka 4.3.1 printed them, told of the first first.
+        let [first, second] = ["00000000000000000000", "00000000000000010000"]
+            .map(|name| format!("/tmp/.tmp1LLhAw/1/data/t-0/{name}.log"));
+        let both = vec![first.clone(), second.clone()];
+
+        assert_eq!(in_hash_order_computed(both.clone(), |name| name), [second, first]);
+        assert_eq!(in_hash_order(both.clone(), |name| name), both);
+    }
 
     #[test]
     fn the_order_is_javas() {

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Two refusals count as two when the second dial began so long after the first was refused; and the first
 /// pause after a dial in vain.
 pub(super) const REFUSAL_INTERVAL: Duration = Duration::from_millis(5);
+/// Two refusals count as two when the second came no later after the first: a full backlog refuses for a moment, and a network
+/// that parts in between hides that it serves.
+const REFUSAL_WINDOW: Duration = Duration::from_secs(1);
 /// How long a broker without connections may leave dials unanswered.
 pub(super) const LEFT_AFTER: Duration = Duration::from_millis(250);
 /// A dial may be lost on its way: so long after one without an outcome, another one is begun.
@@ -353,8 +356,9 @@ impl Endpoint {
 
     /// A dial that began at `started` was refused `now`.
     pub(super) fn is_refused(&mut self, started: Monotonic, now: Monotonic) {
-        if self.refused_at.is_none_or(|before| self.refusals == 0 || started >= before + REFUSAL_INTERVAL) {
-            self.refusals = self.refusals.saturating_add(1);
+        let before = self.refused_at.filter(|before| self.refusals > 0 && now - *before <= REFUSAL_WINDOW);
+        if before.is_none_or(|before| started >= before + REFUSAL_INTERVAL) {
+            self.refusals = before.map_or(1, |_| self.refusals.saturating_add(1));
             self.refused_at = Some(now);
         }
     }

@@ -103,12 +103,12 @@ pub struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// The same log with these batches, all of them on disk. One that would end before the snapshot ends with
-    /// it, and begins there: so a node starts that lost what its snapshot still has.
+    /// The same log with these batches, all of them on disk. One that would end before the snapshot, or holds something else
+    /// than it, ends with it, and begins there: so a node starts that lost what its snapshot still has.
     pub fn with(&self, batches: Vec<Batch>) -> MemoryLog {
         let contained = self.snapshot_count();
         let mut log = MemoryLog { batches, ..self.clone() };
-        if log.batches.len() < contained {
+        if log.batches.get(..contained) != Some(&self.batches[..contained]) {
             log.batches = self.batches[..contained].to_vec();
             log.start = self.snapshot.map_or(self.start, |snapshot| snapshot.offset);
         }

@@ -66,6 +66,15 @@ fn a_seed_that_once_failed_while_voters_changed_passes() {
     assert!(outcome.is_ok(), "{outcome:?}");
 }
 
+/// 240335: a voter wrote a snapshot of what it had appended in place of other records, and lost power before that was
+/// synced: it came back with both, the snapshot and the other records.
+#[test]
+fn a_seed_that_once_left_a_log_that_contradicts_its_snapshot_passes() {
+    let outcome = Scenario::of_seed(240_335).with_changing_voters().run(&mut Vec::new());
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
 /// The same with voters that come, go and move, under the same faults.
 #[test]
 fn no_seed_breaks_a_promise_while_voters_change() {

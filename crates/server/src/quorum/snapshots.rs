@@ -110,8 +110,9 @@ impl Snapshots {
         Ok(found)
     }
 
-    /// Loads the latest snapshot, and makes `log` begin there if it ends before it: a snapshot of another node
-    /// was written, and the process ended before it took the log's place.
+    /// Loads the latest snapshot, and makes `log` begin there if it ends before it, or holds something else: a snapshot of another
+    /// node was written, and the process ended before it took the log's place; or power was lost before what the snapshot
+    /// contains was synced to the log, where it had taken the place of records that were never committed.
     ///
     /// # Errors
     /// When the snapshot is damaged, or the log begins after it.
@@ -130,9 +131,12 @@ impl Snapshots {
         let damaged = |source| LoadError::Damaged { path: self.path(id), source };
         let contents = checkpoint::decode(&bytes).map_err(damaged)?;
         let image = contents.image(id).map_err(damaged)?;
-        let is_continued = log.log_end_offset() > id.offset
+        // A log that begins where the snapshot ends knows nothing of that record.
+        let last = log.epochs().epoch_of(Offset(id.offset.0 - 1));
+        let is_reached = log.log_end_offset() > id.offset
             || (log.log_end_offset() == id.offset && log.latest_epoch() == id.epoch);
-        if !is_continued {
+        if !is_reached || last.is_some_and(|epoch| epoch != id.epoch) {
+            tracing::info!(snapshot = %id, end = %log.log_end_offset(), "the metadata log begins anew where its snapshot ends");
             log.truncate_fully_and_start_at(id.offset, now)?;
         }
         Ok(Loaded { id: Some(id), image, voters: contents.voters })
@@ -243,7 +247,11 @@ fn parse(name: &str) -> Option<OffsetAndEpoch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_storage::SimDisk;
+    use crate::quorum::QuorumLog;
+    use bytes::Bytes;
+    use ottla_raft::ReplicatedLog;
+    use ottla_storage::{LogConfig, Recovery, SimDisk};
+    use ottla_types::Monotonic;
 
     fn id(offset: i64, epoch: i32) -> OffsetAndEpoch {
         OffsetAndEpoch { offset: Offset(offset), epoch: LeaderEpoch(epoch) }
@@ -253,6 +261,43 @@ mod tests {
         let disk = SimDisk::new();
         disk.create_dir_all(Path::new("log")).unwrap();
         Snapshots::new(Arc::new(disk), Path::new("log"))
+    }
+
+    /// A log of two records of epoch 1 and three of epoch 2, and what is left of it when a snapshot is found beside it.
+    fn after_loading(snapshot: OffsetAndEpoch) -> (Offset, Offset) {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let now = Now { monotonic: Monotonic(0), wall: Timestamp(5) };
+        let dir = Path::new("log");
+        let opened = Log::open(disk.clone(), dir.to_owned(), LogConfig::metadata(), Recovery::UNKNOWN, now);
+        let mut log = QuorumLog::new(opened.unwrap().0, None, None, "CONTROLLER".to_owned());
+        for (epoch, count) in [(1, 2), (2, 3)] {
+            let records = vec![Bytes::from_static(b"x"); count];
+            log.append_records(LeaderEpoch(epoch), &records, now).unwrap();
+        }
+        let snapshots = Snapshots::new(disk, dir);
+        let bytes = checkpoint::encode(&[], MetadataVersion::LATEST, snapshot.epoch, now.wall, None).unwrap();
+        snapshots.write(snapshot, &bytes).unwrap();
+
+        snapshots.load_latest(log.storage_mut(), now).unwrap();
+
+        (log.start_offset(), log.storage().log_end_offset())
+    }
+
+    #[test]
+    fn a_log_that_does_not_go_on_from_its_snapshot_begins_anew_there() {
+        assert_eq!(
+            after_loading(id(2, 1)),
+            (Offset(0), Offset(5)),
+            "it has what the snapshot contains, and more"
+        );
+        assert_eq!(after_loading(id(5, 2)), (Offset(0), Offset(5)), "it has just that");
+        assert_eq!(after_loading(id(7, 2)), (Offset(7), Offset(7)), "it ends before");
+        assert_eq!(after_loading(id(5, 3)), (Offset(5), Offset(5)), "it has something else");
+        assert_eq!(
+            after_loading(id(3, 3)),
+            (Offset(3), Offset(3)),
+            "it has something else, and more of that"
+        );
     }
 
     #[test]

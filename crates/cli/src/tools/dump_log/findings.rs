@@ -1,7 +1,7 @@
 //! What is wrong between files, told when all have been shown.
 
 use crate::output;
-use crate::tools::java_map::in_hash_order;
+use crate::tools::java_map::{in_hash_order, in_hash_order_computed};
 use std::path::Path;
 
 /// What was found in files, in the order of the finding.
@@ -66,9 +66,11 @@ impl Findings {
             }
             _ => None,
         });
-        tell(&in_hash_order(self.gaps, |(file, _)| file), "Non-consecutive offsets in ", |(last, next)| {
-            Some(format!("  {last} is followed by {next}"))
-        });
+        tell(
+            &in_hash_order_computed(self.gaps, |(file, _)| file),
+            "Non-consecutive offsets in ",
+            |(last, next)| Some(format!("  {last} is followed by {next}")),
+        );
     }
 }
 
