@@ -22,6 +22,9 @@ const GROUP: &str = "readers";
 
 const PARTITIONS: i32 = 4;
 
+/// How often a reader of the group is interrupted.
+const READERS_INTERRUPTED: usize = 2;
+
 /// How many records are mirrored between one thing that happens and the next.
 const PROGRESS: usize = 500;
 
@@ -76,7 +79,8 @@ pub fn show(stage: &mut Stage<'_>, say: impl Fn(String)) {
     let read_there: BTreeSet<String> = reader.records().into_iter().collect();
     let left_out: Vec<&String> =
         sent.iter().filter(|order| !read_here.contains(*order) && !read_there.contains(*order)).collect();
-    assert_eq!(left_out, Vec::<&String>::new(), "neither read here nor there");
+    // kcat may commit the record that it was about to print when it was interrupted.
+    assert!(left_out.len() <= READERS_INTERRUPTED, "neither read here nor there: {left_out:?}");
     let again = read_here.intersection(&read_there).count();
     assert!(again < read_here.len(), "it began anew");
     say(format!("a group that read {} here reads on there; {again} again", read_here.len()));
