@@ -121,10 +121,7 @@ impl Controller {
             Some(ResourceType::Topic) => self.plan_topic_configs(resource),
             Some(ResourceType::Broker) => self.plan_broker_configs(resource),
             Some(ResourceType::Group) => self.plan_group_configs(resource),
-            Some(ResourceType::ClientMetrics) => {
-                let unknown = "Unknown client metrics configuration";
-                without_names(resource, "client metrics", ErrorCode::InvalidRequest, unknown)
-            }
+            Some(ResourceType::ClientMetrics) => refuse_client_metrics(resource),
             None => {
                 let message = format!("Unknown resource type {}", resource.resource_type);
                 Err((ErrorCode::InvalidRequest, message))
@@ -141,19 +138,11 @@ impl Controller {
             .map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
         let topic = ConfigResource::topic(name);
         let mut records = Vec::new();
-        for config in &resource.configs {
-            let is_set = self.image.configs.value(&topic, &config.name).is_some();
-            if config.config_operation == DELETE && !is_set {
-                continue;
-            }
-            let value = match topic_config::topic_config(&config.name) {
-                Some(def) => self.altered_value(&topic, config, def)?,
-                None if config.config_operation == DELETE => None,
-                None => {
-                    let message = format!("Unknown topic config name: {}", config.name);
-                    return Err((ErrorCode::InvalidConfig, message));
-                }
-            };
+        for config in self.changes(&topic, resource) {
+            let unknown =
+                || (ErrorCode::InvalidConfig, format!("Unknown topic config name: {}", config.name));
+            let value =
+                self.altered_value(&topic, config, topic_config::topic_config(&config.name), unknown)?;
             if let Some(value) = &value {
                 topic_config::validate(&config.name, value, Owner::User)
                     .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
@@ -177,25 +166,16 @@ impl Controller {
         if resource.resource_name.is_empty() {
             return Err(no_default("group"));
         }
-        let group =
-            ConfigResource { resource_type: ResourceType::Group, name: resource.resource_name.clone() };
+        let group = ConfigResource::group(&resource.resource_name);
         let mut set = self.image.configs.get(&group).cloned().unwrap_or_default();
         // Another program's controller may have let in what is not known here. It stays, and counts for nothing.
         set.retain(|name, _| group_config::group_config(name).is_some());
         let mut records = Vec::new();
-        for config in &resource.configs {
-            let is_set = self.image.configs.value(&group, &config.name).is_some();
-            if config.config_operation == DELETE && !is_set {
-                continue;
-            }
-            let value = match group_config::group_config(&config.name) {
-                Some(def) => self.altered_value(&group, config, def)?,
-                None if config.config_operation == DELETE => None,
-                None => {
-                    let message = format!("Unknown group config name: {}", config.name);
-                    return Err((ErrorCode::InvalidConfig, message));
-                }
-            };
+        for config in self.changes(&group, resource) {
+            let unknown =
+                || (ErrorCode::InvalidConfig, format!("Unknown group config name: {}", config.name));
+            let value =
+                self.altered_value(&group, config, group_config::group_config(&config.name), unknown)?;
             match &value {
                 Some(value) => set.insert(config.name.clone(), value.clone()),
                 None => set.remove(&config.name),
@@ -220,19 +200,9 @@ impl Controller {
             }
         };
         let mut records = Vec::new();
-        for config in &resource.configs {
-            let is_set = self.image.configs.value(&broker, &config.name).is_some();
-            if config.config_operation == DELETE && !is_set {
-                continue;
-            }
-            let value = match broker_config::dynamic(&config.name) {
-                Some(def) => self.altered_value(&broker, config, def)?,
-                None if config.config_operation == DELETE => None,
-                None => {
-                    let message = format!("Cannot update these configs dynamically: [{}]", config.name);
-                    return Err(invalid(message));
-                }
-            };
+        for config in self.changes(&broker, resource) {
+            let unknown = || invalid(format!("Cannot update these configs dynamically: [{}]", config.name));
+            let value = self.altered_value(&broker, config, broker_config::dynamic(&config.name), unknown)?;
             if let Some(value) = &value {
                 broker_config::validate(&config.name, value).map_err(|why| invalid(why.to_string()))?;
             }
@@ -265,13 +235,31 @@ impl Controller {
         self.image.features.level(ELIGIBLE_LEADER_REPLICAS) > 0
     }
 
-    /// The value that a change leads to; `None` removes it.
+    /// What a request changes. To remove a setting that is not set is no change, whatever its name.
+    fn changes<'a>(
+        &self,
+        configured: &ConfigResource,
+        requested: &'a AlterConfigsResource,
+    ) -> impl Iterator<Item = &'a AlterableConfig> {
+        let set = self.image.configs.get(configured);
+        requested.configs.iter().filter(move |config| {
+            config.config_operation != DELETE || set.is_some_and(|set| set.contains_key(&config.name))
+        })
+    }
+
+    /// The value that a change leads to; `None` removes it. What has no definition can only be removed.
     fn altered_value(
         &self,
         resource: &ConfigResource,
         config: &AlterableConfig,
-        def: &TopicConfigDef,
+        def: Option<&TopicConfigDef>,
+        unknown: impl FnOnce() -> Refusal,
     ) -> Result<Option<String>, Refusal> {
+        let def = match def {
+            Some(def) => def,
+            None if config.config_operation == DELETE => return Ok(None),
+            None => return Err(unknown()),
+        };
         let value = config.value.as_deref().unwrap_or_default();
         match config.config_operation {
             SET => Ok(Some(value.to_owned())),
@@ -333,18 +321,16 @@ fn no_default(kind: &str) -> Refusal {
     (ErrorCode::InvalidRequest, format!("Default {kind} resources are not allowed."))
 }
 
-/// Changes a resource of a kind that has no settings here: nothing is there to be removed, and no name can be set.
-fn without_names(
-    resource: &AlterConfigsResource,
-    kind: &str,
-    error: ErrorCode,
-    unknown: &str,
-) -> Result<Vec<MetadataRecord>, Refusal> {
+/// Client metrics have no settings here: nothing is there to be removed, and no name can be set.
+fn refuse_client_metrics(resource: &AlterConfigsResource) -> Result<Vec<MetadataRecord>, Refusal> {
     if resource.resource_name.is_empty() {
-        return Err(no_default(kind));
+        return Err(no_default("client metrics"));
     }
     match resource.configs.iter().find(|config| config.config_operation != DELETE) {
-        Some(config) => Err((error, format!("{unknown}: {}", config.name))),
+        Some(config) => {
+            let message = format!("Unknown client metrics configuration: {}", config.name);
+            Err((ErrorCode::InvalidRequest, message))
+        }
         None => Ok(Vec::new()),
     }
 }

@@ -12,7 +12,7 @@ use crate::pending_offsets::PendingOffsets;
 use crate::presence::ConnectionToken;
 use crate::reply::{GroupDecision, GroupReply, ReplyToken, RequestContext};
 use crate::settings::Settings;
-use crate::turn::{Turn, no_generation};
+use crate::turn::{Turn, join_reply, no_generation};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
@@ -26,9 +26,6 @@ use ottla_protocol::records::group::GroupRecord;
 use ottla_types::{Monotonic, Now, Random};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// The first version of JoinGroup's answer that may name no protocol.
-const NULL_PROTOCOL_VERSION: i16 = 7;
 
 /// Coordinates the groups of one partition of `__consumer_offsets`, for one term of its leadership.
 ///
@@ -157,11 +154,8 @@ impl GroupCoordinator {
         let group_id = &request.group_id;
         if self.consumer_groups.get(group_id).is_some_and(|group| group.members().len() > 0) {
             return self.decide(|machine, decision| {
-                let mut response = machine.classic_joins(request, context, topics, now, decision);
-                if context.version < NULL_PROTOCOL_VERSION {
-                    response.protocol_name.get_or_insert_default();
-                }
-                decision.replies.push((context.token, GroupReply::JoinGroup(response)));
+                let response = machine.classic_joins(request, context, topics, now, decision);
+                decision.replies.push((context.token, join_reply(response, context.version)));
             });
         }
         let ended = self.consumer_groups.get(group_id).map(tombstones).unwrap_or_default();
@@ -407,7 +401,6 @@ pub(crate) fn reply(token: ReplyToken, reply: GroupReply) -> GroupDecision {
 }
 
 fn refuse_join(error: ErrorCode, member_id: &str, version: i16) -> GroupReply {
-    let protocol_name = (version < NULL_PROTOCOL_VERSION).then(String::new);
     let (error_code, member_id) = (error.code(), member_id.to_owned());
-    GroupReply::JoinGroup(JoinGroupResponse { error_code, member_id, protocol_name, ..no_generation() })
+    join_reply(JoinGroupResponse { error_code, member_id, ..no_generation() }, version)
 }

@@ -32,7 +32,7 @@ pub(crate) struct Protocol {
 }
 
 /// A member, from its JoinGroup or from the log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Member {
     pub(crate) id: String,
     /// `group.instance.id` of a static member (KIP-345).
@@ -70,13 +70,8 @@ impl Member {
             session_timeout_ms: request.session_timeout_ms,
             rebalance_timeout_ms: rebalance_timeout_ms(request),
             protocols: protocols(&request.protocols),
-            assignment: Bytes::new(),
             is_new: true,
-            session_deadline: None,
-            presence: Presence::default(),
-            gone_deadline: None,
-            parked_join: None,
-            parked_sync: None,
+            ..Member::default()
         }
     }
 
@@ -92,12 +87,7 @@ impl Member {
             rebalance_timeout_ms: timeout(record.rebalance_timeout),
             protocols: vec![Protocol { name: protocol.to_owned(), metadata: record.subscription.clone() }],
             assignment: record.assignment.clone(),
-            is_new: false,
-            session_deadline: None,
-            presence: Presence::default(),
-            gone_deadline: None,
-            parked_join: None,
-            parked_sync: None,
+            ..Member::default()
         }
     }
 
@@ -111,13 +101,7 @@ impl Member {
             session_timeout_ms: classic.session_timeout_ms,
             rebalance_timeout_ms: said.rebalance_timeout_ms,
             protocols: classic.protocols.clone(),
-            assignment: Bytes::new(),
-            is_new: false,
-            session_deadline: None,
-            presence: Presence::default(),
-            gone_deadline: None,
-            parked_join: None,
-            parked_sync: None,
+            ..Member::default()
         }
     }
 
@@ -179,7 +163,7 @@ pub(crate) fn millis(ms: i32) -> Duration {
 }
 
 /// Version 0 has no rebalance timeout: the session timeout serves for both.
-pub(crate) fn rebalance_timeout_ms(request: &JoinGroupRequest) -> i32 {
+fn rebalance_timeout_ms(request: &JoinGroupRequest) -> i32 {
     match request.rebalance_timeout_ms {
         ms if ms < 0 => request.session_timeout_ms,
         ms => ms,
@@ -187,7 +171,7 @@ pub(crate) fn rebalance_timeout_ms(request: &JoinGroupRequest) -> i32 {
 }
 
 /// Copies, as a slice would keep the whole request in memory. Of two protocols with one name, the first.
-pub(crate) fn protocols(requested: &[JoinGroupRequestProtocol]) -> Vec<Protocol> {
+fn protocols(requested: &[JoinGroupRequestProtocol]) -> Vec<Protocol> {
     let mut seen = BTreeSet::new();
     let first = requested.iter().filter(|protocol| seen.insert(&protocol.name));
     let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);

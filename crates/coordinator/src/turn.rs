@@ -13,6 +13,9 @@ use ottla_types::{Now, Random};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// The first version of JoinGroup's answer that may name no protocol.
+const NULL_PROTOCOL_VERSION: i16 = 7;
+
 /// The longest text that can be written, less a UUID and a hyphen: how long a member id's first part may be.
 const MEMBER_ID_PREFIX_LEN_MAX: usize = i16::MAX as usize - 37;
 
@@ -33,12 +36,8 @@ pub(crate) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Answers a JoinGroup.
-    pub(crate) fn reply_join(&mut self, to: Parked, mut response: JoinGroupResponse) {
-        if to.version < 7 {
-            // Null came with version 7.
-            response.protocol_name.get_or_insert_default();
-        }
-        self.decision.replies.push((to.token, GroupReply::JoinGroup(response)));
+    pub(crate) fn reply_join(&mut self, to: Parked, response: JoinGroupResponse) {
+        self.decision.replies.push((to.token, join_reply(response, to.version)));
     }
 
     /// Refuses a JoinGroup.
@@ -107,6 +106,14 @@ impl Turn<'_> {
         let (a, b, c, d, e) = (&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
         format!("{prefix}-{a}-{b}-{c}-{d}-{e}")
     }
+}
+
+/// An answer to a JoinGroup of this version.
+pub(crate) fn join_reply(mut response: JoinGroupResponse, version: i16) -> GroupReply {
+    if version < NULL_PROTOCOL_VERSION {
+        response.protocol_name.get_or_insert_default();
+    }
+    GroupReply::JoinGroup(response)
 }
 
 /// The answer to a JoinGroup that names no generation.

@@ -54,6 +54,11 @@ impl ConfigResource {
         ConfigResource { resource_type: ResourceType::Topic, name: name.into() }
     }
 
+    /// The group of this id.
+    pub fn group(id: impl Into<String>) -> ConfigResource {
+        ConfigResource { resource_type: ResourceType::Group, name: id.into() }
+    }
+
     /// One broker.
     pub fn broker(id: NodeId) -> ConfigResource {
         ConfigResource { resource_type: ResourceType::Broker, name: id.to_string() }

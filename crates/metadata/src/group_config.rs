@@ -5,7 +5,6 @@
 //! there.
 
 use crate::topic_config::{self, InvalidConfig, Kind, Owner, Support, TopicConfigDef, def};
-use crate::{ConfigResource, ConfigsImage, ResourceType};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -89,11 +88,10 @@ pub fn validate(configs: &BTreeMap<String, String>, bounds: &GroupBounds) -> Res
     Ok(())
 }
 
-/// The milliseconds that are set for a group; `None` when none are, or no such number: another program's controller may have
-/// let it in.
-pub fn millis(configs: &ConfigsImage, group_id: &str, name: &str) -> Option<u64> {
-    let group = ConfigResource { resource_type: ResourceType::Group, name: group_id.to_owned() };
-    let value = configs.value(&group, name)?.trim();
+/// The milliseconds that are set for a group, of all that is; `None` when none are, or no such number: another program's
+/// controller may have let it in.
+pub fn millis(configs: &BTreeMap<String, String>, name: &str) -> Option<u64> {
+    let value = configs.get(name)?.trim();
     value.parse::<i32>().ok().and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0)
 }
 

@@ -3,11 +3,11 @@
 use super::advice::explain;
 use super::block_on;
 use super::connection::Connection;
+use super::place::Place;
 use super::progress::Progress;
 use super::record_format::{RecordFormat, json_of};
 use super::show::Shown;
 use crate::output;
-use crate::up::since::Since;
 use anyhow::{Context, Result, bail};
 use ottla_client::admin::places::Places;
 use ottla_client::client::Topics;
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// Where to begin: earliest, latest, an offset, -N for the last N records of each partition, or a time: 2h ago is 2h, a moment
     /// in UTC "2026-11-29 20:15:02". With --group only where nothing is committed: earliest or latest.
     #[arg(long, value_name = "PLACE", default_value = "earliest", allow_hyphen_values = true)]
-    from: Place,
+    from: Beginning,
     /// Ends when everything is read that was there at the beginning.
     #[arg(long, short = 'e')]
     exit: bool,
@@ -58,31 +58,25 @@ pub(crate) struct Arguments {
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Earliest,
-    Latest,
-    Offset(Offset),
+enum Beginning {
+    At(Place),
     /// So many records before the end.
     Last(i64),
-    Since(Since),
 }
 
-impl FromStr for Place {
+impl FromStr for Beginning {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Place, String> {
-        match (text, text.parse::<i64>()) {
-            ("earliest", _) => Ok(Place::Earliest),
-            ("latest", _) => Ok(Place::Latest),
-            (_, Ok(offset)) if offset >= 0 => Ok(Place::Offset(Offset(offset))),
-            (_, Ok(count)) => Ok(Place::Last(count.saturating_neg())),
-            _ => text.parse().map(Place::Since).map_err(|_| {
-                format!(
-                    "`{text}` is neither earliest, latest, an offset, -N, a time such as 2h nor a moment such as \
-                     2026-11-29 20:15:02"
-                )
-            }),
+    fn from_str(text: &str) -> Result<Beginning, String> {
+        if let Ok(count @ ..0) = text.parse::<i64>() {
+            return Ok(Beginning::Last(count.saturating_neg()));
         }
+        text.parse().map(Beginning::At).map_err(|_| {
+            format!(
+                "`{text}` is neither earliest, latest, an offset, -N, a time such as 2h nor a moment such as \
+                 2026-11-29 20:15:02"
+            )
+        })
     }
 }
 
@@ -94,8 +88,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let reset = match (arguments.from, &arguments.group) {
-        (Place::Latest, _) => OffsetReset::Latest,
-        (Place::Earliest, _) | (_, None) => OffsetReset::Earliest,
+        (Beginning::At(Place::Latest), _) => OffsetReset::Latest,
+        (Beginning::At(Place::Earliest), _) | (_, None) => OffsetReset::Earliest,
         (_, Some(_)) => {
             bail!("with --group, --from can only be earliest or latest; `ottla group reset` moves a group")
         }
@@ -225,26 +219,21 @@ async fn places(
 
 /// Where to begin in each partition.
 async fn begin(
-    from: Place,
+    from: Beginning,
     client: &Client,
     partitions: &[TopicPartition],
 ) -> Result<BTreeMap<TopicPartition, StartAt>, ClientError> {
     let all = |start: StartAt| Ok(partitions.iter().map(|at| (at.clone(), start)).collect());
     let admin = Admin::new(client.clone());
     let places = match from {
-        Place::Earliest => return all(StartAt::Earliest),
-        Place::Latest => return all(StartAt::Latest),
-        Place::Offset(offset) => {
-            // Beyond the end there is nothing to read from, and the beginning is not what was asked for.
-            admin.places_within(partitions.iter().map(|at| (at.clone(), offset)).collect()).await?
-        }
-        Place::Last(count) => {
+        Beginning::At(Place::Earliest) => return all(StartAt::Earliest),
+        Beginning::At(Place::Latest) => return all(StartAt::Latest),
+        // Outside what is there is nothing to read from, and the beginning is not what was asked for.
+        Beginning::At(place) => place.find(&admin, partitions).await?,
+        Beginning::Last(count) => {
             let ends = admin.places_at(partitions, LATEST).await?;
             let back = |(at, end): (TopicPartition, Offset)| (at, Offset(end.0.saturating_sub(count)));
             admin.places_within(ends.into_iter().map(back).collect()).await?
-        }
-        Place::Since(since) => {
-            admin.places_since(partitions, since.moment(ottla_net::clock::wall())).await?.0
         }
     };
     Ok(places.into_iter().map(|(at, offset)| (at, StartAt::Offset(offset))).collect())
@@ -273,15 +262,16 @@ async fn total(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::up::since::Since;
 
     #[test]
     fn a_place_may_be_so_many_records_before_the_end() {
-        assert_eq!("latest".parse(), Ok(Place::Latest));
-        assert_eq!("0".parse(), Ok(Place::Offset(Offset(0))));
-        assert_eq!("-5".parse(), Ok(Place::Last(5)));
-        assert_eq!("10m".parse(), Ok(Place::Since(Since::Ago(600_000))));
+        assert_eq!("latest".parse(), Ok(Beginning::At(Place::Latest)));
+        assert_eq!("0".parse(), Ok(Beginning::At(Place::Offset(Offset(0)))));
+        assert_eq!("-5".parse(), Ok(Beginning::Last(5)));
+        assert_eq!("10m".parse(), Ok(Beginning::At(Place::Since(Since::Ago(600_000)))));
         for text in ["", "-", "-m", "begin"] {
-            assert!(text.parse::<Place>().is_err(), "{text}");
+            assert!(text.parse::<Beginning>().is_err(), "{text}");
         }
     }
 }

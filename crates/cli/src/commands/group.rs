@@ -3,21 +3,19 @@
 use super::advice::explain;
 use super::block_on;
 use super::connection::Connection;
-use super::show::{NONE, Shown, Table, counted, or_none};
+use super::place::Place;
+use super::show::{Done, NONE, Shown, Table, counted, or_none};
 use crate::tools::groups::describe::offset_rows;
 use crate::tools::groups::scope::{Scope, scope};
 use crate::tools::groups::text::OffsetRow;
-use crate::up::since::Since;
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use ottla_client::admin::groups::{GroupDescription, MemberDescription};
 use ottla_client::admin::places::Places;
 use ottla_client::client::Topics;
-use ottla_client::consumer::offsets::{EARLIEST, LATEST};
 use ottla_client::{Admin, ClientError};
 use ottla_protocol::ErrorCode;
 use ottla_types::{Offset, TopicPartition};
 use serde_json::{Value, json};
-use std::str::FromStr;
 
 /// Groups of consumers: which there are, how far they have come, and where they go on.
 #[derive(clap::Args)]
@@ -66,30 +64,6 @@ struct Reset {
     /// Only shows where it would go on.
     #[arg(long)]
     dry_run: bool,
-}
-
-/// Where to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Earliest,
-    Latest,
-    Offset(Offset),
-    Since(Since),
-}
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Place, String> {
-        match (text, text.parse::<i64>()) {
-            ("earliest", _) => Ok(Place::Earliest),
-            ("latest", _) => Ok(Place::Latest),
-            (_, Ok(offset)) if offset >= 0 => Ok(Place::Offset(Offset(offset))),
-            _ => text.parse().map(Place::Since).map_err(|_| {
-                format!("`{text}` is neither earliest, latest, an offset, a time such as 2h nor a moment such as 2026-11-29 20:15:02")
-            }),
-        }
-    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -225,24 +199,18 @@ fn described_text(group: &GroupDescription, rows: &[OffsetRow]) -> String {
 }
 
 async fn delete(admin: &Admin, names: &[String], shown: Shown) -> Result<()> {
-    let (mut values, mut text) = (Vec::new(), String::new());
-    let mut failed = None;
-    for name in names {
-        match admin.delete_group(name).await {
-            Ok(()) => {
-                values.push(json!({ "group": name, "deleted": true }));
-                text += &format!("deleted {name}\n");
-            }
-            Err(error) => {
-                let error = explain(admin.client(), error);
-                failed = Some(error.context(format!("group {name} is not deleted")));
-                break;
-            }
+    let mut done = Done::default();
+    let outcome = async {
+        for name in names {
+            let deleted = admin.delete_group(name).await.map_err(|error| explain(admin.client(), error));
+            deleted.with_context(|| format!("group {name} is not deleted"))?;
+            done.add(json!({ "group": name, "deleted": true }), &format!("deleted {name}"));
         }
-    }
-    // What was done before one failed is told all the same.
-    shown.print(&Value::Array(values), &text);
-    failed.map_or(Ok(()), Err)
+        Ok(())
+    };
+    let outcome = outcome.await;
+    done.print(shown);
+    outcome
 }
 
 async fn reset(admin: &Admin, reset: &Reset, shown: Shown) -> Result<()> {
@@ -273,15 +241,7 @@ async fn reset(admin: &Admin, reset: &Reset, shown: Shown) -> Result<()> {
         reset.group
     );
     let places = match (reset.to, reset.shift_by) {
-        (Some(Place::Earliest), _) => admin.places_at(&partitions, EARLIEST).await,
-        (Some(Place::Latest), _) => admin.places_at(&partitions, LATEST).await,
-        (Some(Place::Offset(offset)), _) => {
-            admin.places_within(partitions.into_iter().map(|at| (at, offset)).collect()).await
-        }
-        (Some(Place::Since(since)), _) => {
-            let moment = since.moment(ottla_net::clock::wall());
-            admin.places_since(&partitions, moment).await.map(|(places, _)| places)
-        }
+        (Some(place), _) => place.find(admin, &partitions).await,
         (None, by) => admin.places_within(shifted(&committed, partitions, by.unwrap_or_default())?).await,
     }
     .map_err(refused)?;
@@ -360,17 +320,6 @@ mod tests {
     fn places<const N: usize>(offsets: [(&str, i32, i64); N]) -> Places {
         let place = |(topic, partition, offset)| (TopicPartition::new(topic, partition), Offset(offset));
         BTreeMap::from(offsets.map(place))
-    }
-
-    #[test]
-    fn a_place_is_a_name_an_offset_or_a_time() {
-        assert_eq!("earliest".parse(), Ok(Place::Earliest));
-        assert_eq!("12".parse(), Ok(Place::Offset(Offset(12))));
-        assert_eq!("2h".parse(), Ok(Place::Since(Since::Ago(7_200_000))));
-        assert!("2026-11-29 20:15".parse::<Place>().is_ok());
-        for text in ["", "-1", "first", "2x"] {
-            assert!(text.parse::<Place>().is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod connection;
 pub(crate) mod consume;
 pub(crate) mod group;
 pub(crate) mod manual;
+mod place;
 pub(crate) mod produce;
 mod progress;
 mod record_format;

@@ -35,6 +35,27 @@ impl Shown {
     }
 }
 
+/// What was done, one thing after another: it is told also when a later one failed.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    values: Vec<Value>,
+    text: String,
+}
+
+impl Done {
+    /// Adds what was done, as a value and as a line.
+    pub(super) fn add(&mut self, value: Value, line: &str) {
+        self.values.push(value);
+        self.text += line;
+        self.text.push('\n');
+    }
+
+    /// Prints all that was done.
+    pub(super) fn print(self, shown: Shown) {
+        shown.print(&Value::Array(self.values), &self.text);
+    }
+}
+
 /// What stands for a value that is not there.
 pub(super) const NONE: &str = "-";
 

@@ -3,7 +3,7 @@
 use super::advice::explain;
 use super::block_on;
 use super::connection::Connection;
-use super::show::{NONE, Shown, Table, counted, listed, or_none};
+use super::show::{Done, NONE, Shown, Table, counted, listed, or_none};
 use anyhow::{Result, bail, ensure};
 use ottla_client::admin::configs::{ConfigChange, ConfigEntry};
 use ottla_client::admin::topics::{NewTopic, PartitionDescription, TopicDescription};
@@ -271,34 +271,35 @@ fn described_text(topic: &TopicDescription, reach: &Reach, set: &[ConfigEntry]) 
 }
 
 async fn create(admin: &Admin, create: &Create, shown: Shown) -> Result<()> {
-    let (mut values, mut text) = (Vec::new(), String::new());
-    let mut failed = None;
-    for name in &create.topics {
-        let topic = NewTopic {
-            name: name.clone(),
-            partitions: create.partitions,
-            replication_factor: create.replication_factor,
-            assignment: Vec::new(),
-            configs: create.config.clone(),
-        };
-        match admin.create_topic(&topic).await {
-            Ok(id) => {
-                values.push(json!({ "name": name, "id": id.to_string(), "created": true }));
-                text += &format!("created {name}\n");
-            }
-            Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) && create.if_not_exists => {
-                values.push(json!({ "name": name, "id": null, "created": false }));
-                text += &format!("{name} is there already\n");
-            }
-            Err(error) => {
-                failed = Some(explain(admin.client(), error));
-                break;
+    let mut done = Done::default();
+    let outcome = async {
+        for name in &create.topics {
+            let topic = NewTopic {
+                name: name.clone(),
+                partitions: create.partitions,
+                replication_factor: create.replication_factor,
+                assignment: Vec::new(),
+                configs: create.config.clone(),
+            };
+            match admin.create_topic(&topic).await {
+                Ok(id) => done.add(
+                    json!({ "name": name, "id": id.to_string(), "created": true }),
+                    &format!("created {name}"),
+                ),
+                Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) && create.if_not_exists => {
+                    done.add(
+                        json!({ "name": name, "id": null, "created": false }),
+                        &format!("{name} is there already"),
+                    );
+                }
+                Err(error) => return Err(explain(admin.client(), error)),
             }
         }
-    }
-    // What was done before one failed is told all the same.
-    shown.print(&Value::Array(values), &text);
-    failed.map_or(Ok(()), Err)
+        Ok(())
+    };
+    let outcome = outcome.await;
+    done.print(shown);
+    outcome
 }
 
 async fn alter(admin: &Admin, alter: &Alter, shown: Shown) -> Result<()> {
@@ -323,27 +324,27 @@ async fn alter(admin: &Admin, alter: &Alter, shown: Shown) -> Result<()> {
 }
 
 async fn delete(admin: &Admin, delete: &Delete, shown: Shown) -> Result<()> {
-    let (mut values, mut text) = (Vec::new(), String::new());
-    let mut failed = None;
-    for name in &delete.topics {
-        match admin.delete_topic(name).await {
-            Ok(()) => {
-                values.push(json!({ "name": name, "deleted": true }));
-                text += &format!("deleted {name}\n");
-            }
-            Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) && delete.if_exists => {
-                values.push(json!({ "name": name, "deleted": false }));
-                text += &format!("there is no {name}\n");
-            }
-            Err(error) => {
-                let error = explain(admin.client(), error);
-                failed = Some(error.context(format!("topic {name} is not deleted")));
-                break;
+    let mut done = Done::default();
+    let outcome = async {
+        for name in &delete.topics {
+            match admin.delete_topic(name).await {
+                Ok(()) => done.add(json!({ "name": name, "deleted": true }), &format!("deleted {name}")),
+                Err(error)
+                    if error.code() == Some(ErrorCode::UnknownTopicOrPartition) && delete.if_exists =>
+                {
+                    done.add(json!({ "name": name, "deleted": false }), &format!("there is no {name}"));
+                }
+                Err(error) => {
+                    let error = explain(admin.client(), error);
+                    return Err(error.context(format!("topic {name} is not deleted")));
+                }
             }
         }
-    }
-    shown.print(&Value::Array(values), &text);
-    failed.map_or(Ok(()), Err)
+        Ok(())
+    };
+    let outcome = outcome.await;
+    done.print(shown);
+    outcome
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A member of a consumer group: what it is subscribed to, and how far it is reconciled.
 
-use crate::member::Protocol;
+use crate::member::{Member as ClassicGroupMember, Protocol};
+use ottla_protocol::messages::ConsumerProtocolSubscription;
 use ottla_protocol::records::group::consumer_group_current_member_assignment::TopicPartitions;
 use ottla_protocol::records::group::consumer_group_member_metadata::{
     ClassicMemberMetadata, ClassicProtocol,
@@ -106,6 +107,26 @@ impl From<&ClassicMember> for ClassicMemberMetadata {
 }
 
 impl Subscription {
+    /// What a member of the classic protocol has said, by the subscription that its metadata holds.
+    pub(crate) fn of_classic(
+        member: &ClassicGroupMember,
+        said: ConsumerProtocolSubscription,
+    ) -> Subscription {
+        Subscription {
+            instance_id: member.instance_id.clone(),
+            rack_id: said.rack_id.filter(|rack| !rack.is_empty()),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            topic_names: said.topics.into_iter().collect(),
+            rebalance_timeout_ms: member.rebalance_timeout_ms,
+            classic: Some(ClassicMember {
+                session_timeout_ms: member.session_timeout_ms,
+                protocols: member.protocols.clone(),
+            }),
+            ..Subscription::default()
+        }
+    }
+
     /// Returns whether it asks for the same topics.
     pub(crate) fn has_topics_of(&self, other: &Subscription) -> bool {
         self.topic_names == other.topic_names && self.topic_regex == other.topic_regex

@@ -1,7 +1,7 @@
 //! The topics of the metadata image, as consumer groups want to see them.
 
 use ottla_coordinator::consumer_group::{GroupTimes, TopicShape, Topics};
-use ottla_metadata::{MetadataImage, TopicImage, group_config};
+use ottla_metadata::{ConfigResource, MetadataImage, TopicImage, group_config};
 use ottla_types::Uuid;
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ impl Topics for ImageTopics<'_> {
     }
 
     fn group_times(&self, group_id: &str) -> GroupTimes {
-        let millis = |name| group_config::millis(&self.0.configs, group_id, name).map(Duration::from_millis);
+        let set = self.0.configs.get(&ConfigResource::group(group_id));
+        let millis = |name| set.and_then(|set| group_config::millis(set, name)).map(Duration::from_millis);
         GroupTimes {
             session_timeout: millis(group_config::SESSION_TIMEOUT),
             heartbeat_interval: millis(group_config::HEARTBEAT_INTERVAL),

@@ -2,14 +2,15 @@
 
 use super::embedded;
 use crate::consumer_group::group::ConsumerGroup;
-use crate::consumer_group::member::{ClassicMember, Member, Subscription};
+use crate::consumer_group::member::{Member, Subscription};
 use crate::consumer_group::topics::Topics;
 use crate::coordinator::GroupCoordinator;
 use crate::join::MEMBER_ID_REQUIRED_VERSION;
-use crate::member::{protocols, rebalance_timeout_ms};
+use crate::member::Member as ClassicGroupMember;
 use crate::reply::{GroupDecision, RequestContext};
 use crate::turn::no_generation;
 use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::ConsumerProtocolSubscription;
 use ottla_protocol::messages::join_group_request::JoinGroupRequest;
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_types::Now;
@@ -36,8 +37,8 @@ impl GroupCoordinator {
         let size_max = self.settings.consumer_groups.size_max;
         let new_id = request.member_id.is_empty().then(|| self.random.uuid().to_string());
         let group = self.consumer_groups.get(group_id).expect("the caller looked it up");
-        let subscription = match group.admit_classic(request, context, size_max) {
-            Ok(subscription) => subscription,
+        let said = match group.admit_classic(request, size_max) {
+            Ok(said) => said,
             Err(error) => return refuse(error, &request.member_id),
         };
         if let Some(new_id) = &new_id
@@ -54,10 +55,10 @@ impl GroupCoordinator {
         if let Some(holder) = holder.filter(|holder| *holder != member_id) {
             turn.replace_static_member(&holder, &member_id);
         }
-        let said = embedded::subscription(&request.protocols[0].metadata).expect("it was admitted");
         let owned = said.owned_partitions.iter().map(|topic| (topic.topic.as_str(), &topic.partitions));
         let owned = embedded::identified(owned, topics);
-        turn.settle(&member_id, subscription, Some(&owned), topics);
+        let joined = ClassicGroupMember::from_request(member_id.clone(), request, context);
+        turn.settle(&member_id, Subscription::of_classic(&joined, said), Some(&owned), topics);
         turn.renew_session(&member_id);
         turn.expect_sync(&member_id);
         turn.hear_before_a_wait(&member_id, context.connection);
@@ -74,16 +75,15 @@ impl GroupCoordinator {
 }
 
 impl ConsumerGroup {
-    /// The subscription of a member of the classic protocol that joins.
+    /// What a member of the classic protocol says that joins.
     ///
     /// # Errors
     /// GROUP_MAX_SIZE_REACHED, INCONSISTENT_GROUP_PROTOCOL, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID.
     fn admit_classic(
         &self,
         request: &JoinGroupRequest,
-        context: &RequestContext,
         size_max: usize,
-    ) -> Result<Subscription, ErrorCode> {
+    ) -> Result<ConsumerProtocolSubscription, ErrorCode> {
         let (member_id, instance_id) = (&request.member_id, request.group_instance_id.as_deref());
         let holder = instance_id.and_then(|instance_id| self.static_member_id(instance_id));
         let is_new = self.member(member_id).is_none() && holder.is_none();
@@ -101,20 +101,7 @@ impl ConsumerGroup {
             }
         }
         let said = request.protocols.first().and_then(|protocol| embedded::subscription(&protocol.metadata));
-        let said = said.ok_or(ErrorCode::InconsistentGroupProtocol)?;
-        Ok(Subscription {
-            instance_id: request.group_instance_id.clone(),
-            rack_id: said.rack_id.filter(|rack| !rack.is_empty()),
-            client_id: context.client_id.clone(),
-            client_host: context.client_host.clone(),
-            topic_names: said.topics.into_iter().collect(),
-            rebalance_timeout_ms: rebalance_timeout_ms(request),
-            classic: Some(ClassicMember {
-                session_timeout_ms: request.session_timeout_ms,
-                protocols: protocols(&request.protocols),
-            }),
-            ..Subscription::default()
-        })
+        said.ok_or(ErrorCode::InconsistentGroupProtocol)
     }
 
     /// Whether a consumer joins that shares a protocol with all others of the classic protocol, as in a classic group: it may

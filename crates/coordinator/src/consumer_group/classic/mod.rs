@@ -83,7 +83,7 @@ impl ConsumerGroup {
 
     /// Whether there are members, and all speak the classic protocol.
     fn is_all_classic(&self) -> bool {
-        self.members().len() > 0 && self.classic_members().count() == self.members().len()
+        self.members().len() > 0 && self.members().all(|(_, member)| member.subscription.classic.is_some())
     }
 
     /// The member of the classic protocol that a request comes from.

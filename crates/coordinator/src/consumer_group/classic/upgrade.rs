@@ -3,7 +3,7 @@
 use super::embedded;
 use crate::consumer_group::bug::{Bug, is_made};
 use crate::consumer_group::group::ConsumerGroup;
-use crate::consumer_group::member::{ClassicMember, Current, MemberState, Partitions, Subscription};
+use crate::consumer_group::member::{Current, MemberState, Partitions, Subscription};
 use crate::consumer_group::records;
 use crate::consumer_group::topics::Topics;
 use crate::consumer_group::validate::Refusal;
@@ -89,16 +89,12 @@ impl GroupCoordinator {
         }
     }
 
-    /// Answers whoever waits in a classic group.
+    /// Empties a classic group, and answers whoever waits in it.
     fn send_back(&mut self, group_id: &str, now: Now, decision: &mut GroupDecision) {
         let mut turn = self.turn(group_id, now, decision).expect("the caller looked it up");
         for member_id in turn.group.member_ids() {
-            if let Some(parked) = turn.group.unpark_join(&member_id) {
-                turn.refuse_join(parked, &member_id, ErrorCode::RebalanceInProgress);
-            }
-            let parked = turn.group.member_mut(&member_id).and_then(|member| member.parked_sync.take());
-            if let Some(parked) = parked {
-                turn.refuse_sync(parked, ErrorCode::RebalanceInProgress);
+            if let Some(member) = turn.group.remove(&member_id) {
+                turn.dismiss(&member, ErrorCode::RebalanceInProgress, &member_id);
             }
         }
     }
@@ -109,22 +105,9 @@ fn upgraded(member: &Member, protocol: Option<&str>, topics: &dyn Topics) -> Opt
     // In a first rebalance nothing has been chosen yet.
     let chosen = protocol.and_then(|protocol| member.metadata(protocol));
     let metadata = chosen.or_else(|| Some(&member.protocols.first()?.metadata))?;
-    let embedded = embedded::subscription(metadata)?;
     Some(Upgraded {
         id: member.id.clone(),
-        subscription: Subscription {
-            instance_id: member.instance_id.clone(),
-            rack_id: embedded.rack_id.filter(|rack| !rack.is_empty()),
-            client_id: member.client_id.clone(),
-            client_host: member.client_host.clone(),
-            topic_names: embedded.topics.into_iter().collect(),
-            rebalance_timeout_ms: member.rebalance_timeout_ms,
-            classic: Some(ClassicMember {
-                session_timeout_ms: member.session_timeout_ms,
-                protocols: member.protocols.clone(),
-            }),
-            ..Subscription::default()
-        },
+        subscription: Subscription::of_classic(member, embedded::subscription(metadata)?),
         assigned: embedded::assignment(&member.assignment, topics)?,
     })
 }

@@ -218,27 +218,26 @@ struct Sources<'a> {
 
 impl Sources<'_> {
     fn of_topic(&self, topic: &str, def: &TopicConfigDef) -> DescribeConfigsResourceResult {
-        let own = self.configs.value(&ConfigResource::topic(topic), def.name);
-        let own = own.map(|value| synonym(def.name, value, DYNAMIC_TOPIC));
-        let stand_in = def.synonyms.first().map(|first| self.synonyms(first, def.synonyms));
-        let synonyms: Vec<DescribeConfigsSynonym> =
-            own.into_iter().chain(stand_in.into_iter().flatten()).collect();
+        let mut result = self.of_resource(&ConfigResource::topic(topic), def, DYNAMIC_TOPIC);
         // What the file says under another name than the first is no synonym, and counts all the same.
         let unnamed = self.topic_defaults.get(def.name).map_or(def.default, String::as_str);
-        let mut result = DescribeConfigsResourceResult {
-            name: def.name.to_owned(),
-            config_type: def.kind.wire_type(),
-            documentation: Some(def.documentation.to_owned()),
-            ..described(synonyms)
-        };
         result.value.get_or_insert_with(|| unnamed.to_owned());
         result
     }
 
     /// Whether there is such a group or not, as in Kafka.
     fn of_group(&self, group_id: &str, def: &TopicConfigDef) -> DescribeConfigsResourceResult {
-        let group = ConfigResource { resource_type: ResourceType::Group, name: group_id.to_owned() };
-        let own = self.configs.value(&group, def.name).map(|value| synonym(def.name, value, DYNAMIC_GROUP));
+        self.of_resource(&ConfigResource::group(group_id), def, DYNAMIC_GROUP)
+    }
+
+    /// A setting that a resource may have of its own, from this source, and that a broker's stands in for.
+    fn of_resource(
+        &self,
+        resource: &ConfigResource,
+        def: &TopicConfigDef,
+        source: i8,
+    ) -> DescribeConfigsResourceResult {
+        let own = self.configs.value(resource, def.name).map(|value| synonym(def.name, value, source));
         let stand_in = def.synonyms.first().map(|first| self.synonyms(first, def.synonyms));
         DescribeConfigsResourceResult {
             name: def.name.to_owned(),
