@@ -1,8 +1,8 @@
 //! Real nodes in a directory of their own, on ports of their own.
 
 use crate::network::{Network, Site};
-use crate::{eventually, slow_line};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::{eventually, process, slow_line};
+use rustix::process::Signal;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -344,29 +344,22 @@ impl Node {
         child.wait().expect("the child is ours");
     }
 
-    /// Stops it from running, as a machine that hangs does: its connections stay open. All its threads stand still when this
-    /// returns; the signal alone lets them go on for a moment.
+    /// Stops it from running: [`process::freeze`].
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
-        let id = self.child.as_ref().expect("the node runs").id();
-        eventually("every thread stands still", PATIENCE, || {
-            let threads = fs::read_dir(format!("/proc/{id}/task")).ok()?;
-            let stat = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).ok();
-            let is_still =
-                |stat: &String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
-            threads.flatten().filter_map(stat).all(|stat| is_still(&stat)).then_some(())
-        });
+        process::freeze(self.child());
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
+        process::thaw(self.child());
     }
 
     fn signal(&self, signal: Signal) {
-        let child = self.child.as_ref().expect("the node runs");
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, signal).expect("the child is ours");
+        process::signal(self.child(), signal);
+    }
+
+    fn child(&self) -> &Child {
+        self.child.as_ref().expect("the node runs")
     }
 
     /// Ends it as `kill` does, and waits until it has stopped in order.

@@ -1,7 +1,7 @@
 //! Programs that copy a topic into another by transactions, and may be killed meanwhile.
 
 use crate::failover::client::Client;
-use crate::{Cluster, jars};
+use crate::{Cluster, jars, process};
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -64,6 +64,16 @@ impl Copier {
             .spawn()
             .expect("`cargo xtask test` makes the clients ready");
         Copier { child }
+    }
+
+    /// Stops it from running: [`process::freeze`].
+    pub fn freeze(&self) {
+        process::freeze(&self.child);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        process::thaw(&self.child);
     }
 
     /// `kill -9`, as whenever one is dropped.

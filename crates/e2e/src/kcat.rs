@@ -1,6 +1,7 @@
 //! Drives `kcat`, the tutorial's `kafkacat`.
 
-use crate::Cluster;
+use crate::{Cluster, process};
+use rustix::process::Signal;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -182,9 +183,7 @@ impl Member {
     /// # Panics
     /// When it had ended before.
     pub fn interrupt(mut self) -> Vec<String> {
-        use rustix::process::{Pid, Signal, kill_process};
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, Signal::INT).expect("the child is ours");
+        process::signal(&self.child, Signal::INT);
         self.child.wait().expect("the child is ours");
         self.records()
     }

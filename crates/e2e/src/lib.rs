@@ -16,6 +16,7 @@ pub mod laptop;
 pub mod machine;
 pub mod network;
 pub mod patience;
+pub mod process;
 pub mod programs;
 pub mod reassignment;
 pub mod slow_line;

@@ -5,20 +5,35 @@ use ottla_e2e::copier::{Copier, Work};
 use ottla_e2e::failover::client::Client;
 use ottla_e2e::failover::topology;
 use ottla_e2e::{Cluster, eventually, kcat};
-use std::fmt::Write;
-use std::path::Path;
 use std::time::Duration;
-
-/// How many records are in each partition.
-const RECORDS: usize = 400;
 
 /// How long copying may take, with what is killed meanwhile.
 const COPY_PATIENCE: Duration = Duration::from_secs(120);
 
 const WORK: Work<'static> = Work { from: "in", to: "out", id: "copier" };
 
+/// How much is copied.
+#[derive(Clone, Copy)]
+struct Amount {
+    partitions: usize,
+    /// How many records are in each.
+    records: usize,
+}
+
+impl Amount {
+    fn all(self) -> usize {
+        self.partitions * self.records
+    }
+
+    /// What is in a partition.
+    fn lines(self, partition: usize) -> impl Iterator<Item = String> {
+        (0..self.records).map(move |number| format!("{partition}-{number:05}"))
+    }
+}
+
 /// A cluster with `in`, which has records, and `out`, which has none.
-fn cluster(partitions: usize) -> (tempfile::TempDir, Cluster) {
+fn cluster(amount: Amount) -> (tempfile::TempDir, Cluster) {
+    let Amount { partitions, .. } = amount;
     let directory = tempfile::tempdir().expect("a directory for the cluster");
     let cluster = Cluster::start_in(directory.path(), 3, &format!("num.partitions={partitions}"));
     for topic in [WORK.from, WORK.to] {
@@ -36,10 +51,7 @@ fn cluster(partitions: usize) -> (tempfile::TempDir, Cluster) {
         ]);
     }
     for partition in 0..partitions {
-        let mut lines = String::new();
-        for number in 0..RECORDS {
-            writeln!(lines, "{partition}-{number:05}").expect("into a string");
-        }
+        let lines: String = amount.lines(partition).map(|line| line + "\n").collect();
         let partition = partition.to_string();
         kcat::run(&cluster, &["-P", "-t", WORK.from, "-p", &partition], &lines);
     }
@@ -56,54 +68,44 @@ fn copied(cluster: &Cluster, partition: usize, isolation: &str) -> Option<Vec<St
     output.status.success().then(|| text.lines().map(str::to_owned).collect())
 }
 
-fn copied_count(cluster: &Cluster, partitions: usize) -> usize {
-    (0..partitions)
-        .filter_map(|partition| copied(cluster, partition, "read_committed"))
-        .map(|all| all.len())
-        .sum()
+/// How many records are in all of `out`, unless one of its partitions cannot be read now.
+fn copied_count(cluster: &Cluster, amount: Amount, isolation: &str) -> Option<usize> {
+    (0..amount.partitions).map(|partition| Some(copied(cluster, partition, isolation)?.len())).sum()
 }
 
 /// Waits until a part of all is copied.
-fn wait_for(cluster: &Cluster, partitions: usize, percent: usize) {
-    let wanted = partitions * RECORDS * percent / 100;
+fn wait_for(cluster: &Cluster, amount: Amount, percent: usize) {
     eventually(&format!("{percent} % is copied"), COPY_PATIENCE, || {
-        (copied_count(cluster, partitions) >= wanted).then_some(())
+        (copied_count(cluster, amount, "read_committed")? * 100 >= amount.all() * percent).then_some(())
     });
 }
 
-/// How often a copier is killed at most until it was in the midst of a transaction.
-const KILLS_MAX: usize = 8;
-
-/// Kills a copier that is at work, in the midst of a transaction that has written something: where it was not, another one goes on
-/// and is killed.
-fn kill_in_transaction(client: Client, cluster: &Cluster, mut copier: Copier, directory: &Path) {
-    let partitions = topology::leaders(cluster, WORK.to).len();
-    for _ in 0..KILLS_MAX {
-        copier.kill();
-        let count = |isolation| {
-            let found = (0..partitions).map(|partition| copied(cluster, partition, isolation));
-            found.map(|found| found.expect("it is read").len()).sum::<usize>()
-        };
-        let committed = count("read_committed");
-        if count("read_uncommitted") > committed {
-            return;
+/// Kills a copier that is at work, in the midst of a transaction that has written something: it is stopped where it is, and goes on
+/// for a moment where that is between two.
+fn kill_in_transaction(cluster: &Cluster, amount: Amount, copier: Copier) {
+    eventually("it is in the midst of a transaction", COPY_PATIENCE, || {
+        copier.freeze();
+        let committed = copied_count(cluster, amount, "read_committed").expect("it is read");
+        assert!(committed < amount.all(), "all was copied before it was killed");
+        let written = copied_count(cluster, amount, "read_uncommitted").expect("it is read");
+        let is_in_transaction = written > committed;
+        if !is_in_transaction {
+            copier.thaw();
         }
-        copier = Copier::start(client, cluster, WORK, directory);
-        eventually("it goes on", COPY_PATIENCE, || {
-            (copied_count(cluster, partitions) > committed).then_some(())
-        });
-    }
-    panic!("it was never killed in the midst of a transaction");
+        is_in_transaction.then_some(())
+    });
+    copier.kill();
 }
 
 /// Everything is there, once and in order; some of it was written more often, by transactions that were aborted.
-fn judge(cluster: &Cluster, partitions: usize) {
+fn judge(cluster: &Cluster, amount: Amount) {
+    let Amount { partitions, records } = amount;
     let mut aborted = 0;
     for partition in 0..partitions {
-        let expected: Vec<String> = (0..RECORDS).map(|number| format!("{partition}-{number:05}")).collect();
+        let expected: Vec<String> = amount.lines(partition).collect();
         let found = copied(cluster, partition, "read_committed").expect("it is read");
         assert_eq!(found, expected, "partition {partition}");
-        aborted += copied(cluster, partition, "read_uncommitted").expect("it is read").len() - RECORDS;
+        aborted += copied(cluster, partition, "read_uncommitted").expect("it is read").len() - records;
     }
     assert!(aborted > 0, "no transaction was aborted: nothing was shown");
     let committed = eventually("the offsets are committed", PATIENCE, || {
@@ -111,31 +113,31 @@ fn judge(cluster: &Cluster, partitions: usize) {
         (committed.len() == partitions).then_some(committed)
     });
     // Markers have offsets too, but not in `in`.
-    assert!(committed.values().all(|&offset| offset == RECORDS as i64), "{committed:?}");
+    assert!(committed.values().all(|&offset| offset == records as i64), "{committed:?}");
 }
 
 fn copied_once_by(client: Client) {
-    const PARTITIONS: usize = 3;
-    let (directory, mut cluster) = cluster(PARTITIONS);
+    const AMOUNT: Amount = Amount { partitions: 3, records: 400 };
+    let (directory, mut cluster) = cluster(AMOUNT);
     let copier = Copier::start(client, &cluster, WORK, directory.path());
-    wait_for(&cluster, PARTITIONS, 10);
-    kill_in_transaction(client, &cluster, copier, directory.path());
+    wait_for(&cluster, AMOUNT, 10);
+    kill_in_transaction(&cluster, AMOUNT, copier);
     let copier = Copier::start(client, &cluster, WORK, directory.path());
-    wait_for(&cluster, PARTITIONS, 30);
+    wait_for(&cluster, AMOUNT, 30);
     let leader = topology::leaders(&cluster, WORK.to)[&0];
     cluster.node(leader).kill();
-    wait_for(&cluster, PARTITIONS, 50);
+    wait_for(&cluster, AMOUNT, 50);
     cluster.node(leader).start();
     topology::wait_until_in_sync(&cluster);
     let coordinator = topology::coordinator(&cluster, WORK.id);
     cluster.node(coordinator).kill();
     copier.kill();
     let copier = Copier::start(client, &cluster, WORK, directory.path());
-    wait_for(&cluster, PARTITIONS, 80);
+    wait_for(&cluster, AMOUNT, 80);
     cluster.node(coordinator).start();
-    wait_for(&cluster, PARTITIONS, 100);
+    wait_for(&cluster, AMOUNT, 100);
     copier.finish();
-    judge(&cluster, PARTITIONS);
+    judge(&cluster, AMOUNT);
 }
 
 #[test]
@@ -151,14 +153,16 @@ fn a_newer_librdkafka_copies_exactly_once() {
 /// Apache Kafka's own copier, which its system tests kill likewise.
 #[test]
 fn kafkas_copier_copies_exactly_once() {
-    let (directory, mut cluster) = cluster(1);
+    // It copies some thousands a second.
+    const AMOUNT: Amount = Amount { partitions: 1, records: 10_000 };
+    let (directory, mut cluster) = cluster(AMOUNT);
     let copier = Copier::start(Client::Java, &cluster, WORK, directory.path());
-    wait_for(&cluster, 1, 10);
-    kill_in_transaction(Client::Java, &cluster, copier, directory.path());
+    wait_for(&cluster, AMOUNT, 10);
+    kill_in_transaction(&cluster, AMOUNT, copier);
     let leader = topology::leaders(&cluster, WORK.to)[&0];
     cluster.node(leader).kill();
     let mut copier = Copier::start(Client::Java, &cluster, WORK, directory.path());
     eventually("all is copied", COPY_PATIENCE, || copier.is_over().then_some(()));
     cluster.node(leader).start();
-    judge(&cluster, 1);
+    judge(&cluster, AMOUNT);
 }

@@ -2,8 +2,8 @@
 
 use super::cluster::{Cluster, PATIENCE};
 use crate::cluster::binary;
-use crate::eventually;
-use rustix::process::{Pid, Signal, kill_process};
+use crate::{eventually, process};
+use rustix::process::Signal;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -56,8 +56,7 @@ impl Load {
     /// # Panics
     /// When one of them is lost, or there twice, in another order or changed, or none was acknowledged.
     pub fn judge(mut self, cluster: &Cluster) -> u64 {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, Signal::INT).expect("the child is ours");
+        process::signal(&self.child, Signal::INT);
         eventually("the producer ends", PATIENCE, || self.child.try_wait().expect("the child is ours"));
         let output = Command::new(binary())
             .args(["verify", "check", "--bootstrap-server", &cluster.bootstrap(), "--history"])

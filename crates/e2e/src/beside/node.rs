@@ -2,8 +2,8 @@
 
 use super::cluster::PATIENCE;
 use crate::cluster::{CLUSTER_ID, binary, free_ports, run};
-use crate::{eventually, jars};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::{eventually, jars, process};
+use rustix::process::Signal;
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,18 @@ pub enum Kind {
     Ottla,
     /// Apache Kafka's.
     Kafka,
+}
+
+impl Kind {
+    /// One of its programs: a command of ours, or a class of Kafka's.
+    fn program(self, ottla: &str, kafka: &str) -> Command {
+        let (mut command, name) = match self {
+            Kind::Ottla => (Command::new(binary()), ottla),
+            Kind::Kafka => (java(), kafka),
+        };
+        command.arg(name);
+        command
+    }
 }
 
 /// What a node does.
@@ -85,18 +97,7 @@ impl Node {
 
     /// Formats its directory, by its own program. `more` are further arguments, as `kafka-storage` takes them.
     pub(super) fn format(&self, more: &[&str]) {
-        let mut format = match self.kind {
-            Kind::Ottla => {
-                let mut command = Command::new(binary());
-                command.arg("kafka-storage");
-                command
-            }
-            Kind::Kafka => {
-                let mut command = java();
-                command.arg("kafka.tools.StorageTool");
-                command
-            }
-        };
+        let mut format = self.kind.program("kafka-storage", "kafka.tools.StorageTool");
         format.args(["format", "-t", CLUSTER_ID]).args(more).arg("-c").arg(self.properties());
         if self.kind == Kind::Kafka {
             // What Ottla does not have: whoever serves a cluster that has it must know what it is.
@@ -123,19 +124,9 @@ impl Node {
             .append(true)
             .open(self.directory.join("server.log"))
             .expect("a log file");
-        let mut command = match self.kind {
-            Kind::Ottla => {
-                let mut command = Command::new(binary());
-                command.arg("server");
-                command
-            }
-            Kind::Kafka => {
-                let mut command = java();
-                command.arg("kafka.Kafka");
-                command
-            }
-        };
-        let child = command
+        let child = self
+            .kind
+            .program("server", "kafka.Kafka")
             .arg(self.properties())
             .stdin(Stdio::null())
             .stdout(said.try_clone().expect("a second handle"))
@@ -175,20 +166,22 @@ impl Node {
         assert!(is_clean, "node {} did not stop in order:\n{}", self.id, self.said());
     }
 
-    /// Stops it from running: its connections stay open.
+    /// Stops it from running: [`process::freeze`].
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        process::freeze(self.child());
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
+        process::thaw(self.child());
     }
 
     fn signal(&self, signal: Signal) {
-        let child = self.child.as_ref().expect("the node runs");
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, signal).expect("the child is ours");
+        process::signal(self.child(), signal);
+    }
+
+    fn child(&self) -> &Child {
+        self.child.as_ref().expect("the node runs")
     }
 
     /// Whether it was started and has not been ended since.

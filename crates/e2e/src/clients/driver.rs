@@ -2,10 +2,10 @@
 
 use super::library::Library;
 use crate::cluster::PATIENCE;
-use crate::eventually;
 use crate::failover::client::last_words;
+use crate::{eventually, process};
 use parking_lot::{Mutex, MutexGuard};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -123,8 +123,7 @@ impl Driver {
     /// # Panics
     /// When it does not end, or had ended before.
     pub fn terminate(mut self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, Signal::TERM).expect("the child is ours");
+        process::signal(&self.child, Signal::TERM);
         let ends = format!("{} ends", self.name);
         eventually(&ends, END_PATIENCE, || self.child.try_wait().expect("the child is ours"));
     }
