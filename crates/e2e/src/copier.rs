@@ -1,10 +1,10 @@
 //! Programs that copy a topic into another by transactions, and may be killed meanwhile.
 
-use crate::failover::client::Client;
+use crate::failover::client::{Client, last_words};
 use crate::{Cluster, jars, process};
 use std::fs::File;
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
 
 /// How many records a transaction holds.
 const RECORDS: &str = "20";
@@ -23,6 +23,8 @@ pub struct Work<'a> {
 /// A running program. It ends with its owner.
 pub struct Copier {
     child: Child,
+    /// What it complains of.
+    log: PathBuf,
 }
 
 impl Copier {
@@ -46,16 +48,18 @@ impl Copier {
             command.args(["--broker-list", bootstrap, "--input-topic", from, "--input-partition", "0"]);
             command.args(["--output-topic", to, "--consumer-group", id, "--transactional-id", id]);
             command.args(["--transaction-size", RECORDS, "--enable-random-aborts", "--use-group-metadata"]);
+            // It waits for the offsets of the one before it, before it puts an end to that one's transaction.
+            command.args(["--transaction-timeout", "5000"]);
             command
         } else {
             let mut command = client.with_rdkafka("copier");
             command.args([bootstrap, from, to, id, id, RECORDS]);
             command
         };
-        // What it says is for who wants to know more when it fails.
+        let path = |kind: &str| directory.join(format!("{id}.{kind}"));
         let log = |kind: &str| {
-            let file = directory.join(format!("{id}.{kind}"));
-            File::options().create(true).append(true).open(file).expect("a log file for the copier")
+            let file = File::options().create(true).append(true).open(path(kind));
+            file.expect("a log file for the copier")
         };
         let child = command
             .stdin(Stdio::piped())
@@ -63,7 +67,7 @@ impl Copier {
             .stderr(log("log"))
             .spawn()
             .expect("`cargo xtask test` makes the clients ready");
-        Copier { child }
+        Copier { child, log: path("log") }
     }
 
     /// Stops it from running: [`process::freeze`].
@@ -86,9 +90,13 @@ impl Copier {
     pub fn is_over(&mut self) -> bool {
         let status = self.child.try_wait().expect("the child is ours");
         if let Some(status) = status {
-            assert!(status.success(), "the copier: {status}");
+            self.assert_success(status);
         }
         status.is_some()
+    }
+
+    fn assert_success(&self, status: ExitStatus) {
+        assert!(status.success(), "the copier: {status}: {}", last_words(&self.log));
     }
 
     /// Lets it finish what it does.
@@ -98,7 +106,7 @@ impl Copier {
     pub fn finish(mut self) {
         drop(self.child.stdin.take());
         let status = self.child.wait().expect("the child is ours");
-        assert!(status.success(), "the copier: {status}");
+        self.assert_success(status);
     }
 }
 
