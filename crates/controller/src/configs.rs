@@ -3,6 +3,7 @@
 use crate::controller::Controller;
 use crate::message;
 use crate::topics::Refusal;
+use ottla_metadata::client_metrics::{self, InvalidSubscription, Subscription};
 use ottla_metadata::topic_config::{self, Owner, TopicConfigDef};
 use ottla_metadata::{ConfigResource, ELIGIBLE_LEADER_REPLICAS, ResourceType, broker_config, group_config};
 use ottla_protocol::ErrorCode;
@@ -16,7 +17,7 @@ use ottla_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use ottla_protocol::messages::{alter_configs_request, alter_configs_response};
 use ottla_protocol::records::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
 use ottla_types::{Decision, NodeId, repeated};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -28,9 +29,8 @@ pub(crate) const MIN_ISR: &str = "min.insync.replicas";
 impl Controller {
     /// Changes single configuration values (KIP-339); each resource succeeds or fails as a whole.
     ///
-    /// Of topics, of brokers (KIP-226) and of groups. Of client metrics none has a name here, so that setting any is
-    /// refused. To remove a setting that is not set is no change, whatever its name: tools do it to be sure
-    /// (`kafka-reassign-partitions --verify`).
+    /// Of topics, of brokers (KIP-226), of groups and of subscriptions to clients' metrics (KIP-714). To remove a setting that
+    /// is not set is no change, whatever its name: tools do it to be sure (`kafka-reassign-partitions --verify`).
     pub fn handle_incremental_alter_configs(
         &mut self,
         request: &IncrementalAlterConfigsRequest,
@@ -121,7 +121,7 @@ impl Controller {
             Some(ResourceType::Topic) => self.plan_topic_configs(resource),
             Some(ResourceType::Broker) => self.plan_broker_configs(resource),
             Some(ResourceType::Group) => self.plan_group_configs(resource),
-            Some(ResourceType::ClientMetrics) => refuse_client_metrics(resource),
+            Some(ResourceType::ClientMetrics) => self.plan_client_metrics(resource),
             None => {
                 let message = format!("Unknown resource type {}", resource.resource_type);
                 Err((ErrorCode::InvalidRequest, message))
@@ -167,24 +167,51 @@ impl Controller {
             return Err(no_default("group"));
         }
         let group = ConfigResource::group(&resource.resource_name);
-        let mut set = self.image.configs.get(&group).cloned().unwrap_or_default();
-        // Another program's controller may have let in what is not known here. It stays, and counts for nothing.
-        set.retain(|name, _| group_config::group_config(name).is_some());
-        let mut records = Vec::new();
-        for config in self.changes(&group, resource) {
-            let unknown =
-                || (ErrorCode::InvalidConfig, format!("Unknown group config name: {}", config.name));
-            let value =
-                self.altered_value(&group, config, group_config::group_config(&config.name), unknown)?;
-            match &value {
-                Some(value) => set.insert(config.name.clone(), value.clone()),
-                None => set.remove(&config.name),
-            };
-            records.push(record(&group, &config.name, value));
-        }
+        let unknown = |name: &str| (ErrorCode::InvalidConfig, format!("Unknown group config name: {name}"));
+        let (records, set) = self.plan_together(&group, resource, group_config::group_config, unknown)?;
         group_config::validate(&set, &self.settings.group_bounds)
             .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
         Ok(records)
+    }
+
+    fn plan_client_metrics(&self, resource: &AlterConfigsResource) -> Result<Vec<MetadataRecord>, Refusal> {
+        if resource.resource_name.is_empty() {
+            return Err((ErrorCode::InvalidRequest, "Subscription name can't be empty".to_owned()));
+        }
+        let subscription = ConfigResource::client_metrics(&resource.resource_name);
+        let unknown =
+            |name: &str| (ErrorCode::InvalidRequest, format!("Unknown client metrics configuration: {name}"));
+        let (records, set) =
+            self.plan_together(&subscription, resource, client_metrics::client_metrics_config, unknown)?;
+        match Subscription::parse(&set) {
+            Ok(_) => Ok(records),
+            Err(InvalidSubscription::Request(why)) => Err((ErrorCode::InvalidRequest, why)),
+            Err(InvalidSubscription::Config(why)) => Err((ErrorCode::InvalidConfig, why)),
+        }
+    }
+
+    /// What is written, and all that will be set then: it has a meaning only together.
+    fn plan_together(
+        &self,
+        configured: &ConfigResource,
+        requested: &AlterConfigsResource,
+        def: impl Fn(&str) -> Option<&'static TopicConfigDef>,
+        unknown: impl Fn(&str) -> Refusal,
+    ) -> Result<(Vec<MetadataRecord>, BTreeMap<String, String>), Refusal> {
+        let mut set = self.image.configs.get(configured).cloned().unwrap_or_default();
+        // Another program's controller may have let in what is not known here. It stays, and counts for nothing.
+        set.retain(|name, _| def(name).is_some());
+        let mut records = Vec::new();
+        for config in self.changes(configured, requested) {
+            let name = &config.name;
+            let value = self.altered_value(configured, config, def(name), || unknown(name))?;
+            match &value {
+                Some(value) => set.insert(name.clone(), value.clone()),
+                None => set.remove(name),
+            };
+            records.push(record(configured, name, value));
+        }
+        Ok((records, set))
     }
 
     fn plan_broker_configs(&self, resource: &AlterConfigsResource) -> Result<Vec<MetadataRecord>, Refusal> {
@@ -265,7 +292,7 @@ impl Controller {
             SET => Ok(Some(value.to_owned())),
             DELETE => Ok(None),
             operation @ (APPEND | SUBTRACT) => {
-                if !matches!(def.kind, topic_config::Kind::ListOf(_) | topic_config::Kind::Replicas) {
+                if !def.kind.is_list() {
                     let verb = if operation == APPEND { "APPEND" } else { "SUBTRACT" };
                     let name = &config.name;
                     let message = format!("Can't {verb} to key {name} because its type is not LIST.");
@@ -319,20 +346,6 @@ fn check_form(resource: &AlterConfigsResource) -> Result<(), Refusal> {
 
 fn no_default(kind: &str) -> Refusal {
     (ErrorCode::InvalidRequest, format!("Default {kind} resources are not allowed."))
-}
-
-/// Client metrics have no settings here: nothing is there to be removed, and no name can be set.
-fn refuse_client_metrics(resource: &AlterConfigsResource) -> Result<Vec<MetadataRecord>, Refusal> {
-    if resource.resource_name.is_empty() {
-        return Err(no_default("client metrics"));
-    }
-    match resource.configs.iter().find(|config| config.config_operation != DELETE) {
-        Some(config) => {
-            let message = format!("Unknown client metrics configuration: {}", config.name);
-            Err((ErrorCode::InvalidRequest, message))
-        }
-        None => Ok(Vec::new()),
-    }
 }
 
 pub(crate) fn record(resource: &ConfigResource, name: &str, value: Option<String>) -> MetadataRecord {
@@ -551,6 +564,7 @@ mod tests {
             (32, "g", DELETE, Ok(())),
             (32, "", SET, Err((invalid, "Default group resources are not allowed."))),
             (16, "m", SET, Err((invalid, "Unknown client metrics configuration: x"))),
+            (16, "", SET, Err((invalid, "Subscription name can't be empty"))),
             (2, "", SET, Err((invalid, "Default topic resources are not allowed."))),
             (8, "1", SET, Err((invalid, "Unknown resource type 8"))),
             (3, "1", DELETE, Err((invalid, "Unknown resource type 3"))),
@@ -568,6 +582,32 @@ mod tests {
             let expected = expected.map_err(|(error, message)| (error, message.to_owned()));
             assert_eq!((records, outcomes), (Vec::new(), vec![expected]));
         }
+    }
+
+    #[test]
+    fn a_subscription_to_clients_metrics_is_configured_as_a_whole() {
+        let mut controller = controller();
+        let mut alter = |config_operation, name: &str, value: &str| {
+            let configs = vec![AlterableConfig {
+                name: name.to_owned(),
+                config_operation,
+                value: (config_operation != DELETE).then(|| value.to_owned()),
+            }];
+            let resource = AlterConfigsResource { resource_type: 16, resource_name: "s".to_owned(), configs };
+            let (records, outcomes) = controller.alter(&[resource], false);
+            records.iter().for_each(|record| controller.replay(record, Offset(0)).unwrap());
+            outcomes[0].clone().map_err(|(error, _)| error)
+        };
+
+        assert_eq!(alter(SET, "metrics", "a"), Ok(()));
+        assert_eq!(alter(APPEND, "metrics", "b"), Ok(()));
+        assert_eq!(alter(SET, "interval.ms", "99"), Err(ErrorCode::InvalidRequest));
+        assert_eq!(alter(SET, "interval.ms", "x"), Err(ErrorCode::InvalidConfig));
+        assert_eq!(alter(SET, "match", "client_id=("), Err(ErrorCode::InvalidConfig));
+        assert_eq!(alter(SET, "match", "client_id=a"), Ok(()));
+        assert_eq!(alter(DELETE, "match", ""), Ok(()));
+        let set = controller.image.configs.get(&ConfigResource::client_metrics("s"));
+        assert_eq!(set, Some(&BTreeMap::from([("metrics".to_owned(), "a,b".to_owned())])));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What nodes tell of themselves by HTTP.
 
 use ottla_e2e::cluster::PATIENCE;
+use ottla_e2e::failover::client::{Client, Driver, Place};
 use ottla_e2e::{Cluster, Node, eventually, kcat};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -92,4 +93,54 @@ fn nodes_tell_what_passes_through_and_what_is_amiss() {
         let total: i64 = live.iter().filter_map(short).sum();
         (total >= 8 && live.iter().filter_map(fenced).sum::<i64>() == 1).then_some(())
     });
+}
+
+/// Clients are asked for what they measure, tell it, and stop when they are not asked any more (KIP-714).
+fn tells_what_it_measures(client: Client, software: &str) {
+    let cluster = Cluster::start(1, "");
+    let bootstrap = cluster.bootstrap();
+    kcat::produce(&cluster, "t", "a\n");
+    let subscriptions = |arguments: &[&str]| {
+        cluster.tool(&[&["kafka-client-metrics", "--bootstrap-server", &bootstrap], arguments].concat())
+    };
+    let wanted = format!("client_software_name={software}");
+    let subscribe = ["--alter", "--name", "s", "--metrics", "org.apache.kafka.", "--interval", "500"];
+    subscriptions(&[&subscribe[..], &["--match", &wanted]].concat());
+    let directory = tempfile::tempdir().expect("a directory for the client");
+    let place = Place { bootstrap: &bootstrap, topic: "t", directory: directory.path() };
+    let producer = Driver::produce(client, &place, 1, 20);
+
+    let page = || get(&cluster.nodes()[0], "/metrics").1;
+    let told = |name: &str| {
+        let page = page();
+        let line = page.lines().find(|line| line.starts_with(name))?;
+        line.rsplit_once(' ')?.1.parse::<f64>().ok()
+    };
+    let who = format!("client_software_name=\"{software}\"");
+    eventually("it tells who it is", PATIENCE, || {
+        page().lines().any(|line| line.starts_with("ottla_client{") && line.contains(&who)).then_some(())
+    });
+    let connections = "org_apache_kafka_producer_connection_creation_total{client_id=";
+    assert!(told(connections).is_some_and(|count| count >= 1.0), "{}", page());
+
+    subscriptions(&["--delete", "--name", "s"]);
+    let refused = "kafka_server_client_metrics_unknown_subscription_request_total";
+    eventually("what is not wanted any more is refused", PATIENCE, || {
+        told(refused).is_some_and(|count| count > 0.0).then_some(())
+    });
+    assert!(producer.finish().failures.is_empty());
+    eventually("who has gone is forgotten", PATIENCE, || {
+        (told("kafka_server_client_metrics_instance_count") == Some(0.0)).then_some(())
+    });
+    assert_eq!(told(connections), None);
+}
+
+#[test]
+fn librdkafka_tells_what_it_measures() {
+    tells_what_it_measures(Client::NewRdkafka, "librdkafka");
+}
+
+#[test]
+fn kafkas_client_tells_what_it_measures() {
+    tells_what_it_measures(Client::Java, "apache-kafka-java");
 }

@@ -59,6 +59,11 @@ impl ConfigResource {
         ConfigResource { resource_type: ResourceType::Group, name: id.into() }
     }
 
+    /// The subscription to clients' metrics of this name.
+    pub fn client_metrics(name: impl Into<String>) -> ConfigResource {
+        ConfigResource { resource_type: ResourceType::ClientMetrics, name: name.into() }
+    }
+
     /// One broker.
     pub fn broker(id: NodeId) -> ConfigResource {
         ConfigResource { resource_type: ResourceType::Broker, name: id.to_string() }
@@ -107,5 +112,16 @@ impl ConfigsImage {
     /// All resources with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&ConfigResource, &BTreeMap<String, String>)> {
         self.resources.iter()
+    }
+
+    /// The names of all resources of a type, with their values.
+    pub fn of_type(
+        &self,
+        resource_type: ResourceType,
+    ) -> impl Iterator<Item = (&str, &BTreeMap<String, String>)> {
+        let first = ConfigResource { resource_type, name: String::new() };
+        let rest = self.resources.range(first..);
+        rest.take_while(move |(resource, _)| resource.resource_type == resource_type)
+            .map(|(resource, values)| (resource.name.as_str(), values))
     }
 }

@@ -4,14 +4,16 @@
 //! way to change it. The controller decides on one and writes records; brokers replay them, publish the
 //! image, and act on its [`MetadataDelta`]. The crate decides nothing and does no I/O.
 //!
-//! Reading order: [`partition`], [`topics`], [`cluster`], [`configs`], [`topic_config`], [`broker_config`], [`features`], [`kept`],
-//! [`image`], [`delta`], [`frames`], [`replay`], [`snapshot`], [`checkpoint`].
+//! Reading order: [`partition`], [`topics`], [`cluster`], [`configs`], [`topic_config`], [`broker_config`], [`group_config`],
+//! [`expression`], [`client_metrics`], [`features`], [`kept`], [`image`], [`delta`], [`frames`], [`replay`], [`snapshot`], [`checkpoint`].
 
 pub mod broker_config;
 pub mod checkpoint;
+pub mod client_metrics;
 pub mod cluster;
 pub mod configs;
 pub mod delta;
+pub mod expression;
 pub mod features;
 pub mod frames;
 pub mod group_config;

@@ -22,11 +22,18 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// A comma-separated list of these words.
     ListOf(&'static [&'static str]),
+    /// A comma-separated list of any words.
+    Words,
     /// `*`, or a comma-separated list of replicas as `partition:broker`.
     Replicas,
 }
 
 impl Kind {
+    /// Returns whether values are lists, to which words may be added.
+    pub fn is_list(self) -> bool {
+        matches!(self, Kind::ListOf(_) | Kind::Words | Kind::Replicas)
+    }
+
     /// Kafka's number of the type in DescribeConfigs.
     pub fn wire_type(self) -> i8 {
         match self {
@@ -35,7 +42,7 @@ impl Kind {
             Kind::Int(..) => 3,
             Kind::Long(..) => 5,
             Kind::Fraction => 6,
-            Kind::ListOf(_) | Kind::Replicas => 7,
+            Kind::ListOf(_) | Kind::Words | Kind::Replicas => 7,
         }
     }
 }
@@ -252,7 +259,7 @@ pub(crate) fn check(
 }
 
 /// The words of a comma-separated list.
-fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 

@@ -10,8 +10,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -33,13 +33,23 @@ pub struct ConnectionInfo {
     received: watch::Sender<u64>,
     closes_late: AtomicBool,
     by_replica: AtomicBool,
+    software: OnceLock<Software>,
+}
+
+/// The library that a client uses, by its own account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Software {
+    /// Its name: `apache-kafka-java`, say.
+    pub name: String,
+    /// Its version.
+    pub version: String,
 }
 
 impl ConnectionInfo {
     fn new(id: ConnectionId, peer: SocketAddr, listener: Arc<str>) -> ConnectionInfo {
         let received = watch::Sender::new(0);
         let (closes_late, by_replica) = (AtomicBool::new(false), AtomicBool::new(false));
-        ConnectionInfo { id, peer, listener, received, closes_late, by_replica }
+        ConnectionInfo { id, peer, listener, received, closes_late, by_replica, software: OnceLock::new() }
     }
 
     /// How many requests have arrived, the one being started included.
@@ -61,6 +71,16 @@ impl ConnectionInfo {
     /// Says that the request that is being started is another replica's, and no client's.
     pub fn asked_by_replica(&self) {
         self.by_replica.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps what the client says it is. It says so once.
+    pub fn introduce(&self, software: Software) {
+        let _ = self.software.set(software);
+    }
+
+    /// What the client says it is, if it does.
+    pub fn software(&self) -> Option<&Software> {
+        self.software.get()
     }
 
     /// Waits until a request arrives behind the one numbered `number` (see [`ConnectionInfo::received`]).

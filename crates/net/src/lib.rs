@@ -17,7 +17,7 @@ pub mod sendfile;
 pub mod task;
 
 pub use clock::Clock;
-pub use connection::{AnsweredIn, Closed, ConnectionId, ConnectionInfo, Limits, Service, Started};
+pub use connection::{AnsweredIn, Closed, ConnectionId, ConnectionInfo, Limits, Service, Software, Started};
 pub use listener::Listener;
 pub use network::{Network, Stream, Tcp};
 pub use outgoing::{CallError, Outgoing};

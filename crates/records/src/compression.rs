@@ -109,11 +109,7 @@ pub(crate) fn compress(codec: Codec, bytes: &[u8], out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// [`CorruptBatch::Compressed`], or [`CorruptBatch::TooLargeDecompressed`] beyond `bytes_max`.
-pub(crate) fn decompress(
-    compression: Compression,
-    bytes: &[u8],
-    bytes_max: usize,
-) -> Result<Vec<u8>, CorruptBatch> {
+pub fn decompress(compression: Compression, bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, CorruptBatch> {
     let corrupt = CorruptBatch::Compressed(compression);
     match compression {
         Compression::None => Ok(bytes.to_vec()),

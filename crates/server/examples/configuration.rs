@@ -101,6 +101,7 @@ fn topic_values(def: &TopicConfigDef) -> String {
         topic_config::Kind::Fraction => "0 to 1".to_owned(),
         topic_config::Kind::OneOf(words) => words.join(", "),
         topic_config::Kind::ListOf(words) => format!("list of {}", words.join(", ")),
+        topic_config::Kind::Words => "list".to_owned(),
         topic_config::Kind::Replicas => "* or partition:broker,...".to_owned(),
     }
 }

@@ -23,6 +23,7 @@ pub mod node;
 pub mod quorum;
 pub mod replicas;
 pub mod request;
+pub mod telemetry;
 pub mod transactions;
 #[cfg(test)]
 mod year;

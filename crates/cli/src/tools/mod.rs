@@ -6,6 +6,7 @@
 
 mod all_groups;
 mod broker_api_versions;
+mod client_metrics;
 mod cluster;
 mod configs;
 pub(crate) mod connect;
@@ -52,6 +53,7 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&cluster::TOOL, cluster::run),
     (&broker_api_versions::TOOL, broker_api_versions::run),
     (&configs::TOOL, configs::run),
+    (&client_metrics::TOOL, client_metrics::run),
     (&leader_election::TOOL, leader_election::run),
     (&log_dirs::TOOL, log_dirs::run),
     (&transactions::TOOL, transactions::run),

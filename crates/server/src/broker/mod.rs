@@ -20,6 +20,7 @@ use crate::log_levels::LogLevels;
 use crate::metrics::{Histogram, RequestTimes, Traffic};
 use crate::replicas::ReplicaManager;
 use crate::request::turns::Turns;
+use crate::telemetry::Telemetry;
 use crate::transactions::verifier::{Support, TransactionalProducer, Unverified, Verifier};
 use crate::transactions::{MarkerQueue, TransactionCoordinators};
 use arc_swap::ArcSwap;
@@ -88,6 +89,8 @@ pub struct Broker {
     pub transactional_turns: Turns,
     /// What fetchers have named once.
     pub fetch_sessions: Sessions,
+    /// What clients have measured.
+    pub telemetry: Telemetry,
     /// What has passed through.
     pub traffic: Traffic,
     /// How long requests took.
@@ -132,10 +135,12 @@ impl Broker {
             &config.properties,
             markers.clone(),
         );
-        let sessions_max = config.properties.number("max.incremental.fetch.session.cache.slots");
-        let sessions_max = usize::try_from(sessions_max).unwrap_or(usize::MAX);
+        let size = |name| usize::try_from(config.properties.number(name)).unwrap_or(usize::MAX);
+        let sessions_max = size("max.incremental.fetch.session.cache.slots");
+        let telemetry_bytes_max = size("telemetry.max.bytes");
         Broker {
             fetch_sessions: Sessions::new(sessions_max, seed.wrapping_add(1)),
+            telemetry: Telemetry::new(telemetry_bytes_max, seed.wrapping_add(2)),
             config,
             node_id,
             cluster_id,
@@ -354,6 +359,7 @@ impl Broker {
     /// A connection has ended.
     pub fn connection_closed(&self, connection: &ConnectionInfo) {
         self.peers.inbound_closed(connection.id);
+        self.telemetry.clients.lock().connection_closed(connection.id);
     }
 
     /// Returns whether a broker may be named to clients: not one that has just gone and is still unfenced.

@@ -192,6 +192,8 @@ pub const SETTINGS: &[Setting] = &[
         "Which replica consumers are sent to: org.apache.kafka.common.replica.LeaderSelector, or RackAwareReplicaSelector \
          for one in their rack."),
     setting("socket.request.max.bytes", Kind::Number(1, INT), Some("104857600"), "The largest request."),
+    setting("telemetry.max.bytes", Kind::Number(1, INT), Some("1048576"),
+        "How much a client may tell of its metrics at once, compressed or not."),
     setting("transaction.abort.timed.out.transaction.cleanup.interval.ms", Kind::Number(1, INT), Some("10000"),
         "How often transactions that take too long are looked for."),
     setting("transaction.max.timeout.ms", Kind::Number(1, INT), Some("900000"),

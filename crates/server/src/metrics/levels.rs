@@ -1,5 +1,6 @@
 //! How things stand, as numbers.
 
+use super::clients;
 use super::histogram::{BOUNDS_MICROS, Histogram};
 use super::observed::{Observed, ObservedBroker};
 use super::process;
@@ -34,12 +35,12 @@ impl fmt::Debug for Levels {
 type Labels = Vec<(&'static str, String)>;
 
 /// Writes metrics, each with its name and help once.
-struct Page<'a> {
+pub(super) struct Page<'a> {
     encoder: DescriptorEncoder<'a>,
 }
 
 impl Page<'_> {
-    fn gauge(&mut self, name: &str, help: &str, value: i64) -> fmt::Result {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: i64) -> fmt::Result {
         let gauge = ConstGauge::new(value);
         gauge.encode(self.encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
     }
@@ -69,9 +70,30 @@ impl Page<'_> {
     }
 
     /// Its name is written with `_total`.
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let counter = ConstCounter::new(value);
         counter.encode(self.encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
+    /// One number for each set of labels, of gauges or of counters.
+    pub(super) fn numbers(
+        &mut self,
+        name: &str,
+        help: &str,
+        is_counter: bool,
+        values: &[(Vec<(String, String)>, f64)],
+    ) -> fmt::Result {
+        let metric_type = if is_counter { MetricType::Counter } else { MetricType::Gauge };
+        let mut family = self.encoder.encode_descriptor(name, help, None, metric_type)?;
+        for (labels, value) in values {
+            let encoder = family.encode_family(labels)?;
+            if is_counter {
+                ConstCounter::new(*value).encode(encoder)?;
+            } else {
+                ConstGauge::new(*value).encode(encoder)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -84,7 +106,7 @@ fn encode(histogram: &Histogram, mut encoder: MetricEncoder<'_>) -> fmt::Result 
 }
 
 /// A count as a level.
-fn count(count: usize) -> i64 {
+pub(super) fn count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -100,6 +122,7 @@ impl Collector for Levels {
             groups(&mut page, observed)?;
             traffic(&mut page, observed)?;
             request_times(&mut page, observed)?;
+            clients::told(&mut page, &observed.broker)?;
             page.histogram(
                 "ottla_failoversilencems",
                 "From the last word of a partition's former leader until it was led here.",

@@ -3,8 +3,9 @@
 //! Names are those under which Kafka's metrics are usually exported, so that dashboards and alerts made for Kafka go on
 //! working. Nothing is kept for the sake of it but counts: levels are read when they are asked for.
 //!
-//! Reading order: [`traffic`], [`histogram`], [`request_times`], [`observed`], `levels`, `process`, [`http`].
+//! Reading order: [`traffic`], [`histogram`], [`request_times`], [`observed`], `levels`, `clients`, `process`, [`http`].
 
+mod clients;
 pub mod histogram;
 pub mod http;
 mod levels;

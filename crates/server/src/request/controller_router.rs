@@ -124,7 +124,7 @@ impl Service for ControllerService {
                 &self.wire.cluster_id,
                 self.node_id,
                 self.quorum.kraft_version(),
-                |software| self.detection.introduced(connection.id, software),
+                |software| self.detection.introduced(connection.id, &software.name),
             );
         }
         match key {

@@ -53,9 +53,11 @@ pub const BROKER_APIS: &[ApiKey] = &[
     ApiKey::UnregisterBroker,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
-    ApiKey::ListConfigResources,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
+    ApiKey::GetTelemetrySubscriptions,
+    ApiKey::PushTelemetry,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
@@ -91,7 +93,7 @@ impl Service for BrokerService {
         };
         let (key, version) = (header.api_key, header.api_version);
         if key == ApiKey::ApiVersions {
-            return cluster::api_versions::start(&self.broker, &header, input);
+            return cluster::api_versions::start(&self.broker, connection, &header, input);
         }
         let context = RequestContext {
             connection: connection.clone(),
@@ -176,6 +178,12 @@ impl Service for BrokerService {
             }
             ApiKey::UnregisterBroker => {
                 serve(&header, input, |r| cluster::unregister_broker::handle(broker, r))
+            }
+            ApiKey::GetTelemetrySubscriptions => {
+                serve(&header, input, |r| cluster::telemetry::subscriptions(broker, &context, &r))
+            }
+            ApiKey::PushTelemetry => {
+                serve(&header, input, |r| cluster::telemetry::push(broker, &context, &r))
             }
             ApiKey::AddRaftVoter => serve(&header, input, |r| cluster::raft_voters::add(broker, r)),
             ApiKey::RemoveRaftVoter => serve(&header, input, |r| cluster::raft_voters::remove(broker, r)),

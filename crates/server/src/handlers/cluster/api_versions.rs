@@ -13,7 +13,7 @@ use crate::request::answer::serve;
 use crate::request::router::BROKER_APIS;
 use ottla_controller::bootstrap::SUPPORTED_FEATURES;
 use ottla_metadata::MetadataImage;
-use ottla_net::Started;
+use ottla_net::{ConnectionInfo, Software, Started};
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
@@ -22,13 +22,21 @@ use ottla_protocol::{ApiKey, Decoder, ErrorCode, RequestHeader, frame};
 use ottla_types::NodeId;
 
 /// Answers on a broker's listener.
-pub fn start(broker: &Broker, header: &RequestHeader, input: Decoder) -> Started {
+pub fn start(
+    broker: &Broker,
+    connection: &ConnectionInfo,
+    header: &RequestHeader,
+    input: Decoder,
+) -> Started {
     let image = broker.image();
     let kraft_version = broker.controller.kraft_version();
-    answer(header, input, BROKER_APIS, &image, &broker.cluster_id, broker.node_id, kraft_version, |_| {})
+    let (cluster_id, node_id) = (&broker.cluster_id, broker.node_id);
+    answer(header, input, BROKER_APIS, &image, cluster_id, node_id, kraft_version, |software| {
+        connection.introduce(software);
+    })
 }
 
-/// Answers on any listener that serves `apis`. `introduced` is told the name of the client's software.
+/// Answers on any listener that serves `apis`. `introduced` is told what the client's software is, if it says so.
 #[expect(clippy::too_many_arguments, reason = "what a node says of itself")]
 pub fn answer(
     header: &RequestHeader,
@@ -38,13 +46,16 @@ pub fn answer(
     cluster_id: &str,
     node_id: NodeId,
     kraft_version: i16,
-    introduced: impl FnOnce(&str),
+    introduced: impl FnOnce(Software),
 ) -> Started {
     if !ApiKey::ApiVersions.is_valid(header.api_version) {
         return unsupported(header);
     }
     serve(header, input, |request: ApiVersionsRequest| {
-        introduced(&request.client_software_name);
+        if is_named(&request) {
+            let (name, version) = (&request.client_software_name, &request.client_software_version);
+            introduced(Software { name: name.clone(), version: version.clone() });
+        }
         Answer::Now(respond(&request, header.api_version, apis, image, cluster_id, node_id, kraft_version))
     })
 }
@@ -75,8 +86,7 @@ fn respond(
         api_keys: apis.iter().copied().map(range).collect(),
         ..Default::default()
     };
-    if version >= 3 && !(is_name(&request.client_software_name) && is_name(&request.client_software_version))
-    {
+    if version >= 3 && !is_named(request) {
         return refuse(ErrorCode::InvalidRequest);
     }
     // Who expects a cluster expects a node of it (KIP-1242).
@@ -122,6 +132,10 @@ fn range(api: ApiKey) -> ApiVersion {
         min_version: api.advertised_version_min(),
         max_version: api.stable_version_max(),
     }
+}
+
+fn is_named(request: &ApiVersionsRequest) -> bool {
+    is_name(&request.client_software_name) && is_name(&request.client_software_version)
 }
 
 /// Letters and digits, with `-` and `.` inside.

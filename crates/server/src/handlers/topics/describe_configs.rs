@@ -1,13 +1,12 @@
 //! DescribeConfigs (key 32), versions 1–4, broker and controller listeners.
 //!
-//! Tells the configuration of topics, of groups, of this node and of all brokers: values, where they come from, what they mean; and
+//! Tells the configuration of topics, of groups, of subscriptions to clients' metrics, of this node and of all brokers: values, where they come from, what they mean; and
 //! the levels of this node's log lines.
 //!
 //! - Of all brokers (the empty name) it tells what is set for them while they run, as Kafka does.
 //! - A topic's value that the node's file sets under another name than the first (`log.retention.hours`) counts as a
 //!   default, as in Kafka.
-//! - Differs from Kafka: CLIENT_METRICS resources are refused (INVALID_REQUEST); nothing could be configured there. Of groups
-//!   it tells what has an effect here: the times of consumer groups.
+//! - Differs from Kafka: of groups it tells what has an effect here: the times of consumer groups.
 
 use super::broker_loggers::{self, BROKER_LOGGER};
 use crate::broker::Broker;
@@ -16,6 +15,7 @@ use crate::config::properties::unit_ms;
 use crate::config::table::{self, SETTINGS, WITHOUT_EFFECT};
 use crate::log_levels::LogLevels;
 use crate::request::Answer;
+use ottla_metadata::client_metrics::CLIENT_METRICS_CONFIGS;
 use ottla_metadata::group_config::GROUP_CONFIGS;
 use ottla_metadata::topic_config::{TOPIC_CONFIGS, TopicConfigDef};
 use ottla_metadata::{ConfigResource, ConfigsImage, MetadataImage, ResourceType, broker_config};
@@ -32,6 +32,7 @@ const DYNAMIC_BROKER: i8 = 2;
 const DYNAMIC_DEFAULT_BROKER: i8 = 3;
 const STATIC_BROKER: i8 = 4;
 const DEFAULT: i8 = 5;
+const CLIENT_METRICS: i8 = 7;
 const DYNAMIC_GROUP: i8 = 8;
 
 /// Answers from the image and this broker's configuration.
@@ -117,8 +118,13 @@ fn describe(
             found.retain(|logger| wanted(&logger.name));
             found
         }
+        Some(ResourceType::ClientMetrics) if resource.resource_name.is_empty() => {
+            return invalid("Client metrics subscription name must not be empty".to_owned());
+        }
         Some(ResourceType::ClientMetrics) => {
-            return invalid("Unsupported resource type: CLIENT_METRICS".to_owned());
+            let subscription = ConfigResource::client_metrics(&resource.resource_name);
+            let defs = CLIENT_METRICS_CONFIGS.iter().filter(|def| wanted(def.name));
+            defs.map(|def| sources.of_subscription(&subscription, def)).collect()
         }
         Some(ResourceType::Group) if resource.resource_name.is_empty() => {
             return invalid("Group name must not be empty".to_owned());
@@ -228,6 +234,17 @@ impl Sources<'_> {
     /// Whether there is such a group or not, as in Kafka.
     fn of_group(&self, group_id: &str, def: &TopicConfigDef) -> DescribeConfigsResourceResult {
         self.of_resource(&ConfigResource::group(group_id), def, DYNAMIC_GROUP)
+    }
+
+    /// No broker's setting stands in for a subscription's; Kafka tells its default without a source.
+    fn of_subscription(
+        &self,
+        subscription: &ConfigResource,
+        def: &TopicConfigDef,
+    ) -> DescribeConfigsResourceResult {
+        let mut result = self.of_resource(subscription, def, CLIENT_METRICS);
+        result.value.get_or_insert_with(|| def.default.to_owned());
+        result
     }
 
     /// A setting that a resource may have of its own, from this source, and that a broker's stands in for.
@@ -426,6 +443,27 @@ mod tests {
         check(&[], &[], |s| s.of_broker(ms), &[]);
         check(&[], &[], |s| s.of_broker("node.id"), &[]);
         check(&[], &[], |s| s.of_broker("num.partitions"), &[("num.partitions", "1", DEFAULT)]);
+    }
+
+    #[test]
+    fn a_subscription_to_clients_metrics_has_its_own_and_else_defaults_without_a_source() {
+        let own = ConfigResource::client_metrics("s");
+        let interval = &CLIENT_METRICS_CONFIGS[0];
+        check(
+            &[],
+            &[set(own.clone(), "interval.ms", "1000")],
+            |sources| sources.of_subscription(&own, interval),
+            &[("interval.ms", "1000", CLIENT_METRICS)],
+        );
+        let (configs, properties) = (ConfigsImage::default(), Properties::default());
+        let sources = Sources {
+            configs: &configs,
+            broker: NodeId(1),
+            properties: &properties,
+            topic_defaults: &BTreeMap::new(),
+        };
+        let described = sources.of_subscription(&own, interval);
+        assert_eq!((described.value.as_deref(), described.synonyms.len()), (Some("300000"), 0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Names what may be configured, by kind (KIP-1142).
 //!
-//! - v0 is that of client metrics alone; none of them has a configuration here.
+//! - v0 is that of subscriptions to clients' metrics alone.
 //! - A kind that Kafka does not know is UNSUPPORTED_VERSION.
 //! - Differs from Kafka: nothing known.
 
@@ -41,6 +41,7 @@ fn listed(image: &MetadataImage, wanted: &[i8]) -> Result<Vec<ConfigResource>, E
     if wanted.iter().any(|kind| !ALL.contains(kind)) {
         return Err(ErrorCode::UnsupportedVersion);
     }
+    let names = |kind| image.configs.of_type(kind).map(|(name, _)| name.to_owned());
     let mut all = Vec::new();
     for resource_type in ALL.into_iter().filter(|kind| wanted.contains(kind)) {
         let mut add = |resource_name: String| all.push(ConfigResource { resource_name, resource_type });
@@ -49,11 +50,8 @@ fn listed(image: &MetadataImage, wanted: &[i8]) -> Result<Vec<ConfigResource>, E
             BROKER | BROKER_LOGGER => {
                 image.cluster.unfenced().for_each(|broker| add(broker.id.to_string()));
             }
-            _ => {
-                let kind = ResourceType::from_wire(resource_type);
-                let named = image.configs.iter().map(|(resource, _)| resource);
-                named.filter(|r| Some(r.resource_type) == kind).for_each(|r| add(r.name.clone()));
-            }
+            CLIENT_METRICS => names(ResourceType::ClientMetrics).for_each(add),
+            _ => names(ResourceType::Group).for_each(add),
         }
     }
     Ok(all)
