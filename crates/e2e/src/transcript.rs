@@ -106,7 +106,8 @@ pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -
             if text.starts_with("kafka-topics") && CHANGES.iter().any(|change| text.contains(change)) {
                 settle(bootstrap);
             }
-            if text.starts_with("kafka-configs") && text.contains("--alter") {
+            let configures = text.starts_with("kafka-configs") || text.starts_with("kafka-client-metrics");
+            if configures && CHANGES.iter().any(|change| text.contains(change)) {
                 settle_configs(bootstrap, &words(&line));
             }
             write_said(&mut told, &said);
@@ -140,7 +141,7 @@ pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -
     told
 }
 
-/// The options by which topics are changed.
+/// The options by which something is changed.
 const CHANGES: &[&str] = &["--create", "--delete", "--alter"];
 
 /// Waits until every broker knows of the same topics and replicas: the next command may ask any.
@@ -155,16 +156,20 @@ fn settle(bootstrap: &str) {
     });
 }
 
-/// Waits until every broker knows the same settings of the topic that a command line names, and of all brokers.
+/// Waits until every broker knows the same settings of the topic or the subscription to clients' metrics that a command line
+/// names, and of all brokers.
 fn settle_configs(bootstrap: &str, words: &[String]) {
-    let named = words.windows(2).filter(|pair| matches!(pair[0].as_str(), "--topic" | "--entity-name"));
     let resource = |resource_type, name: &str| DescribeConfigsResource {
         resource_type,
         resource_name: name.to_owned(),
         configuration_keys: None,
     };
-    let topics = named.map(|pair| resource(2, &pair[1]));
-    let resources = topics.chain([resource(4, "")]).collect();
+    let named = words.windows(2).filter_map(|pair| match pair[0].as_str() {
+        "--topic" | "--entity-name" => Some(resource(2, &pair[1])),
+        "--name" | "--client-metrics" => Some(resource(16, &pair[1])),
+        _ => None,
+    });
+    let resources = named.chain([resource(4, "")]).collect();
     let request = DescribeConfigsRequest { resources, ..Default::default() };
     crate::eventually("all brokers know the same settings", crate::cluster::PATIENCE, || {
         let told = bootstrap.split(',').map(|broker| {

@@ -29,6 +29,7 @@ mod reassign;
 mod storage;
 mod topics;
 mod transactions;
+mod verifiable_producer;
 
 use crate::output;
 use options::{Invalid, Parsed, Tool};
@@ -59,6 +60,8 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&transactions::TOOL, transactions::run),
     (&perf_test::producer::TOOL, perf_test::producer::run),
     (&perf_test::consumer::TOOL, perf_test::consumer::run),
+    (&perf_test::latency::TOOL, perf_test::latency::run),
+    (&verifiable_producer::TOOL, verifiable_producer::run),
 ];
 
 /// What a tool does with its command line.

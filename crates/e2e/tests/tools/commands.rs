@@ -270,6 +270,24 @@ fn the_tools_that_measure_clients_send_and_read_as_much_as_they_are_told() {
         r"^{header}\n{moment}, {moment}, 0\.1907, {number}, 2000, {number}, \d+, \d+, {number}, {number}\n$"
     );
     assert!(regex::Regex::new(&expected).unwrap().is_match(&read), "{read}");
+    let measure = "kafka-e2e-latency --topic t --num-records 1001 --producer-acks all --record-size 10 --record-key-size 4 \
+                   --num-headers 2 --record-header-key-size 3 --record-header-size -1 --bootstrap-server";
+    let taken = told(&bootstrap, &format!("{measure} {bootstrap}"), "");
+    let ranks = r"Percentiles: 50th = \d+, 99th = \d+, 99\.9th = \d+";
+    let expected = format!(r"^0\t{number}\n1000\t{number}\nAvg latency: \d+\.\d{{4}} ms\n{ranks}\n$");
+    assert!(regex::Regex::new(&expected).unwrap().is_match(&taken), "{taken}");
+    let produce_numbers =
+        "kafka-verifiable-producer --topic t --max-messages 2 --value-prefix 7 --bootstrap-server";
+    let said = told(&bootstrap, &format!("{produce_numbers} {bootstrap}"), "");
+    for expected in [
+        r#""name":"startup_complete"}"#,
+        r#""name":"producer_send_success","key":null,"value":"7.0","offset":"#,
+        r#""name":"producer_send_success","key":null,"value":"7.1","offset":"#,
+        r#""name":"shutdown_complete"}"#,
+        r#""name":"tool_data","sent":2,"acked":2,"target_throughput":-1,"avg_throughput":"#,
+    ] {
+        assert_eq!(said.matches(expected).count(), 1, "{expected}: {said}");
+    }
     let why = refusal(&bootstrap, &format!("{produce} {bootstrap} --transactional-id x"), "");
     assert!(
         why.contains("--transactional-id is not supported by Ottla: the client has no transactions"),

@@ -56,6 +56,11 @@ fn what_the_reassignment_tool_says() {
 }
 
 #[test]
+fn what_the_tool_for_clients_metrics_says() {
+    check(include_str!("../golden/tools/client_metrics.txt"));
+}
+
+#[test]
 fn what_the_feature_tool_says() {
     check(include_str!("../golden/tools/features.txt"));
 }

@@ -221,7 +221,7 @@ impl Clients {
             self.make_room(now);
         }
         let client = self.known.entry(id).or_insert_with(|| Client {
-            profile,
+            profile: profile.clone(),
             samples: Vec::new(),
             bytes: 0,
             offer: offer.clone(),
@@ -237,6 +237,7 @@ impl Clients {
             client.offer = offer;
             (client.asked, client.told) = (None, None);
         }
+        client.profile = profile;
         client.heard = now;
         // It may have come again by another way, before the end of the one before was seen.
         let before = std::mem::replace(&mut client.connection, connection);

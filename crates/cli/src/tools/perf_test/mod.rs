@@ -1,7 +1,8 @@
-//! `kafka-producer-perf-test` and `kafka-consumer-perf-test`: how fast this machine's client and a cluster are together.
+//! `kafka-producer-perf-test`, `kafka-consumer-perf-test` and `kafka-e2e-latency`: how fast this machine's client and a cluster are together.
 //! What the brokers alone cost is told by `ottla perf`.
 
 pub(super) mod consumer;
+pub(super) mod latency;
 pub(super) mod producer;
 
 mod stats;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 const MEGABYTE: f64 = 1024.0 * 1024.0;
 
 /// The properties of a client, from the file and then from the pairs that these options give.
-fn properties(
+pub(super) fn properties(
     parsed: &Parsed,
     file: Option<&str>,
     options: &[&str],

@@ -188,7 +188,7 @@ fn plan(parsed: &Parsed) -> Result<Plan, Failure> {
 }
 
 /// A producer as these properties say; one that means nothing to us is refused.
-fn config(properties: &BTreeMap<String, String>) -> Result<ProducerConfig, Failure> {
+pub(crate) fn config(properties: &BTreeMap<String, String>) -> Result<ProducerConfig, Failure> {
     let mut config = ProducerConfig { linger: Duration::from_millis(5), ..ProducerConfig::default() };
     config.batch_bytes_max = 16 * 1024;
     for (name, text) in properties {

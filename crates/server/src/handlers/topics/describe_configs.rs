@@ -376,6 +376,18 @@ mod tests {
         assert_eq!(described.config_source, first.map_or(DEFAULT, |(_, _, source)| *source));
     }
 
+    fn where_nothing_is_set(
+        ask: impl Fn(&Sources) -> DescribeConfigsResourceResult,
+    ) -> DescribeConfigsResourceResult {
+        let (configs, properties) = (ConfigsImage::default(), Properties::default());
+        ask(&Sources {
+            configs: &configs,
+            broker: NodeId(1),
+            properties: &properties,
+            topic_defaults: &BTreeMap::new(),
+        })
+    }
+
     fn set<'a>(
         resource: ConfigResource,
         name: &'a str,
@@ -455,14 +467,7 @@ mod tests {
             |sources| sources.of_subscription(&own, interval),
             &[("interval.ms", "1000", CLIENT_METRICS)],
         );
-        let (configs, properties) = (ConfigsImage::default(), Properties::default());
-        let sources = Sources {
-            configs: &configs,
-            broker: NodeId(1),
-            properties: &properties,
-            topic_defaults: &BTreeMap::new(),
-        };
-        let described = sources.of_subscription(&own, interval);
+        let described = where_nothing_is_set(|sources| sources.of_subscription(&own, interval));
         assert_eq!((described.value.as_deref(), described.synonyms.len()), (Some("300000"), 0));
     }
 
@@ -475,14 +480,8 @@ mod tests {
             ("node.id", true),
             ("log.preallocate", true),
         ] {
-            let (configs, properties) = (ConfigsImage::default(), Properties::default());
-            let sources = Sources {
-                configs: &configs,
-                broker: NodeId(1),
-                properties: &properties,
-                topic_defaults: &BTreeMap::new(),
-            };
-            assert_eq!(sources.of_broker(name).read_only, read_only, "{name}");
+            let described = where_nothing_is_set(|sources| sources.of_broker(name));
+            assert_eq!(described.read_only, read_only, "{name}");
             assert!(properties_has(name), "{name}");
         }
     }
