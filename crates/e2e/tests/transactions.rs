@@ -68,15 +68,15 @@ fn copied(cluster: &Cluster, partition: usize, isolation: &str) -> Option<Vec<St
     output.status.success().then(|| text.lines().map(str::to_owned).collect())
 }
 
-/// How many records are in all of `out`, unless one of its partitions cannot be read now.
-fn copied_count(cluster: &Cluster, amount: Amount, isolation: &str) -> Option<usize> {
-    (0..amount.partitions).map(|partition| Some(copied(cluster, partition, isolation)?.len())).sum()
+/// How many committed records are in all of `out`, unless one of its partitions cannot be read now.
+fn copied_count(cluster: &Cluster, amount: Amount) -> Option<usize> {
+    (0..amount.partitions).map(|partition| Some(copied(cluster, partition, "read_committed")?.len())).sum()
 }
 
 /// Waits until a part of all is copied.
 fn wait_for(cluster: &Cluster, amount: Amount, percent: usize) {
     eventually(&format!("{percent} % is copied"), COPY_PATIENCE, || {
-        (copied_count(cluster, amount, "read_committed")? * 100 >= amount.all() * percent).then_some(())
+        (copied_count(cluster, amount)? * 100 >= amount.all() * percent).then_some(())
     });
 }
 

@@ -72,6 +72,11 @@ pub(crate) const fn value(name: &'static str, argument: &'static str, help: &'st
     Opt { name, short: None, argument: Argument::Required(argument), help }
 }
 
+/// An option whose value may be left out.
+pub(crate) const fn optional(name: &'static str, argument: &'static str, help: &'static str) -> Opt {
+    Opt { name, short: None, argument: Argument::Optional(argument), help }
+}
+
 /// An option that is refused.
 pub(crate) const fn refused(name: &'static str, instead: &'static str) -> Opt {
     Opt { name, short: None, argument: Argument::Refused, help: instead }
@@ -267,7 +272,7 @@ mod tests {
         value("topic-id", "id", ""),
         value("offset", "n", "").or('o'),
         refused("reject", "do not"),
-        Opt { name: "state", short: None, argument: Argument::Optional("s"), help: "" },
+        optional("state", "s", ""),
         Opt { name: "props", short: None, argument: Argument::Several("p"), help: "" },
     ];
 

@@ -168,14 +168,12 @@ async fn send(plan: &Plan, client: Client, config: ProducerConfig) -> Result<(),
             (key, value, outcome)
         });
         while let Some(Ok((key, value, outcome))) = answers.try_join_next() {
-            acknowledged += u64::from(outcome.is_ok());
-            tell(&plan.topic, key, value, outcome);
+            acknowledged += u64::from(tell(&plan.topic, key, value, outcome));
         }
     }
     producer.flush().await;
     while let Some(Ok((key, value, outcome))) = answers.join_next().await {
-        acknowledged += u64::from(outcome.is_ok());
-        tell(&plan.topic, key, value, outcome);
+        acknowledged += u64::from(tell(&plan.topic, key, value, outcome));
     }
     say("shutdown_complete", &[]);
     say(
@@ -190,18 +188,20 @@ async fn send(plan: &Plan, client: Client, config: ProducerConfig) -> Result<(),
     Ok(())
 }
 
-/// Tells what became of a record.
-fn tell(topic: &str, key: Option<String>, value: String, outcome: Result<Written, SendError>) {
+/// Tells what became of a record. Returns whether it was acknowledged.
+fn tell(topic: &str, key: Option<String>, value: String, outcome: Result<Written, SendError>) -> bool {
     let (key, value) = (("key", json!(key)), ("value", json!(value)));
     match outcome {
         Ok(written) => {
             let partition = ("partition", json!(written.partition.partition));
             let offset = ("offset", json!(written.offset.0));
             say("producer_send_success", &[key, value, offset, ("topic", json!(topic)), partition]);
+            true
         }
         Err(error) => {
             let message = ("message", json!(error.to_string()));
             say("producer_send_error", &[key, value, ("topic", json!(topic)), message]);
+            false
         }
     }
 }

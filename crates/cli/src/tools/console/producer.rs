@@ -3,7 +3,7 @@
 use super::properties;
 use super::reader::Reader;
 use crate::output;
-use crate::tools::options::{Argument, Opt, Parsed, Tool, flag, refused, require, value};
+use crate::tools::options::{Parsed, Tool, flag, optional, refused, require, value};
 use crate::tools::{Failure, connect};
 use bytes::Bytes;
 use ottla_client::producer::{Acks, Delivery, ProducerConfig};
@@ -24,12 +24,7 @@ pub(crate) const TOOL: Tool = Tool {
         value("bootstrap-server", "server", "REQUIRED: the brokers to begin with, as host:port,..."),
         value("command-config", "file", "A client's properties."),
         refused("command-property", "write it into the file of --command-config"),
-        Opt {
-            name: "compression-codec",
-            short: None,
-            argument: Argument::Optional("codec"),
-            help: "none, gzip (if nothing is named), snappy, lz4 or zstd.",
-        },
+        optional("compression-codec", "codec", "none, gzip (if nothing is named), snappy, lz4 or zstd."),
         refused("line-reader", "lines are read as LineMessageReader does"),
         value("max-block-ms", "ms", "How long to wait for memory and metadata."),
         value("max-memory-bytes", "bytes", "What records that are not acknowledged may take."),

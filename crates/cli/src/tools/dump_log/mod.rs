@@ -10,7 +10,7 @@ mod log_file;
 mod producers;
 
 use super::Failure;
-use super::options::{Argument, Opt, Parsed, Tool, flag, refused, require, value};
+use super::options::{Parsed, Tool, flag, optional, refused, require, value};
 use crate::output;
 use decoders::Decoder;
 use findings::Findings;
@@ -27,12 +27,11 @@ pub(super) const TOOL: Tool = Tool {
         flag("deep-iteration", "Shows the records, not only their batches."),
         value("files", "file,...", "REQUIRED: the files to show."),
         flag("index-sanity-check", "Checks indexes as a broker does that starts; shows no entries."),
-        Opt {
-            name: "key-decoder-class",
-            short: None,
-            argument: Argument::Optional("class"),
-            help: "What keys are: org.apache.kafka.tools.api.StringDecoder, LongDecoder or IntegerDecoder.",
-        },
+        optional(
+            "key-decoder-class",
+            "class",
+            "What keys are: org.apache.kafka.tools.api.StringDecoder, LongDecoder or IntegerDecoder.",
+        ),
         value("max-bytes", "size", "How much of each log is read. (default: 2147483647)"),
         value("max-message-size", "size", "The largest batch that an index points to. (default: 5242880)"),
         flag("offsets-decoder", "Shows records as those of __consumer_offsets."),
@@ -41,12 +40,7 @@ pub(super) const TOOL: Tool = Tool {
         flag("share-group-state-decoder", "Shows records as those of __share_group_state."),
         flag("skip-record-metadata", "Shows only keys and values of records."),
         flag("transaction-log-decoder", "Shows records as those of __transaction_state."),
-        Opt {
-            name: "value-decoder-class",
-            short: None,
-            argument: Argument::Optional("class"),
-            help: "What values are, as for keys.",
-        },
+        optional("value-decoder-class", "class", "What values are, as for keys."),
         flag("verify-index-only", "Compares indexes with their logs; shows no entries."),
     ],
 };

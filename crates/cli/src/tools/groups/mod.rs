@@ -14,7 +14,7 @@ mod time;
 
 use super::connect::NoClient;
 use super::exceptions::shown as exception;
-use super::options::{Argument, Opt, Parsed, Tool, flag, refused, value};
+use super::options::{Parsed, Tool, flag, optional, refused, value};
 use super::{Failure, connect};
 use crate::output;
 use ottla_client::{Admin, ClientError};
@@ -45,12 +45,7 @@ pub(super) const TOOL: Tool = Tool {
         flag("offsets", "Describes the offsets."),
         flag("reset-offsets", "Moves a group without members to other offsets."),
         value("shift-by", "count", "Goes on so many records later, or earlier."),
-        Opt {
-            name: "state",
-            short: None,
-            argument: Argument::Optional("states"),
-            help: "Describes the state; lists only groups in these states.",
-        },
+        optional("state", "states", "Describes the state; lists only groups in these states."),
         value("timeout", "ms", "How long to try."),
         flag("to-current", "Goes on where the group is."),
         value(
@@ -62,12 +57,7 @@ pub(super) const TOOL: Tool = Tool {
         flag("to-latest", "Goes on at the end."),
         value("to-offset", "offset", "Goes on at this offset."),
         value("topic", "topic", "The topic, or topic:0,1 for partitions of it."),
-        Opt {
-            name: "type",
-            short: None,
-            argument: Argument::Optional("types"),
-            help: "Lists groups with their types, or only those of these types.",
-        },
+        optional("type", "types", "Lists groups with their types, or only those of these types."),
         refused("validate-regex", "regular expressions of subscriptions are not served"),
         flag("verbose", "Describes more."),
     ],

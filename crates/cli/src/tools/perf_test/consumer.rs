@@ -2,7 +2,7 @@
 
 use super::{MEGABYTE, properties};
 use crate::output;
-use crate::tools::options::{Argument, Opt, Parsed, Tool, flag, refused, value};
+use crate::tools::options::{Parsed, Tool, flag, optional, refused, value};
 use crate::tools::{Failure, connect, include_list};
 use ottla_client::client::Topics;
 use ottla_client::consumer::group::GroupConfig;
@@ -43,12 +43,7 @@ pub(crate) const TOOL: Tool = Tool {
         value("reporting-interval", "interval_ms", "How often to report; 5000 if not given."),
         flag("show-detailed-stats", "Reports meanwhile."),
         refused("socket-buffer-size", "the system chooses it"),
-        Opt {
-            name: "timeout",
-            short: None,
-            argument: Argument::Optional("milliseconds"),
-            help: "Ends when nothing came for so long; 10000 if not given.",
-        },
+        optional("timeout", "milliseconds", "Ends when nothing came for so long; 10000 if not given."),
         value("topic", "topic", "The topic."),
     ],
 };

@@ -2,7 +2,7 @@
 
 use super::properties;
 use crate::output;
-use crate::tools::options::{Argument, Opt, Parsed, Tool, require, value};
+use crate::tools::options::{Parsed, Tool, optional, require, value};
 use crate::tools::{Failure, connect};
 use bytes::Bytes;
 use ottla_client::admin::topics::NewTopic;
@@ -45,10 +45,6 @@ pub(crate) const TOOL: Tool = Tool {
         ),
     ],
 };
-
-const fn optional(name: &'static str, argument: &'static str, help: &'static str) -> Opt {
-    Opt { name, short: None, argument: Argument::Optional(argument), help }
-}
 
 /// How long a record may take.
 const PATIENCE: Duration = Duration::from_secs(60);

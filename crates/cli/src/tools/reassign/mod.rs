@@ -9,7 +9,7 @@ mod plan;
 mod throttles;
 mod verify;
 
-use super::options::{Argument, Opt, Parsed, Tool, flag, refused, require, value};
+use super::options::{Parsed, Tool, flag, optional, refused, require, value};
 use super::{Failure, connect};
 use crate::output;
 use ottla_client::{Admin, ClientError};
@@ -24,12 +24,7 @@ pub(super) const TOOL: Tool = Tool {
     commands: &[],
     options: &[
         flag("additional", "Moves in addition to what is under way."),
-        Opt {
-            name: "bootstrap-server",
-            short: None,
-            argument: Argument::Optional("server"),
-            help: "The brokers to begin with, as host:port,...",
-        },
+        optional("bootstrap-server", "server", "The brokers to begin with, as host:port,..."),
         value("broker-list", "ids", "The brokers to which --generate moves, as 1,2,3."),
         flag("cancel", "Takes back what is under way."),
         value("command-config", "file", "A client's properties."),
