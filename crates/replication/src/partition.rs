@@ -235,7 +235,7 @@ impl Partition {
 
     /// Whether a record of this topic counts only once it is on disk (`flush.messages=1`).
     pub fn counts_on_disk(&self) -> bool {
-        self.log.config().flush_messages <= 1
+        self.log.config().counts_on_disk()
     }
 
     /// Whether `flush.messages` records or more are not on disk.

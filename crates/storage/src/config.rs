@@ -59,6 +59,9 @@ pub struct LogConfig {
     pub compression: Option<Codec>,
     /// `producer.id.expiration.ms`: how long a silent producer is remembered.
     pub producer_id_expiration_ms: i64,
+    /// How much of the log a start reads at most, above what was flushed, to know its producers: so many bytes after the last
+    /// snapshot of them there is another one, at a flush.
+    pub producer_snapshot_bytes: u64,
     /// Whether producers' sequences and transactions are kept. The metadata log has no producers.
     pub producer_state: bool,
     /// `transaction.partition.verification.enable`: whether a transaction begins only by a guard.
@@ -91,6 +94,7 @@ impl Default for LogConfig {
             message_timestamp_after_max_ms: 3_600_000,
             compression: None,
             producer_id_expiration_ms: 86_400_000,
+            producer_snapshot_bytes: 1 << 20,
             producer_state: true,
             transaction_verification: false,
             decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
@@ -105,9 +109,16 @@ impl LogConfig {
         LogConfig {
             cleanup_policy: CleanupPolicy { delete: false, compact: false },
             max_message_bytes: 8 << 20,
+            // The quorum syncs it by itself, and answers for what is on its disk.
+            flush_messages: 1,
             producer_state: false,
             ..LogConfig::default()
         }
+    }
+
+    /// Whether a record counts only once it is on disk (`flush.messages=1`).
+    pub fn counts_on_disk(&self) -> bool {
+        self.flush_messages <= 1
     }
 
     /// What a batch must fulfil to be appended now, for [`ottla_records::validate`].

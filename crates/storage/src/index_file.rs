@@ -5,6 +5,7 @@
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{IoContext, StorageError};
+use ottla_types::Offset;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +19,22 @@ pub(crate) trait Entry: Copy + std::fmt::Debug {
 
     /// `bytes` has [`Entry::BYTES`].
     fn decode(bytes: &[u8]) -> Self;
+}
+
+/// What becomes of a part of an entry at the end of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TornEntry {
+    /// The file was whole when it was last used: it is not believed at all.
+    Refuse,
+    /// It was being written when its writer ended: it goes.
+    Cut,
+}
+
+impl TornEntry {
+    /// Of an index that is believed up to an offset only.
+    pub(crate) fn of(known: Option<Offset>) -> TornEntry {
+        if known.is_some() { TornEntry::Cut } else { TornEntry::Refuse }
+    }
 }
 
 /// How many entries are kept in memory at most.
@@ -40,18 +57,25 @@ impl<E: Entry> IndexFile<E> {
         Ok(IndexFile { path, file, count: 0, tail: Vec::new(), entry: PhantomData })
     }
 
-    /// Opens an index; `None` when it does not exist or its size is not a whole number of entries.
-    pub(crate) fn open(disk: &dyn Disk, path: PathBuf) -> Result<Option<Self>, StorageError> {
+    /// Opens an index; `None` when it does not exist or is refused for its torn end.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        path: PathBuf,
+        torn: TornEntry,
+    ) -> Result<Option<Self>, StorageError> {
         let file = match disk.open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).at("open", &path),
         };
         let size = file.size().at("stat", &path)?;
-        if size % E::BYTES as u64 != 0 {
-            return Ok(None);
-        }
         let count = usize::try_from(size / E::BYTES as u64).expect("an index fits the address space");
+        if size % E::BYTES as u64 != 0 {
+            match torn {
+                TornEntry::Refuse => return Ok(None),
+                TornEntry::Cut => file.truncate((count * E::BYTES) as u64).at("truncate", &path)?,
+            }
+        }
         let mut index = IndexFile { path, file, count, tail: Vec::new(), entry: PhantomData };
         index.load_tail()?;
         Ok(Some(index))
@@ -156,7 +180,7 @@ mod tests {
         for entry in 0..2000 {
             index.append(entry * 2).unwrap();
         }
-        let reopened = IndexFile::<u64>::open(&disk, path).unwrap().unwrap();
+        let reopened = IndexFile::<u64>::open(&disk, path, TornEntry::Refuse).unwrap().unwrap();
         for index in [&index, &reopened] {
             for target in 0..4001 {
                 let below = index.partition_point(|&entry| entry < target).unwrap();

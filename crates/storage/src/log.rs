@@ -45,6 +45,14 @@ pub struct Log {
     log_start: Offset,
     log_end: Offset,
     durable_end: Offset,
+    /// Up to where every file is durable, the indexes too; never above `durable_end`.
+    flushed_end: Offset,
+    /// How many bytes were appended since the log was opened, and how many of these are below `flushed_end`; what a start
+    /// found above the recovery point counts as appended.
+    appended_bytes: u64,
+    flushed_bytes: u64,
+    /// How many bytes of the log are after the last producer snapshot.
+    bytes_since_snapshot: u64,
     epochs: LeaderEpochs,
     /// The lineage's file, when what is in it may not survive a power loss.
     epochs_unsynced: Option<Arc<dyn DiskFile>>,
@@ -176,13 +184,15 @@ impl Log {
     }
 
     /// The offset up to which a start after a power loss need not look: what goes into
-    /// `recovery-point-offset-checkpoint`. Before [`Log::durable_end`] while a segment has ended and not all of its
-    /// files are durable, for a start takes the indexes below it as they are.
+    /// `recovery-point-offset-checkpoint`. Before [`Log::durable_end`] while indexes are not durable that far, for a start
+    /// takes them as they are.
     pub fn recovery_point(&self) -> Offset {
-        if self.names_changed == self.names_synced {
-            return self.durable_end;
-        }
-        self.durable_end.min(self.active().base_offset - 1).max(self.log_start)
+        self.flushed_end
+    }
+
+    /// How many bytes a start after a power loss would look at, at most.
+    pub fn unflushed_bytes(&self) -> u64 {
+        self.appended_bytes - self.flushed_bytes
     }
 
     /// Whether the disk failed under this log; all changes are refused then.
@@ -292,6 +302,12 @@ impl Log {
         assert!(self.log_start <= self.log_end, "LOG-3: {} above {}", self.log_start, self.log_end);
         assert!(self.durable_end <= self.log_end, "LOG-3: {} above {}", self.durable_end, self.log_end);
         assert!(
+            self.flushed_end <= self.durable_end,
+            "LOG-3: {} above {}",
+            self.flushed_end,
+            self.durable_end
+        );
+        assert!(
             self.active().base_offset <= self.log_end,
             "LOG-2: the active segment starts past the log end"
         );
@@ -338,6 +354,7 @@ impl Log {
         let path = file_names::path(&self.dir, self.log_end, file_names::SNAPSHOT);
         let bytes = producer_snapshot::encode(self.producers.iter());
         self.snapshots_unsynced.push(self.disk.replace(&path, &bytes).at("write", &path)?);
+        self.bytes_since_snapshot = 0;
         self.names_changed += 1;
         Ok(())
     }

@@ -6,7 +6,7 @@
 use crate::disk::{Disk, DiskFile};
 use crate::error::StorageError;
 use crate::file_names;
-use crate::index_file::{Entry, IndexFile};
+use crate::index_file::{Entry, IndexFile, TornEntry};
 use ottla_types::Offset;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,16 +52,20 @@ impl OffsetIndex {
     }
 
     /// Opens the index of a segment of `size` bytes; `None` when it is missing or cannot be that segment's:
-    /// Kafka leaves a tail of zeros when it is killed.
+    /// Kafka leaves a tail of zeros when it is killed. What it says of `known` and later goes.
     pub(crate) fn open(
         disk: &dyn Disk,
         dir: &Path,
         base_offset: Offset,
         size: u64,
+        known: Option<Offset>,
     ) -> Result<Option<Self>, StorageError> {
         let path = file_names::path(dir, base_offset, file_names::OFFSET_INDEX);
-        let Some(entries) = IndexFile::open(disk, path)? else { return Ok(None) };
-        let index = OffsetIndex { base_offset, entries };
+        let Some(entries) = IndexFile::open(disk, path, TornEntry::of(known))? else { return Ok(None) };
+        let mut index = OffsetIndex { base_offset, entries };
+        if let Some(known) = known {
+            index.truncate_to(known)?;
+        }
         let plausible = match index.entries.last() {
             None => true,
             Some(last) if index.entries.count() == 1 => u64::from(last.position) < size,
@@ -104,6 +108,19 @@ impl OffsetIndex {
     /// Where to start scanning for the last batch.
     pub(crate) fn last_position(&self) -> u64 {
         self.entries.last().map_or(0, |entry| u64::from(entry.position))
+    }
+
+    /// The last offset of the last batch that has an entry, and the byte where the batch starts.
+    pub(crate) fn last(&self) -> Option<(Offset, u64)> {
+        let last = self.entries.last()?;
+        Some((self.base_offset + i64::from(last.relative_offset), u64::from(last.position)))
+    }
+
+    /// Drops the entries of batches that end at `offset` or later.
+    fn truncate_to(&mut self, offset: Offset) -> Result<(), StorageError> {
+        let relative = offset - self.base_offset;
+        let below = self.entries.partition_point(|entry| i64::from(entry.relative_offset) < relative)?;
+        self.entries.truncate(below)
     }
 
     /// Drops the entries of batches that start at `position` or later.

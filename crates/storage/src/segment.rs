@@ -52,6 +52,10 @@ pub(crate) enum OnCorrupt {
 /// What recovery found in a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recovered {
+    /// The first offset that was looked at.
+    pub(crate) from: Offset,
+    /// How many bytes were.
+    pub(crate) checked_bytes: u64,
     /// The offset after the last batch; the base offset when there is none.
     pub(crate) next_offset: Offset,
     /// How many bytes at the end were no batches, and are cut.
@@ -96,19 +100,21 @@ impl Segment {
     }
 
     /// Opens a segment whose file is there. `false`: an index is missing or implausible and is empty instead; the segment
-    /// must be recovered before it is used.
+    /// must be recovered before it is used. It must be too when only what is below `known` is durable for certain: what the
+    /// indexes say of later offsets goes here.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         dir: &Path,
         base_offset: Offset,
+        known: Option<Offset>,
         now: Timestamp,
     ) -> Result<(Segment, bool), StorageError> {
         let path = file_names::path(dir, base_offset, file_names::LOG);
         let file = disk.open(&path).at("open", &path)?;
         let size = file.size().at("stat", &path)?;
-        let offset_index = OffsetIndex::open(&**disk, dir, base_offset, size)?;
-        let time_index = TimeIndex::open(&**disk, dir, base_offset)?;
-        let transaction_index = TransactionIndex::open(&**disk, dir, base_offset)?;
+        let offset_index = OffsetIndex::open(&**disk, dir, base_offset, size, known)?;
+        let time_index = TimeIndex::open(&**disk, dir, base_offset, known)?;
+        let transaction_index = TransactionIndex::open(&**disk, dir, base_offset, known)?;
         let intact = offset_index.is_some() && time_index.is_some() && transaction_index.is_some();
         let mut segment = Segment {
             offset_index: offset_index
@@ -131,38 +137,59 @@ impl Segment {
         Ok((segment, intact))
     }
 
-    /// Walks the whole segment, checks every batch, rebuilds the indexes and syncs. `each` sees the headers of
-    /// the batches that stay, in order. The transaction index is empty then: only who knows the producers can
-    /// fill it.
-    pub(crate) fn recover(
-        &mut self,
-        config: &LogConfig,
-        on_corrupt: OnCorrupt,
-        mut each: impl FnMut(&BatchHeader),
-    ) -> Result<Recovered, StorageError> {
+    /// The last batch that has an entry in the offset index; `None` when there is none, or when the entry is not of
+    /// a whole batch.
+    pub(crate) fn last_indexed(&self) -> Result<Option<Found>, StorageError> {
+        let Some((last_offset, position)) = self.offset_index.last() else { return Ok(None) };
+        let Some(found) = self.headers(position).next() else { return Ok(None) };
+        match found.and_then(|found| self.checked(&found, &mut Vec::new()).map(|_| found)) {
+            // The first batch has no entry: what says so are zeros that a loss of power left.
+            Ok(found) => Ok((position > 0 && found.header.last_offset() == last_offset).then_some(found)),
+            Err(ScanError::Corrupt(..)) => Ok(None),
+            Err(error) => Err(self.scan_error(error)),
+        }
+    }
+
+    /// Empties the indexes.
+    pub(crate) fn forget_indexes(&mut self) -> Result<(), StorageError> {
         let dir = crate::disk::parent(&self.path).to_owned();
         self.offset_index = OffsetIndex::create(&*self.disk, &dir, self.base_offset, "")?;
         self.time_index = TimeIndex::create(&*self.disk, &dir, self.base_offset, "")?;
         self.transaction_index = TransactionIndex::create(&*self.disk, &dir, self.base_offset, "")?;
-        (self.latest, self.first_timestamp, self.bytes_since_index_entry) = (None, None, 0);
+        Ok(())
+    }
+
+    /// Walks the segment, checks every batch and completes the indexes of offsets and times. It begins after `last_indexed`, the
+    /// batch of the last entry, and of batches that end before `known` makes no entries: there everything is durable, and
+    /// must not be without a sync what a start relies on. `each` sees the headers of the batches that are walked and
+    /// stay, in order. Only who knows the producers can complete the transaction index.
+    pub(crate) fn recover(
+        &mut self,
+        config: &LogConfig,
+        last_indexed: Option<Found>,
+        known: Offset,
+        on_corrupt: OnCorrupt,
+        mut each: impl FnMut(&BatchHeader),
+    ) -> Result<Recovered, StorageError> {
+        let begin = last_indexed.map_or(0, |found| found.end());
+        let from = last_indexed.map_or(self.base_offset, |found| found.header.next_offset());
+        // An entry of a later batch than the offset index's last was written when its writer ended.
+        self.time_index.truncate_to(from)?;
+        self.latest = self.time_index.last();
+        self.first_timestamp = None;
+        self.bytes_since_index_entry = last_indexed.map_or(0, |found| found.header.size_in_bytes as u64);
         let file_size = self.size;
-        let mut next_offset = self.base_offset;
-        let mut latest_epoch = LeaderEpoch::NONE;
+        let mut next_offset = from;
+        let mut latest_epoch = last_indexed.map_or(LeaderEpoch::NONE, |found| found.header.leader_epoch);
         let mut buffer = Vec::new();
-        self.size = 0;
-        for found in scan::headers(&Arc::clone(&self.file), 0, file_size) {
-            let file = Arc::clone(&self.file);
-            let batch = found.and_then(|found| {
-                let batch = scan::batch(&file, &found, &mut buffer)?;
-                batch.check_crc().map_err(|error| ScanError::Corrupt(found.position, error))?;
-                Ok(batch)
-            });
-            let batch = match batch {
-                Ok(batch) => batch,
+        self.size = begin;
+        for found in scan::headers(&Arc::clone(&self.file), begin, file_size) {
+            let batch = found.and_then(|found| self.checked(&found, &mut buffer));
+            let header = match batch {
+                Ok(batch) => *batch.header(),
                 Err(ScanError::Corrupt(..)) if on_corrupt == OnCorrupt::Cut => break,
                 Err(error) => return Err(self.scan_error(error)),
             };
-            let header = *batch.header();
             // Offset and epoch are not under the crc.
             if header.base_offset < next_offset
                 || header.leader_epoch < latest_epoch
@@ -172,7 +199,7 @@ impl Segment {
             }
             latest_epoch = header.leader_epoch;
             each(&header);
-            self.index(&header, config)?;
+            self.note(&header, header.last_offset() >= known, config)?;
             next_offset = header.next_offset();
         }
         if let Some(latest) = self.latest {
@@ -181,8 +208,7 @@ impl Segment {
         let truncated_bytes = file_size - self.size;
         self.file.truncate(self.size).at("truncate", &self.path)?;
         self.preallocated = self.size;
-        self.sync()?;
-        Ok(Recovered { next_offset, truncated_bytes })
+        Ok(Recovered { from, checked_bytes: self.size - begin, next_offset, truncated_bytes })
     }
 
     /// Returns whether a run with these properties belongs into a new segment.
@@ -231,13 +257,18 @@ impl Segment {
                 header.base_offset,
                 self.base_offset
             );
-            self.index(&header, config)?;
+            self.note(&header, true, config)?;
         }
         Ok(())
     }
 
-    /// Notes the batch at the end of what is indexed so far, and moves the end past it.
-    fn index(&mut self, header: &BatchHeader, config: &LogConfig) -> Result<(), StorageError> {
+    /// Notes the batch at the end of what is noted so far, and moves the end past it.
+    fn note(
+        &mut self,
+        header: &BatchHeader,
+        is_indexed: bool,
+        config: &LogConfig,
+    ) -> Result<(), StorageError> {
         if self.size == 0 {
             self.first_timestamp = Some(header.max_timestamp);
         }
@@ -245,7 +276,7 @@ impl Segment {
             self.latest =
                 Some(TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() });
         }
-        if self.bytes_since_index_entry > config.index_interval_bytes {
+        if is_indexed && self.bytes_since_index_entry > config.index_interval_bytes {
             self.offset_index.append(header.last_offset(), self.size)?;
             if let Some(latest) = self.latest {
                 self.time_index.maybe_append(latest)?;
@@ -373,8 +404,12 @@ impl Segment {
         found: &Found,
         buffer: &'a mut Vec<u8>,
     ) -> Result<BatchView<'a>, StorageError> {
-        let batch = scan::batch(&self.file, found, buffer).map_err(|error| self.scan_error(error))?;
-        batch.check_crc().map_err(|error| self.scan_error(ScanError::Corrupt(found.position, error)))?;
+        self.checked(found, buffer).map_err(|error| self.scan_error(error))
+    }
+
+    fn checked<'a>(&self, found: &Found, buffer: &'a mut Vec<u8>) -> Result<BatchView<'a>, ScanError> {
+        let batch = scan::batch(&self.file, found, buffer)?;
+        batch.check_crc().map_err(|error| ScanError::Corrupt(found.position, error))?;
         Ok(batch)
     }
 
@@ -440,18 +475,11 @@ impl Segment {
         Ok(())
     }
 
-    pub(crate) fn sync_transaction_index(&self) -> Result<(), StorageError> {
-        match self.transaction_index.file() {
-            Some(file) => file.sync().at("sync", &self.path),
-            None => Ok(()),
-        }
-    }
-
-    /// Notes an aborted transaction whose marker is in this segment.
+    /// Notes an aborted transaction whose marker is in this segment; returns whether there is a new file.
     pub(crate) fn append_aborted(
         &mut self,
         aborted: crate::transaction_index::AbortedTransaction,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         let disk = Arc::clone(&self.disk);
         self.transaction_index.append(&*disk, aborted)
     }

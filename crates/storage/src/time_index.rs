@@ -5,7 +5,7 @@
 use crate::disk::{Disk, DiskFile};
 use crate::error::StorageError;
 use crate::file_names;
-use crate::index_file::{Entry, IndexFile};
+use crate::index_file::{Entry, IndexFile, TornEntry};
 use ottla_types::{Offset, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
@@ -59,19 +59,24 @@ impl TimeIndex {
         Ok(TimeIndex { base_offset, entries: IndexFile::create(disk, path)? })
     }
 
-    /// `None` when it is missing or cannot be this segment's.
+    /// `None` when it is missing or cannot be this segment's. What it says of `known` and later goes.
     pub(crate) fn open(
         disk: &dyn Disk,
         dir: &Path,
         base_offset: Offset,
+        known: Option<Offset>,
     ) -> Result<Option<Self>, StorageError> {
         let path = file_names::path(dir, base_offset, file_names::TIME_INDEX);
-        let Some(entries) = IndexFile::<TimeEntry>::open(disk, path)? else { return Ok(None) };
-        let plausible = match entries.last() {
+        let Some(entries) = IndexFile::open(disk, path, TornEntry::of(known))? else { return Ok(None) };
+        let mut index = TimeIndex { base_offset, entries };
+        if let Some(known) = known {
+            index.truncate_to(known)?;
+        }
+        let plausible = match index.entries.last() {
             None => true,
-            Some(last) => last.timestamp >= entries.get(0)?.timestamp && last.timestamp > 0,
+            Some(last) => last.timestamp >= index.entries.get(0)?.timestamp && last.timestamp > 0,
         };
-        Ok(plausible.then_some(TimeIndex { base_offset, entries }))
+        Ok(plausible.then_some(index))
     }
 
     /// Adds an entry unless the last one says as much.

@@ -4,7 +4,7 @@
 use crate::disk::{Disk, DiskFile};
 use crate::error::{IoContext, StorageError};
 use crate::file_names;
-use crate::index_file::{Entry, IndexFile};
+use crate::index_file::{Entry, IndexFile, TornEntry};
 use ottla_types::{Offset, ProducerId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,11 +67,12 @@ impl TransactionIndex {
         Ok(TransactionIndex { path, entries: None })
     }
 
-    /// `None` when the file is not a whole number of plausible entries.
+    /// `None` when the file is not a whole number of plausible entries. What it says of `known` and later goes.
     pub(crate) fn open(
         disk: &dyn Disk,
         dir: &Path,
         base_offset: Offset,
+        known: Option<Offset>,
     ) -> Result<Option<Self>, StorageError> {
         let path = file_names::path(dir, base_offset, file_names::TRANSACTION_INDEX);
         match disk.open(&path) {
@@ -80,21 +81,34 @@ impl TransactionIndex {
             }
             outcome => outcome.at("open", &path)?,
         };
-        let Some(entries) = IndexFile::<AbortedTransaction>::open(disk, path.clone())? else {
+        let entries = IndexFile::<AbortedTransaction>::open(disk, path.clone(), TornEntry::of(known))?;
+        let Some(mut entries) = entries else {
             return Ok(None);
         };
-        let plausible = entries
-            .from(0)?
-            .iter()
-            .all(|aborted| base_offset <= aborted.last_offset && aborted.first_offset <= aborted.last_offset);
-        Ok(plausible.then_some(TransactionIndex { path, entries: Some(entries) }))
+        // One by one: where power was lost there may be anything after what is known.
+        let mut next = base_offset;
+        let mut is_plausible = |aborted: &AbortedTransaction| {
+            let follows = next <= aborted.last_offset && aborted.first_offset < aborted.last_offset;
+            next = aborted.last_offset + 1;
+            follows && known.is_none_or(|known| aborted.last_offset < known)
+        };
+        let plausible = entries.from(0)?.iter().take_while(|aborted| is_plausible(aborted)).count();
+        if plausible < entries.count() {
+            match known {
+                None => return Ok(None),
+                Some(_) => entries.truncate(plausible)?,
+            }
+        }
+        Ok(Some(TransactionIndex { path, entries: Some(entries) }))
     }
 
+    /// Adds an entry; returns whether the file is new.
     pub(crate) fn append(
         &mut self,
         disk: &dyn Disk,
         aborted: AbortedTransaction,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
+        let is_new = self.entries.is_none();
         let entries = match &mut self.entries {
             Some(entries) => entries,
             empty => empty.insert(IndexFile::create(disk, self.path.clone())?),
@@ -102,7 +116,8 @@ impl TransactionIndex {
         if let Some(last) = entries.last() {
             assert!(last.last_offset < aborted.last_offset, "{last:?} then {aborted:?}");
         }
-        entries.append(aborted)
+        entries.append(aborted)?;
+        Ok(is_new)
     }
 
     /// Adds to `found` the aborted transactions with records in `from..upper`; returns whether those of later

@@ -168,7 +168,7 @@ fn a_tail_of_zeros_as_kafka_preallocates_it_is_cut() {
     let (log, report) = Log::open(Arc::new(disk), dir(), config(), recovery, now()).unwrap();
 
     check_contents_after_high_watermark(log);
-    assert_eq!((report.segments_recovered, report.truncated_bytes), (1, (1 << 16) - 159));
+    assert_eq!((report.segments_recovered, report.truncated_bytes), (2, (1 << 16) - 159));
 }
 
 fn check_contents_after_high_watermark(mut log: Log) {

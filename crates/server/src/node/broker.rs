@@ -120,6 +120,8 @@ pub(super) fn start(
     );
     let syncs = environment.threads.pool("sync", flusher::SYNCS_MAX).map_err(StartError::Threads)?;
     let overdue = properties.millis("log.flush.scheduler.interval.ms");
+    let every = properties.millis("log.flush.offset.checkpoint.interval.ms");
+    let recovery_points = flusher::run_recovery_points(replicas.clone(), io.clone(), every);
     let fetchers = fetcher::run(broker.clone(), environment.network.clone(), syncs.clone());
     let mut tasks = vec![
         task::spawn_on(data, "applier", applier::run(broker.clone(), io.clone(), committed, applied)),
@@ -133,6 +135,7 @@ pub(super) fn start(
         task::spawn_on(data, "transaction markers", markers::run(broker.clone())),
         task::spawn_on(data, "transaction verifications", verifier::run(broker.clone())),
         task::spawn_on(data, "replica timeouts", replica_timeouts(broker.clone())),
+        task::spawn_on(data, "recovery points", recovery_points),
         task::spawn_on(data, "housekeeping", housekeeping(broker.clone(), io)),
     ];
     let mover = environment.threads.pool("mover", 1).map_err(StartError::Threads)?;
@@ -173,13 +176,11 @@ async fn housekeeping(broker: Arc<Broker>, io: IoPool) {
     let properties = &broker.config.properties;
     let mut high_watermarks =
         tokio::time::interval(properties.millis("replica.high.watermark.checkpoint.interval.ms"));
-    let mut logs = tokio::time::interval(properties.millis("log.flush.offset.checkpoint.interval.ms"));
     let mut starts =
         tokio::time::interval(properties.millis("log.flush.start.offset.checkpoint.interval.ms"));
     let mut retention = tokio::time::interval(properties.millis("log.retention.check.interval.ms"));
     // The first tick of each comes at once, and there is nothing to do yet.
     high_watermarks.tick().await;
-    logs.tick().await;
     starts.tick().await;
     retention.tick().await;
     loop {
@@ -187,7 +188,6 @@ async fn housekeeping(broker: Arc<Broker>, io: IoPool) {
         let job: Box<dyn FnOnce() + Send> = tokio::select! {
             biased;
             _ = high_watermarks.tick() => Box::new(move || replicas.checkpoint_high_watermarks()),
-            _ = logs.tick() => Box::new(move || replicas.checkpoint_logs()),
             _ = starts.tick() => Box::new(move || replicas.checkpoint_log_starts()),
             _ = retention.tick() => Box::new(move || replicas.handle_retention()),
         };

@@ -1,4 +1,5 @@
-//! Group commit: logs whose topic asks for it (`flush.messages`, `flush.ms`) are synced while appends go on.
+//! Group commit: logs whose topic asks for it (`flush.messages`, `flush.ms`) are synced while appends go on. And all of them
+//! now and then, that a start need not look at much.
 //!
 //! A log has one sync under way at most. It covers everything that was appended before it began; what comes meanwhile
 //! waits for the next one, together. Syncs have threads of their own: the data threads never wait for a disk, and
@@ -15,6 +16,13 @@ use tokio::sync::Notify;
 
 /// How many logs are synced at a time. A disk with a journal takes several syncs in one go.
 pub const SYNCS_MAX: usize = 4;
+
+/// How many bytes of all logs together may lie above the recovery points that are written down: as much as a start
+/// after a kill checks in less than a second.
+const UNFLUSHED_BYTES_MAX: u64 = 1 << 30;
+
+/// How often it is looked whether there are more.
+const UNFLUSHED_PERIOD: Duration = Duration::from_secs(1);
 
 /// The logs that wait for a sync, first come, first served.
 #[derive(Debug, Default)]
@@ -98,6 +106,28 @@ pub async fn run(replicas: Arc<ReplicaManager>, io: IoPool) {
             }
         }
         replicas.flushes().done(at);
+    }
+}
+
+/// Syncs all logs and writes down up to where every so often, as Kafka does (`log.flush.offset.checkpoint.interval.ms`), and,
+/// unlike Kafka, when a start after a kill would have more than [`UNFLUSHED_BYTES_MAX`] to look at.
+pub async fn run_recovery_points(replicas: Arc<ReplicaManager>, io: IoPool, every: Duration) {
+    let mut by_time = tokio::time::interval(every);
+    let mut by_bytes = tokio::time::interval(UNFLUSHED_PERIOD);
+    // The first comes at once, and there is nothing to do yet.
+    by_time.tick().await;
+    by_bytes.tick().await;
+    loop {
+        let is_due = tokio::select! {
+            _ = by_time.tick() => true,
+            _ = by_bytes.tick() => replicas.unflushed_bytes() > UNFLUSHED_BYTES_MAX,
+        };
+        if is_due {
+            let manager = replicas.clone();
+            if io.run(move || manager.checkpoint_logs()).await.is_err() {
+                tracing::error!("a checkpoint of the logs ended in a panic; it is tried again");
+            }
+        }
     }
 }
 

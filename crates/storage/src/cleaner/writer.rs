@@ -47,7 +47,7 @@ impl Writer {
     }
 
     pub(super) fn append_aborted(&mut self, aborted: AbortedTransaction) -> Result<(), StorageError> {
-        let done = self.segment.append_aborted(aborted);
+        let done = self.segment.append_aborted(aborted).map(|_| ());
         self.unless_full(done)
     }
 

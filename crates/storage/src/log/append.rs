@@ -251,6 +251,8 @@ impl Log {
         }
         let config = self.config;
         self.active_mut().append(bytes, &config)?;
+        self.appended_bytes += bytes.len() as u64;
+        self.bytes_since_snapshot += bytes.len() as u64;
         for note in notes.drain(..) {
             assert!(
                 note.header.base_offset >= self.log_end,
@@ -294,7 +296,8 @@ impl Log {
         if self.config.producer_state
             && let Some(aborted) = self.producers.update(&note.header, note.marker.as_ref())
         {
-            self.active_mut().append_aborted(aborted)?;
+            let is_new = self.active_mut().append_aborted(aborted)?;
+            self.names_changed += u64::from(is_new);
         }
         Ok(())
     }

@@ -140,7 +140,7 @@ impl Log {
                 log.delete_files(segment, now)?;
             }
             log.rename_segment(base_offset, SWAP, "")?;
-            let (segment, intact) = Segment::open(&log.disk, &log.dir, base_offset, now.wall)?;
+            let (segment, intact) = Segment::open(&log.disk, &log.dir, base_offset, None, now.wall)?;
             if !intact || segment.size() != cleaned.size {
                 return Err(StorageError::invalid(segment.path(), "it is not what was written a moment ago"));
             }

@@ -43,6 +43,8 @@ struct Counts {
     power_losses: usize,
     lost_batches: usize,
     truncations: usize,
+    /// Starts that looked at a part of a segment only.
+    begun_within: usize,
     segments_max: usize,
 }
 
@@ -52,6 +54,7 @@ fn config() -> LogConfig {
         index_interval_bytes: 150,
         file_delete_delay_ms: 0,
         retention_ms: -1,
+        producer_snapshot_bytes: 500,
         ..LogConfig::default()
     }
 }
@@ -95,8 +98,13 @@ impl World {
         let recovery = Recovery { clean, recovery_point: self.recovery_point, log_start: self.log_start };
         let disk = Arc::new(self.disk.clone());
         let opened = Log::open(disk, PathBuf::from("logs/t-0"), config(), recovery, self.now());
-        let (mut log, _) = opened.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
+        let (mut log, report) = opened.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
         log.bug = self.bug;
+        if report.segments_recovered > 0 {
+            let known = log.segment_floor(self.recovery_point).map_or(log.log_start, |s| s.base_offset);
+            let whole: u64 = log.segments.range(known..).map(|(_, segment)| segment.size()).sum();
+            self.counts.begun_within += usize::from(report.checked_bytes < whole);
+        }
         self.flush = None;
         self.log = Some(log);
     }
@@ -107,9 +115,13 @@ impl World {
             0..55 => self.append(),
             55..60 => self.end_transaction(),
             60..66 => {
+                self.log().write_due_producer_snapshot().unwrap();
                 self.log().flush().unwrap();
             }
-            66..68 => self.flush = self.log().flush_target(),
+            66..68 => {
+                self.log().write_due_producer_snapshot().unwrap();
+                self.flush = self.log().flush_target();
+            }
             68..70 => self.flush = self.log().records_target(),
             70..74 => {
                 if let Some(target) = self.flush.take() {
@@ -154,7 +166,9 @@ impl World {
         }
         for _ in 0..=self.random.below(4) {
             let value = vec![b'v'; self.random.index(150)];
-            builder.push(self.now().wall, Some(b"key"), Some(&value), &[]);
+            // Producers' clocks differ.
+            let time = Timestamp(self.clock_ms + self.random.below(1000) as i64);
+            builder.push(time, Some(b"key"), Some(&value), &[]);
         }
         self.append_bytes(builder.build(), Origin::Client);
     }
@@ -285,6 +299,9 @@ impl World {
                 "seed {seed}: EPOCH-1 at {at}"
             );
         }
+        let latest = expected.iter().map(|batch| batch.header.max_timestamp).max();
+        let found = log.segments.values().filter_map(|segment| segment.latest()).map(|l| l.timestamp).max();
+        assert!(found >= latest, "seed {seed}: {found:?}, the latest time is {latest:?}");
         self.check_producers();
         self.counts.segments_max = self.counts.segments_max.max(self.log().segments_count());
     }
@@ -345,11 +362,13 @@ fn a_kill_takes_nothing_and_a_power_loss_only_what_was_not_durable() {
         total.power_losses += world.counts.power_losses;
         total.lost_batches += world.counts.lost_batches;
         total.truncations += world.counts.truncations;
+        total.begun_within += world.counts.begun_within;
         total.segments_max = total.segments_max.max(world.counts.segments_max);
     }
     println!("{total:?}");
     // The test is worth its name only if all of this came about.
     assert!(total.kills > 1000 && total.power_losses > 1000 && total.truncations > 1000, "{total:?}");
+    assert!(total.begun_within > 1000, "{total:?}");
     assert!(total.lost_batches > 1000 && total.segments_max > 5, "{total:?}");
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How much of the log a flush makes durable.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
     /// The records, and what a start does not find in them.
     Records,
@@ -24,8 +24,10 @@ pub struct FlushTarget {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     end: Offset,
+    extent: Extent,
     files: Vec<Arc<dyn DiskFile>>,
-    /// [`Log::truncations`] and [`Log::names_changed`] when this was taken.
+    /// [`Log::appended_bytes`], [`Log::truncations`] and [`Log::names_changed`] when this was taken.
+    appended_bytes: u64,
     truncations: u64,
     names_changed: u64,
     sync_dir: bool,
@@ -64,9 +66,28 @@ impl Log {
         })
     }
 
+    /// Before a flush whose end is to be written down: writes a producer snapshot if `producer_snapshot_bytes` have passed
+    /// since the last. Of those within segments, where Kafka has none but at an orderly end, two stay: the newest may
+    /// not be durable yet.
+    ///
+    /// # Errors
+    /// [`StorageError`]; the log is closed to changes then.
+    pub fn write_due_producer_snapshot(&mut self) -> Result<(), StorageError> {
+        if !self.config.producer_state || self.bytes_since_snapshot < self.config.producer_snapshot_bytes {
+            return Ok(());
+        }
+        self.guarded(|log| {
+            let mut within = log.snapshot_offsets()?;
+            within.retain(|offset| !log.segments.contains_key(offset));
+            within.pop();
+            log.remove_snapshots(|offset| within.contains(&offset))?;
+            log.write_producer_snapshot()
+        })
+    }
+
     /// What to sync for everything written so far to be durable; `None` when it is.
     pub fn flush_target(&self) -> Option<FlushTarget> {
-        let is_durable = self.durable_end == self.log_end
+        let is_durable = self.flushed_end == self.log_end
             && self.names_changed == self.names_synced
             && self.epochs_unsynced.is_none();
         (!is_durable).then(|| self.target(Extent::All))
@@ -81,7 +102,10 @@ impl Log {
 
     fn target(&self, extent: Extent) -> FlushTarget {
         // From the segment of the last durable record on: rolling may have written to its indexes since.
-        let last_durable = self.durable_end - 1;
+        let last_durable = match extent {
+            Extent::Records => self.durable_end - 1,
+            Extent::All => self.flushed_end - 1,
+        };
         let first = self.segment_floor(last_durable).map_or(Offset::ZERO, |segment| segment.base_offset);
         let active = self.active().base_offset;
         let files_of = |(&base_offset, segment): (&Offset, &Segment)| {
@@ -98,7 +122,9 @@ impl Log {
             disk: Arc::clone(&self.disk),
             dir: self.dir.clone(),
             end: self.log_end,
+            extent,
             files,
+            appended_bytes: self.appended_bytes,
             truncations: self.truncations,
             names_changed: self.names_changed,
             sync_dir: self.names_changed != self.names_synced,
@@ -119,6 +145,10 @@ impl Log {
         }
         self.snapshots_unsynced.retain(|unsynced| !is_synced(unsynced));
         self.durable_end = self.durable_end.max(target.end);
+        if target.extent == Extent::All {
+            self.flushed_end = self.flushed_end.max(target.end);
+            self.flushed_bytes = self.flushed_bytes.max(target.appended_bytes);
+        }
     }
 
     /// Closes the log to changes: a sync failed, and what it left on disk is not known.

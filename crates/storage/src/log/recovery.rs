@@ -1,5 +1,9 @@
 //! Opening a log: after an orderly end, what the files say is taken as it is; after any other, what was not
 //! durable for certain is checked batch by batch and cut at the first that does not hold (`LogLoader`).
+//!
+//! Unlike Kafka, which checks each segment that reaches beyond the recovery point from its first byte and syncs it, this
+//! begins within the segment, at the last batch below that its offset index knows, and leaves it to the next flush to
+//! make durable what it found: how long a start takes depends on what came after the recovery point, not on what is retained.
 
 use super::{Log, leftovers};
 use crate::checkpoints;
@@ -13,7 +17,7 @@ use crate::segment::{OnCorrupt, Segment};
 use crate::verification::Verifications;
 use ottla_records::{BatchHeader, EndTxnMarker, LeaderEpochs};
 use ottla_types::{LeaderEpoch, Now, Offset};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,8 +41,10 @@ impl Recovery {
 /// What opening a log took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct RecoveryReport {
-    /// How many segments were checked batch by batch.
+    /// How many segments were checked batch by batch, as far as they are above the recovery point.
     pub segments_recovered: usize,
+    /// How many bytes of batches were checked.
+    pub checked_bytes: u64,
     /// How many bytes at the end were no batches, or came after such, and are gone.
     pub truncated_bytes: u64,
     /// How many indexes' segments were walked only because an index was missing or implausible.
@@ -60,7 +66,10 @@ impl Log {
         now: Now,
     ) -> Result<(Log, RecoveryReport), StorageError> {
         disk.create_dir_all(&dir).at("create", &dir)?;
-        disk.sync_dir(parent(&dir)).at("sync", parent(&dir))?;
+        if recovery.recovery_point == Offset::ZERO {
+            // Nothing in it was durable so far: its own name may not be either.
+            disk.sync_dir(parent(&dir)).at("sync", parent(&dir))?;
+        }
         leftovers::put_right(&*disk, &dir)?;
         let mut report = RecoveryReport::default();
         let (segments, mut found) = open_segments(&disk, &dir, &config, recovery, now, &mut report)?;
@@ -69,6 +78,10 @@ impl Log {
             log_start: recovery.log_start,
             log_end: Offset::ZERO,
             durable_end: Offset::ZERO,
+            flushed_end: Offset::ZERO,
+            appended_bytes: report.checked_bytes,
+            flushed_bytes: 0,
+            bytes_since_snapshot: 0,
             epochs: LeaderEpochs::new(),
             epochs_unsynced: None,
             snapshots_unsynced: Vec::new(),
@@ -88,10 +101,19 @@ impl Log {
             segments,
         };
         log.find_bounds(now)?;
+        let known = if recovery.clean { log.log_end } else { recovery.recovery_point };
+        log.durable_end = known.clamp(log.log_start, log.log_end);
+        log.flushed_end = log.durable_end;
         log.load_epochs(&mut found, &mut report)?;
         log.load_producers(&recovered)?;
-        log.sync_recovered(&recovered)?;
+        if report.truncated_bytes > 0 || report.indexes_rebuilt > 0 {
+            log.sync_recovered(&recovered)?;
+        }
         log.assert_ordered();
+        if config.counts_on_disk() && log.durable_end < log.log_end {
+            // What counted before counts again.
+            log.flush()?;
+        }
         Ok((log, report))
     }
 
@@ -114,8 +136,6 @@ impl Log {
         }
         let first = *self.segments.first_key_value().expect("created above").0;
         self.log_start = self.log_start.max(first);
-        // Recovery synced what it checked.
-        self.durable_end = self.log_end;
         // A snapshot from before the log starts, or from beyond its end, is another history's.
         let end = self.log_end;
         self.remove_snapshots(|snapshot| snapshot < first || snapshot > end)
@@ -156,15 +176,14 @@ impl Log {
         Ok(())
     }
 
-    /// Makes durable what recovery rebuilt last: flushes start from the durable end, which is beyond it.
-    fn sync_recovered(&mut self, recovered: &BTreeSet<Offset>) -> Result<(), StorageError> {
-        for segment in recovered.iter().filter_map(|base_offset| self.segments.get(base_offset)) {
-            segment.sync_transaction_index()?;
+    /// Makes durable what recovery cut or made anew: of the former nothing may come back beside what is appended from here on,
+    /// and the latter may be below the recovery point, where no flush begins.
+    fn sync_recovered(&mut self, recovered: &BTreeMap<Offset, Offset>) -> Result<(), StorageError> {
+        for segment in recovered.keys().filter_map(|base_offset| self.segments.get(base_offset)) {
+            segment.sync()?;
         }
-        if !recovered.is_empty() {
-            self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
-            self.names_synced = self.names_changed;
-        }
+        self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
+        self.names_synced = self.names_changed;
         Ok(())
     }
 
@@ -205,15 +224,19 @@ impl Log {
         Ok(epochs)
     }
 
-    /// Loads the newest producer snapshot that holds and is not after any of the `recovered` segments' start, and
-    /// replays the log from there. Fills the transaction indexes of those segments.
-    pub(super) fn load_producers(&mut self, recovered: &BTreeSet<Offset>) -> Result<(), StorageError> {
+    /// Loads the newest producer snapshot that holds, and replays the log from there. The transaction indexes of the `recovered`
+    /// segments lack what ended at an offset, which is given, or later: the snapshot is none after the first of these, and
+    /// the indexes are completed.
+    pub(super) fn load_producers(
+        &mut self,
+        recovered: &BTreeMap<Offset, Offset>,
+    ) -> Result<(), StorageError> {
         let first = *self.segments.first_key_value().expect("a log has a segment").0;
         self.producers = ProducerStates::new(first);
         if !self.config.producer_state {
             return Ok(());
         }
-        let newest = recovered.first().map_or(self.log_end, |first| self.log_end.min(*first));
+        let newest = recovered.values().next().map_or(self.log_end, |known| self.log_end.min(*known));
         for offset in self.snapshot_offsets()?.into_iter().rev().filter(|offset| *offset <= newest) {
             let path = file_names::path(&self.dir, offset, file_names::SNAPSHOT);
             let bytes = self.disk.read(&path).at("read", &path)?;
@@ -226,12 +249,14 @@ impl Log {
         self.replay_producers(recovered)
     }
 
-    fn replay_producers(&mut self, recovered: &BTreeSet<Offset>) -> Result<(), StorageError> {
+    fn replay_producers(&mut self, recovered: &BTreeMap<Offset, Offset>) -> Result<(), StorageError> {
         let from = self.producers.end_offset();
         let floor = self.segment_floor(from).map_or(from, |segment| segment.base_offset);
+        self.bytes_since_snapshot = 0;
         let mut buffer = Vec::new();
         for (base_offset, segment) in self.segments.range_mut(floor..) {
             let Some(first) = segment.find(from.max(*base_offset))? else { continue };
+            self.bytes_since_snapshot += segment.size() - first.position;
             for found in segment.headers(first.position) {
                 let found = segment.found(found)?;
                 let marker = match found.header.is_control() {
@@ -239,7 +264,9 @@ impl Log {
                     false => None,
                 };
                 let aborted = self.producers.update(&found.header, marker.as_ref());
-                if let Some(aborted) = aborted.filter(|_| recovered.contains(base_offset)) {
+                let is_missing =
+                    recovered.get(base_offset).is_some_and(|known| found.header.base_offset >= *known);
+                if let Some(aborted) = aborted.filter(|_| is_missing) {
                     segment.append_aborted(aborted)?;
                 }
             }
@@ -252,8 +279,8 @@ impl Log {
 /// What recovery saw, from an offset on.
 #[derive(Debug, Default)]
 struct Recovered {
-    /// The segments that were walked.
-    segments: BTreeSet<Offset>,
+    /// The segments that were walked, and the offset up to which their transaction indexes are known.
+    segments: BTreeMap<Offset, Offset>,
     /// Where recovery began; nothing the lineage's file says of what is later counts.
     from: Option<Offset>,
     /// The leader epochs of the batches, where they change.
@@ -286,22 +313,32 @@ fn open_segments(
             report.truncated_bytes += remove_segment(disk, dir, base_offset)?;
             continue;
         }
-        let (mut segment, intact) = Segment::open(disk, dir, base_offset, now.wall)?;
         let next_base_offset = base_offsets.get(index + 1).copied();
+        // One that ends at the recovery point too: it may have been the last when all was durable, and what was written when
+        // it ended, the latest time in its index, was not.
         let is_checked =
-            !recovery.clean && next_base_offset.is_none_or(|next| next > recovery.recovery_point);
+            !recovery.clean && next_base_offset.is_none_or(|next| next >= recovery.recovery_point);
+        let known = is_checked.then(|| recovery.recovery_point.max(base_offset));
+        let (mut segment, mut intact) = Segment::open(disk, dir, base_offset, known, now.wall)?;
         if is_checked || !intact {
-            seen.segments.insert(base_offset);
-            let on_corrupt = if is_checked { OnCorrupt::Cut } else { OnCorrupt::Refuse };
-            if is_checked && seen.from.is_none() {
-                seen.from = Some(base_offset);
+            let last_indexed = if intact { segment.last_indexed()? } else { None };
+            intact = intact && (last_indexed.is_some() || segment.offset_index_bytes() == 0);
+            if !intact {
+                segment.forget_indexes()?;
             }
-            let recovered = segment.recover(config, on_corrupt, |header| {
+            let known = known.filter(|_| intact).unwrap_or(base_offset);
+            seen.segments.insert(base_offset, known);
+            let on_corrupt = if is_checked { OnCorrupt::Cut } else { OnCorrupt::Refuse };
+            let recovered = segment.recover(config, last_indexed, known, on_corrupt, |header| {
                 if is_checked {
                     seen.note(header);
                 }
             })?;
-            report.segments_recovered += usize::from(is_checked);
+            if is_checked {
+                seen.from.get_or_insert(recovered.from);
+                report.segments_recovered += 1;
+                report.checked_bytes += recovered.checked_bytes;
+            }
             report.indexes_rebuilt += usize::from(!intact);
             report.truncated_bytes += recovered.truncated_bytes;
             // Segments follow one another without a gap, those of compaction too: a gap is a loss.

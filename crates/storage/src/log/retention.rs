@@ -109,6 +109,7 @@ impl Log {
             self.names_synced = self.names_changed;
             self.durable_end = first;
         }
+        self.flushed_end = self.flushed_end.max(first);
         if self.epochs.truncate_from_start(self.log_start) {
             self.write_epochs()?;
         }

@@ -72,7 +72,8 @@ fn what_is_appended_is_read_across_segments_and_reopening() {
     log.close().unwrap();
     for clean in [true, false] {
         let log = open(&disk, small(), clean);
-        assert_eq!((log.size_bytes(), log.log_end_offset(), log.durable_end()), (size, end, end));
+        assert_eq!((log.size_bytes(), log.log_end_offset()), (size, end));
+        assert_eq!(log.durable_end(), if clean { end } else { Offset(0) }, "nobody said what is durable");
         assert_eq!(offsets(&log), expected);
     }
 }
@@ -350,6 +351,81 @@ fn a_missing_or_implausible_index_is_built_again() {
 
     assert_eq!((report.indexes_rebuilt, report.truncated_bytes), (1, 0));
     assert_eq!(offsets(&log), expected);
+}
+
+#[test]
+fn a_start_looks_only_at_what_was_not_durable_and_waits_for_no_disk() {
+    let disk = SimDisk::new();
+    let config = LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 100, ..LogConfig::default() };
+    let mut log = open(&disk, config, true);
+    for _ in 0..1000 {
+        append(&mut log, records(2)).unwrap();
+    }
+    log.flush().unwrap();
+    let recovery_point = log.recovery_point();
+    assert_eq!(recovery_point, Offset(2000));
+    let info = append(&mut log, records(2)).unwrap();
+    append(&mut log, records(2)).unwrap();
+    let expected = offsets(&log);
+    drop(log);
+
+    disk.fail(crate::sim_disk::FaultOn::Sync, 0, std::io::ErrorKind::Other);
+    let recovery = Recovery { clean: false, recovery_point, log_start: Offset(0) };
+    let dir = PathBuf::from("topic-0");
+    let (mut log, report) = Log::open(Arc::new(disk.clone()), dir, config, recovery, now()).unwrap();
+    disk.heal();
+
+    assert_eq!((report.segments_recovered, report.truncated_bytes, report.indexes_rebuilt), (1, 0, 0));
+    let batch = info.bytes as u64;
+    assert!((2 * batch..=4 * batch).contains(&report.checked_bytes), "{report:?}, of {batch} bytes a batch");
+    assert_eq!((log.durable_end(), log.unflushed_bytes()), (recovery_point, report.checked_bytes));
+    assert_eq!(offsets(&log), expected);
+    log.flush().unwrap();
+    assert_eq!((log.recovery_point(), log.unflushed_bytes()), (Offset(2004), 0));
+}
+
+#[test]
+fn a_start_reads_little_of_a_long_segment_to_know_its_producers() {
+    let disk = SimDisk::new();
+    let config = LogConfig {
+        segment_bytes: 1 << 20,
+        index_interval_bytes: 100,
+        producer_snapshot_bytes: 2000,
+        ..LogConfig::default()
+    };
+    let mut log = open(&disk, config, true);
+    for sequence in 0..400 {
+        let builder = records(1).producer(ProducerId(7), ProducerEpoch(0), sequence);
+        append(&mut log, builder).unwrap();
+        if sequence % 50 == 0 {
+            log.write_due_producer_snapshot().unwrap();
+            log.flush().unwrap();
+        }
+    }
+    assert_eq!(log.snapshot_offsets().unwrap(), [Offset(301), Offset(351)], "the last two");
+    let recovery = Recovery { clean: false, recovery_point: log.recovery_point(), log_start: Offset(0) };
+    drop(log);
+
+    // What is before the last is not looked at: there a lie goes unnoticed.
+    disk.corrupt(&file_names::path(Path::new("topic-0"), Offset(0), file_names::LOG), 70, &[0xff]).unwrap();
+    let dir = PathBuf::from("topic-0");
+    let (log, _) = Log::open(Arc::new(disk.clone()), dir, config, recovery, now()).unwrap();
+
+    assert_eq!(log.producer(ProducerId(7)).unwrap().last_sequence(), 399);
+    assert!(log.bytes_since_snapshot < 50 * 100, "{}", log.bytes_since_snapshot);
+}
+
+#[test]
+fn the_indexes_of_records_that_alone_were_synced_are_not_believed() {
+    let mut log = open(&SimDisk::new(), LogConfig::default(), true);
+    append(&mut log, records(2)).unwrap();
+    let target = log.records_target().unwrap();
+    target.sync().unwrap();
+    log.mark_durable(&target);
+
+    assert_eq!((log.durable_end(), log.recovery_point()), (Offset(2), Offset(0)));
+    log.flush().unwrap();
+    assert_eq!(log.recovery_point(), Offset(2));
 }
 
 #[test]

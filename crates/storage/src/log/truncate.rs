@@ -9,7 +9,7 @@ use crate::file_names;
 use crate::producer_state::ProducerStates;
 use crate::segment::Segment;
 use ottla_types::{Now, Offset};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 impl Log {
     /// Cuts the log at `offset`: records from there on are gone, and with them a batch that starts before it and reaches beyond.
@@ -57,7 +57,9 @@ impl Log {
             log.segments.insert(offset, Segment::create(&log.disk, &log.dir, offset, now.wall)?);
             log.epochs.clear();
             log.producers = ProducerStates::new(offset);
-            (log.log_start, log.log_end, log.durable_end) = (offset, offset, offset);
+            (log.log_start, log.log_end) = (offset, offset);
+            (log.durable_end, log.flushed_end) = (offset, offset);
+            (log.flushed_bytes, log.bytes_since_snapshot) = (log.appended_bytes, 0);
             log.first_dirty = offset;
             log.write_epochs_durably()
         })
@@ -77,6 +79,7 @@ impl Log {
         }
         self.log_end = self.active_mut().truncate_to(offset)?.max(self.log_start);
         self.durable_end = self.durable_end.min(self.log_end);
+        self.flushed_end = self.flushed_end.min(self.log_end);
         self.first_dirty = self.first_dirty.min(self.log_end);
         let end = self.log_end;
         if !self.has(Bug::SnapshotPastTruncation) {
@@ -84,7 +87,7 @@ impl Log {
         }
         self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
         self.names_synced = self.names_changed;
-        self.load_producers(&BTreeSet::new())
+        self.load_producers(&BTreeMap::new())
     }
 
     pub(super) fn write_epochs_durably(&mut self) -> Result<(), StorageError> {

@@ -24,7 +24,7 @@ impl ReplicaManager {
             if is_made(Bug::RecoveryPointUnsynced) {
                 continue;
             }
-            if let Err(error) = self.flush(&replica) {
+            if let Err(error) = self.flush_whole(&replica) {
                 self.handle_storage_error(&error);
             }
         }
@@ -107,6 +107,23 @@ impl ReplicaManager {
         if let Err(error) = self.sync(replica, target) {
             self.handle_storage_error(&error);
         }
+    }
+
+    /// How many bytes a start after a kill would look at.
+    pub fn unflushed_bytes(&self) -> u64 {
+        self.all().iter().map(|replica| replica.lock().log().unflushed_bytes()).sum()
+    }
+
+    fn flush_whole(&self, replica: &Replica) -> Result<(), StorageError> {
+        {
+            let mut partition = replica.lock();
+            match partition.log_mut().write_due_producer_snapshot() {
+                // Removed meanwhile, and its directory with it.
+                Err(_) if replica.is_removed() => return Ok(()),
+                written => written?,
+            }
+        }
+        self.flush(replica)
     }
 
     pub(super) fn flush(&self, replica: &Replica) -> Result<(), StorageError> {
