@@ -21,22 +21,6 @@ pub(crate) trait Entry: Copy + std::fmt::Debug {
     fn decode(bytes: &[u8]) -> Self;
 }
 
-/// What becomes of a part of an entry at the end of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TornEntry {
-    /// The file was whole when it was last used: it is not believed at all.
-    Refuse,
-    /// It was being written when its writer ended: it goes.
-    Cut,
-}
-
-impl TornEntry {
-    /// Of an index that is believed up to an offset only.
-    pub(crate) fn of(known: Option<Offset>) -> TornEntry {
-        if known.is_some() { TornEntry::Cut } else { TornEntry::Refuse }
-    }
-}
-
 /// How many entries are kept in memory at most.
 const TAIL_MAX: usize = 512;
 
@@ -57,11 +41,12 @@ impl<E: Entry> IndexFile<E> {
         Ok(IndexFile { path, file, count: 0, tail: Vec::new(), entry: PhantomData })
     }
 
-    /// Opens an index; `None` when it does not exist or is refused for its torn end.
+    /// Opens an index; `None` when it does not exist or its size is not a whole number of entries. One that is believed up to
+    /// an offset only (`known`) may have been written to when its writer ended: then a part of an entry goes.
     pub(crate) fn open(
         disk: &dyn Disk,
         path: PathBuf,
-        torn: TornEntry,
+        known: Option<Offset>,
     ) -> Result<Option<Self>, StorageError> {
         let file = match disk.open(&path) {
             Ok(file) => file,
@@ -71,10 +56,10 @@ impl<E: Entry> IndexFile<E> {
         let size = file.size().at("stat", &path)?;
         let count = usize::try_from(size / E::BYTES as u64).expect("an index fits the address space");
         if size % E::BYTES as u64 != 0 {
-            match torn {
-                TornEntry::Refuse => return Ok(None),
-                TornEntry::Cut => file.truncate((count * E::BYTES) as u64).at("truncate", &path)?,
+            if known.is_none() {
+                return Ok(None);
             }
+            file.truncate((count * E::BYTES) as u64).at("truncate", &path)?;
         }
         let mut index = IndexFile { path, file, count, tail: Vec::new(), entry: PhantomData };
         index.load_tail()?;
@@ -180,7 +165,7 @@ mod tests {
         for entry in 0..2000 {
             index.append(entry * 2).unwrap();
         }
-        let reopened = IndexFile::<u64>::open(&disk, path, TornEntry::Refuse).unwrap().unwrap();
+        let reopened = IndexFile::<u64>::open(&disk, path, None).unwrap().unwrap();
         for index in [&index, &reopened] {
             for target in 0..4001 {
                 let below = index.partition_point(|&entry| entry < target).unwrap();

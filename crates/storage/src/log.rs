@@ -373,4 +373,6 @@ impl Log {
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod starts;
+#[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 use crate::disk::{Disk, DiskFile};
 use crate::error::StorageError;
 use crate::file_names;
-use crate::index_file::{Entry, IndexFile, TornEntry};
+use crate::index_file::{Entry, IndexFile};
 use ottla_types::Offset;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl OffsetIndex {
         known: Option<Offset>,
     ) -> Result<Option<Self>, StorageError> {
         let path = file_names::path(dir, base_offset, file_names::OFFSET_INDEX);
-        let Some(entries) = IndexFile::open(disk, path, TornEntry::of(known))? else { return Ok(None) };
+        let Some(entries) = IndexFile::open(disk, path, known)? else { return Ok(None) };
         let mut index = OffsetIndex { base_offset, entries };
         if let Some(known) = known {
             index.truncate_to(known)?;

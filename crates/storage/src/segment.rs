@@ -1,9 +1,9 @@
 //! One segment: a run of batches in a file, with its indexes (`LogSegment`).
 
 use crate::config::LogConfig;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, remove_if_exists};
 use crate::error::{IoContext, StorageError};
-use crate::file_names::{self, SEGMENT_SUFFIXES};
+use crate::file_names::{self, SEGMENT_SUFFIXES, TEMPORARY};
 use crate::offset_index::OffsetIndex;
 use crate::scan::{self, Found, ScanError};
 use crate::time_index::{TimeIndex, TimestampOffset};
@@ -40,13 +40,16 @@ pub(crate) struct Segment {
     created: Timestamp,
 }
 
-/// What recovery does with bytes that are no batch, and all that follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnCorrupt {
-    /// They were not durable: they go.
-    Cut,
-    /// They were: the disk is at fault, and cutting would hide it.
-    Refuse,
+/// Where recovery begins in a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Begin {
+    /// After the last batch that the offset index knows: what the indexes say is believed.
+    After(Found),
+    /// At the first batch, for the index is empty, and rightly so: the other indexes are believed.
+    AtStart,
+    /// At the first batch, to make all indexes anew. Until [`Segment::finish_recovery`] the offset index has another
+    /// name: a start that finds none believes the others neither.
+    Anew,
 }
 
 /// What recovery found in a segment.
@@ -60,6 +63,22 @@ pub(crate) struct Recovered {
     pub(crate) next_offset: Offset,
     /// How many bytes at the end were no batches, and are cut.
     pub(crate) truncated_bytes: u64,
+}
+
+/// Indexes that are to be made anew; see [`Begin::Anew`].
+fn empty_indexes(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    base_offset: Offset,
+) -> Result<(OffsetIndex, TimeIndex, TransactionIndex), StorageError> {
+    let path = file_names::path(dir, base_offset, file_names::OFFSET_INDEX);
+    remove_if_exists(&**disk, &path).at("remove", &path)?;
+    disk.sync_dir(dir).at("sync", dir)?;
+    Ok((
+        OffsetIndex::create(&**disk, dir, base_offset, TEMPORARY)?,
+        TimeIndex::create(&**disk, dir, base_offset, "")?,
+        TransactionIndex::create(&**disk, dir, base_offset, "")?,
+    ))
 }
 
 impl Segment {
@@ -99,8 +118,8 @@ impl Segment {
         })
     }
 
-    /// Opens a segment whose file is there. `false`: an index is missing or implausible and is empty instead; the segment
-    /// must be recovered before it is used. It must be too when only what is below `known` is durable for certain: what the
+    /// Opens a segment whose file is there. `false`: an index is missing or implausible, and all are empty instead; the
+    /// segment must be recovered before it is used. It must be too when only what is below `known` is durable for certain: what the
     /// indexes say of later offsets goes here.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
@@ -112,16 +131,20 @@ impl Segment {
         let path = file_names::path(dir, base_offset, file_names::LOG);
         let file = disk.open(&path).at("open", &path)?;
         let size = file.size().at("stat", &path)?;
-        let offset_index = OffsetIndex::open(&**disk, dir, base_offset, size, known)?;
-        let time_index = TimeIndex::open(&**disk, dir, base_offset, known)?;
-        let transaction_index = TransactionIndex::open(&**disk, dir, base_offset, known)?;
-        let intact = offset_index.is_some() && time_index.is_some() && transaction_index.is_some();
+        let found = (
+            OffsetIndex::open(&**disk, dir, base_offset, size, known)?,
+            TimeIndex::open(&**disk, dir, base_offset, known)?,
+            TransactionIndex::open(&**disk, dir, base_offset, known)?,
+        );
+        let (indexes, intact) = match found {
+            (Some(offsets), Some(times), Some(transactions)) => ((offsets, times, transactions), true),
+            _ => (empty_indexes(disk, dir, base_offset)?, false),
+        };
+        let (offset_index, time_index, transaction_index) = indexes;
         let mut segment = Segment {
-            offset_index: offset_index
-                .map_or_else(|| OffsetIndex::create(&**disk, dir, base_offset, ""), Ok)?,
-            time_index: time_index.map_or_else(|| TimeIndex::create(&**disk, dir, base_offset, ""), Ok)?,
-            transaction_index: transaction_index
-                .map_or_else(|| TransactionIndex::create(&**disk, dir, base_offset, ""), Ok)?,
+            offset_index,
+            time_index,
+            transaction_index,
             disk: Arc::clone(disk),
             path,
             base_offset,
@@ -137,40 +160,55 @@ impl Segment {
         Ok((segment, intact))
     }
 
-    /// The last batch that has an entry in the offset index; `None` when there is none, or when the entry is not of
-    /// a whole batch.
-    pub(crate) fn last_indexed(&self) -> Result<Option<Found>, StorageError> {
-        let Some((last_offset, position)) = self.offset_index.last() else { return Ok(None) };
-        let Some(found) = self.headers(position).next() else { return Ok(None) };
-        match found.and_then(|found| self.checked(&found, &mut Vec::new()).map(|_| found)) {
-            // The first batch has no entry: what says so are zeros that a loss of power left.
-            Ok(found) => Ok((position > 0 && found.header.last_offset() == last_offset).then_some(found)),
-            Err(ScanError::Corrupt(..)) => Ok(None),
-            Err(error) => Err(self.scan_error(error)),
+    /// Says where recovery begins in a segment that was just opened, `intact` or not, and empties the indexes if they are
+    /// not to be believed.
+    pub(crate) fn begin_recovery(&mut self, intact: bool) -> Result<Begin, StorageError> {
+        if intact {
+            let Some((last_offset, position)) = self.offset_index.last() else { return Ok(Begin::AtStart) };
+            let found = self.headers(position).next().map(|found| {
+                let found = found?;
+                self.checked(&found, &mut Vec::new()).map(|_| found)
+            });
+            match found {
+                // The first batch has no entry: what says so are zeros that a loss of power left.
+                Some(Ok(found)) if position > 0 && found.header.last_offset() == last_offset => {
+                    return Ok(Begin::After(found));
+                }
+                Some(Err(ScanError::Io(source))) => return Err(self.scan_error(ScanError::Io(source))),
+                _ => {}
+            }
         }
-    }
-
-    /// Empties the indexes.
-    pub(crate) fn forget_indexes(&mut self) -> Result<(), StorageError> {
         let dir = crate::disk::parent(&self.path).to_owned();
-        self.offset_index = OffsetIndex::create(&*self.disk, &dir, self.base_offset, "")?;
-        self.time_index = TimeIndex::create(&*self.disk, &dir, self.base_offset, "")?;
-        self.transaction_index = TransactionIndex::create(&*self.disk, &dir, self.base_offset, "")?;
-        Ok(())
+        (self.offset_index, self.time_index, self.transaction_index) =
+            empty_indexes(&self.disk, &dir, self.base_offset)?;
+        Ok(Begin::Anew)
     }
 
-    /// Walks the segment, checks every batch and completes the indexes of offsets and times. It begins after `last_indexed`, the
-    /// batch of the last entry, and of batches that end before `known` makes no entries: there everything is durable, and
-    /// must not be without a sync what a start relies on. `each` sees the headers of the batches that are walked and
-    /// stay, in order. Only who knows the producers can complete the transaction index.
+    /// Makes durable what was made anew, and gives the offset index its name: from now on a start believes all three.
+    /// The name itself is durable when the directory is synced.
+    pub(crate) fn finish_recovery(&mut self) -> Result<(), StorageError> {
+        self.sync()?;
+        let path =
+            file_names::path(crate::disk::parent(&self.path), self.base_offset, file_names::OFFSET_INDEX);
+        self.disk.rename(&file_names::with_suffix(&path, TEMPORARY), &path).at("rename", &path)
+    }
+
+    /// Walks the segment, checks every batch and completes the indexes of offsets and times. Of batches that end before `known`
+    /// no entries are made: there a start relies on what is in the indexes, and it must not be without a sync. `each` sees the
+    /// headers of the batches that are walked and stay, in order. Only who knows the producers can complete the
+    /// transaction index.
+    ///
+    /// Bytes that are no batch are cut, and all that follow; below `durable` they are an error, for the disk is at fault there,
+    /// and cutting would hide it.
     pub(crate) fn recover(
         &mut self,
         config: &LogConfig,
-        last_indexed: Option<Found>,
+        begin: Begin,
         known: Offset,
-        on_corrupt: OnCorrupt,
+        durable: Offset,
         mut each: impl FnMut(&BatchHeader),
     ) -> Result<Recovered, StorageError> {
+        let last_indexed = if let Begin::After(found) = begin { Some(found) } else { None };
         let begin = last_indexed.map_or(0, |found| found.end());
         let from = last_indexed.map_or(self.base_offset, |found| found.header.next_offset());
         // An entry of a later batch than the offset index's last was written when its writer ended.
@@ -187,7 +225,8 @@ impl Segment {
             let batch = found.and_then(|found| self.checked(&found, &mut buffer));
             let header = match batch {
                 Ok(batch) => *batch.header(),
-                Err(ScanError::Corrupt(..)) if on_corrupt == OnCorrupt::Cut => break,
+                // What was not durable goes.
+                Err(ScanError::Corrupt(..)) if next_offset >= durable => break,
                 Err(error) => return Err(self.scan_error(error)),
             };
             // Offset and epoch are not under the crc.
@@ -195,6 +234,10 @@ impl Segment {
                 || header.leader_epoch < latest_epoch
                 || header.last_offset() - self.base_offset > i64::from(i32::MAX)
             {
+                if next_offset < durable {
+                    let text = format!("at byte {}: its offset or its leader epoch goes back", self.size);
+                    return Err(StorageError::invalid(&self.path, text));
+                }
                 break;
             }
             latest_epoch = header.leader_epoch;

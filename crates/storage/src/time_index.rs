@@ -5,7 +5,7 @@
 use crate::disk::{Disk, DiskFile};
 use crate::error::StorageError;
 use crate::file_names;
-use crate::index_file::{Entry, IndexFile, TornEntry};
+use crate::index_file::{Entry, IndexFile};
 use ottla_types::{Offset, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
@@ -67,10 +67,19 @@ impl TimeIndex {
         known: Option<Offset>,
     ) -> Result<Option<Self>, StorageError> {
         let path = file_names::path(dir, base_offset, file_names::TIME_INDEX);
-        let Some(entries) = IndexFile::open(disk, path, TornEntry::of(known))? else { return Ok(None) };
+        let Some(entries) = IndexFile::open(disk, path, known)? else { return Ok(None) };
         let mut index = TimeIndex { base_offset, entries };
         if let Some(known) = known {
-            index.truncate_to(known)?;
+            // One by one: where power was lost there may be anything after what is known, a smaller offset too.
+            let mut last = None;
+            let follows = |entry: &&TimeEntry| {
+                let is_later = last
+                    .is_none_or(|(time, offset)| time < entry.timestamp && offset < entry.relative_offset);
+                last = Some((entry.timestamp, entry.relative_offset));
+                is_later && i64::from(entry.relative_offset) < known - base_offset
+            };
+            let count = index.entries.from(0)?.iter().take_while(follows).count();
+            index.entries.truncate(count)?;
         }
         let plausible = match index.entries.last() {
             None => true,

@@ -4,7 +4,7 @@
 use crate::disk::{Disk, DiskFile};
 use crate::error::{IoContext, StorageError};
 use crate::file_names;
-use crate::index_file::{Entry, IndexFile, TornEntry};
+use crate::index_file::{Entry, IndexFile};
 use ottla_types::{Offset, ProducerId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl TransactionIndex {
             }
             outcome => outcome.at("open", &path)?,
         };
-        let entries = IndexFile::<AbortedTransaction>::open(disk, path.clone(), TornEntry::of(known))?;
+        let entries = IndexFile::<AbortedTransaction>::open(disk, path.clone(), known)?;
         let Some(mut entries) = entries else {
             return Ok(None);
         };

@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 
 /// How many logs are synced at a time. A disk with a journal takes several syncs in one go.
 pub const SYNCS_MAX: usize = 4;
@@ -114,6 +115,7 @@ pub async fn run(replicas: Arc<ReplicaManager>, io: IoPool) {
 pub async fn run_recovery_points(replicas: Arc<ReplicaManager>, io: IoPool, every: Duration) {
     let mut by_time = tokio::time::interval(every);
     let mut by_bytes = tokio::time::interval(UNFLUSHED_PERIOD);
+    by_bytes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first comes at once, and there is nothing to do yet.
     by_time.tick().await;
     by_bytes.tick().await;

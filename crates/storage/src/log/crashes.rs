@@ -5,7 +5,9 @@
 
 use crate::bug::Bug;
 use crate::sim_disk::FaultOn;
-use crate::{AppendError, Disk, FlushTarget, Log, LogConfig, Recovery, SimDisk};
+use crate::{
+    AppendError, Disk, FlushTarget, Log, LogConfig, Recovery, RecoveryReport, SimDisk, StorageError,
+};
 use ottla_records::{BatchBuilder, BatchHeader, EndTxnMarker, Origin, batches};
 use ottla_types::{LeaderEpoch, Monotonic, Now, Offset, ProducerEpoch, ProducerId, Random, Timestamp};
 use std::collections::BTreeMap;
@@ -45,6 +47,7 @@ struct Counts {
     truncations: usize,
     /// Starts that looked at a part of a segment only.
     begun_within: usize,
+    interrupted_starts: usize,
     segments_max: usize,
 }
 
@@ -95,9 +98,18 @@ impl World {
     }
 
     fn open(&mut self, clean: bool) {
-        let recovery = Recovery { clean, recovery_point: self.recovery_point, log_start: self.log_start };
-        let disk = Arc::new(self.disk.clone());
-        let opened = Log::open(disk, PathBuf::from("logs/t-0"), config(), recovery, self.now());
+        if !clean && self.random.chance(100) {
+            self.leave_zeros();
+        }
+        if !clean && self.random.chance(300) {
+            // A start that does not come to its end.
+            self.disk.stop_after(self.random.below(120));
+            if self.try_open(false).is_err() {
+                self.counts.interrupted_starts += 1;
+            }
+            self.disk.heal();
+        }
+        let opened = self.try_open(clean);
         let (mut log, report) = opened.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
         log.bug = self.bug;
         if report.segments_recovered > 0 {
@@ -107,6 +119,23 @@ impl World {
         }
         self.flush = None;
         self.log = Some(log);
+    }
+
+    fn try_open(&self, clean: bool) -> Result<(Log, RecoveryReport), StorageError> {
+        let recovery = Recovery { clean, recovery_point: self.recovery_point, log_start: self.log_start };
+        let disk = Arc::new(self.disk.clone());
+        Log::open(disk, PathBuf::from("logs/t-0"), config(), recovery, self.now())
+    }
+
+    /// Zeros behind an index, as Kafka leaves them.
+    fn leave_zeros(&self) {
+        let dir = Path::new("logs/t-0");
+        for entry in self.disk.list(dir).unwrap_or_default() {
+            if entry.name.ends_with(".index") || entry.name.ends_with(".timeindex") {
+                let file = self.disk.open(&dir.join(entry.name)).unwrap();
+                file.write_all_at(&[0; 48], file.size().unwrap()).unwrap();
+            }
+        }
     }
 
     fn step(&mut self) {
@@ -217,9 +246,12 @@ impl World {
     fn delete_old(&mut self) {
         let (start, end) = (self.log().log_start_offset(), self.log().log_end_offset());
         let offset = start + self.random.below((end - start + 1) as u64) as i64;
-        let now = self.now();
+        let (now, is_start_alone) = (self.now(), self.random.chance(300));
         let log = self.log();
         log.increment_log_start_offset(offset).unwrap();
+        if is_start_alone {
+            return;
+        }
         log.advance_high_watermark(end);
         log.delete_old_segments(now, end).unwrap();
         log.remove_deleted_files(now.monotonic).unwrap();
@@ -363,12 +395,13 @@ fn a_kill_takes_nothing_and_a_power_loss_only_what_was_not_durable() {
         total.lost_batches += world.counts.lost_batches;
         total.truncations += world.counts.truncations;
         total.begun_within += world.counts.begun_within;
+        total.interrupted_starts += world.counts.interrupted_starts;
         total.segments_max = total.segments_max.max(world.counts.segments_max);
     }
     println!("{total:?}");
     // The test is worth its name only if all of this came about.
     assert!(total.kills > 1000 && total.power_losses > 1000 && total.truncations > 1000, "{total:?}");
-    assert!(total.begun_within > 1000, "{total:?}");
+    assert!(total.begun_within > 1000 && total.interrupted_starts > 1000, "{total:?}");
     assert!(total.lost_batches > 1000 && total.segments_max > 5, "{total:?}");
 }
 

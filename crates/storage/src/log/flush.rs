@@ -89,6 +89,7 @@ impl Log {
     pub fn flush_target(&self) -> Option<FlushTarget> {
         let is_durable = self.flushed_end == self.log_end
             && self.names_changed == self.names_synced
+            && self.snapshots_unsynced.is_empty()
             && self.epochs_unsynced.is_none();
         (!is_durable).then(|| self.target(Extent::All))
     }
@@ -148,6 +149,13 @@ impl Log {
         if target.extent == Extent::All {
             self.flushed_end = self.flushed_end.max(target.end);
             self.flushed_bytes = self.flushed_bytes.max(target.appended_bytes);
+        }
+    }
+
+    /// Where nothing is above the flushed end, nothing is unflushed.
+    pub(super) fn count_flushed(&mut self) {
+        if self.flushed_end == self.log_end {
+            self.flushed_bytes = self.appended_bytes;
         }
     }
 

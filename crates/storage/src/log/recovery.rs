@@ -13,7 +13,7 @@ use crate::error::{IoContext, StorageError};
 use crate::file_names::{self, SEGMENT_SUFFIXES};
 use crate::producer_snapshot;
 use crate::producer_state::ProducerStates;
-use crate::segment::{OnCorrupt, Segment};
+use crate::segment::{Begin, Segment};
 use crate::verification::Verifications;
 use ottla_records::{BatchHeader, EndTxnMarker, LeaderEpochs};
 use ottla_types::{LeaderEpoch, Now, Offset};
@@ -73,7 +73,7 @@ impl Log {
         leftovers::put_right(&*disk, &dir)?;
         let mut report = RecoveryReport::default();
         let (segments, mut found) = open_segments(&disk, &dir, &config, recovery, now, &mut report)?;
-        let recovered = std::mem::take(&mut found.segments);
+        let (recovered, is_cut) = (std::mem::take(&mut found.segments), found.is_cut);
         let mut log = Log {
             log_start: recovery.log_start,
             log_end: Offset::ZERO,
@@ -85,6 +85,7 @@ impl Log {
             epochs: LeaderEpochs::new(),
             epochs_unsynced: None,
             snapshots_unsynced: Vec::new(),
+            // The next flush syncs the names of the files that are made below.
             names_changed: 1,
             names_synced: 0,
             truncations: 0,
@@ -102,11 +103,13 @@ impl Log {
         };
         log.find_bounds(now)?;
         let known = if recovery.clean { log.log_end } else { recovery.recovery_point };
+        let first = *log.segments.first_key_value().expect("a log has a segment").0;
         log.durable_end = known.clamp(log.log_start, log.log_end);
-        log.flushed_end = log.durable_end;
+        // The log may start in a segment that was never synced.
+        log.flushed_end = known.clamp(first, log.log_end).min(log.durable_end);
         log.load_epochs(&mut found, &mut report)?;
         log.load_producers(&recovered)?;
-        if report.truncated_bytes > 0 || report.indexes_rebuilt > 0 {
+        if is_cut || recovered.values().any(|walked| walked.is_anew) {
             log.sync_recovered(&recovered)?;
         }
         log.assert_ordered();
@@ -178,9 +181,11 @@ impl Log {
 
     /// Makes durable what recovery cut or made anew: of the former nothing may come back beside what is appended from here on,
     /// and the latter may be below the recovery point, where no flush begins.
-    fn sync_recovered(&mut self, recovered: &BTreeMap<Offset, Offset>) -> Result<(), StorageError> {
-        for segment in recovered.keys().filter_map(|base_offset| self.segments.get(base_offset)) {
-            segment.sync()?;
+    fn sync_recovered(&mut self, recovered: &BTreeMap<Offset, Walked>) -> Result<(), StorageError> {
+        for (base_offset, walked) in recovered {
+            // One that ends before the log starts is gone again.
+            let Some(segment) = self.segments.get_mut(base_offset) else { continue };
+            if walked.is_anew { segment.finish_recovery()? } else { segment.sync()? }
         }
         self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
         self.names_synced = self.names_changed;
@@ -229,14 +234,18 @@ impl Log {
     /// the indexes are completed.
     pub(super) fn load_producers(
         &mut self,
-        recovered: &BTreeMap<Offset, Offset>,
+        recovered: &BTreeMap<Offset, Walked>,
     ) -> Result<(), StorageError> {
         let first = *self.segments.first_key_value().expect("a log has a segment").0;
         self.producers = ProducerStates::new(first);
         if !self.config.producer_state {
             return Ok(());
         }
-        let newest = recovered.values().next().map_or(self.log_end, |known| self.log_end.min(*known));
+        let newest = recovered.values().next().map_or(self.log_end, |first| self.log_end.min(first.known));
+        if !recovered.is_empty() {
+            // What is later may be of another history, which a loss of power took.
+            self.remove_snapshots(|offset| offset > newest)?;
+        }
         for offset in self.snapshot_offsets()?.into_iter().rev().filter(|offset| *offset <= newest) {
             let path = file_names::path(&self.dir, offset, file_names::SNAPSHOT);
             let bytes = self.disk.read(&path).at("read", &path)?;
@@ -249,7 +258,7 @@ impl Log {
         self.replay_producers(recovered)
     }
 
-    fn replay_producers(&mut self, recovered: &BTreeMap<Offset, Offset>) -> Result<(), StorageError> {
+    fn replay_producers(&mut self, recovered: &BTreeMap<Offset, Walked>) -> Result<(), StorageError> {
         let from = self.producers.end_offset();
         let floor = self.segment_floor(from).map_or(from, |segment| segment.base_offset);
         self.bytes_since_snapshot = 0;
@@ -265,7 +274,7 @@ impl Log {
                 };
                 let aborted = self.producers.update(&found.header, marker.as_ref());
                 let is_missing =
-                    recovered.get(base_offset).is_some_and(|known| found.header.base_offset >= *known);
+                    recovered.get(base_offset).is_some_and(|walked| found.header.base_offset >= walked.known);
                 if let Some(aborted) = aborted.filter(|_| is_missing) {
                     segment.append_aborted(aborted)?;
                 }
@@ -276,11 +285,22 @@ impl Log {
     }
 }
 
+/// A segment that was walked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walked {
+    /// Up to where its transaction index is complete.
+    known: Offset,
+    /// Whether its indexes are made anew.
+    is_anew: bool,
+}
+
 /// What recovery saw, from an offset on.
 #[derive(Debug, Default)]
 struct Recovered {
-    /// The segments that were walked, and the offset up to which their transaction indexes are known.
-    segments: BTreeMap<Offset, Offset>,
+    /// The segments that were walked.
+    segments: BTreeMap<Offset, Walked>,
+    /// Whether something was cut off, or a segment removed.
+    is_cut: bool,
     /// Where recovery began; nothing the lineage's file says of what is later counts.
     from: Option<Offset>,
     /// The leader epochs of the batches, where they change.
@@ -319,17 +339,15 @@ fn open_segments(
         let is_checked =
             !recovery.clean && next_base_offset.is_none_or(|next| next >= recovery.recovery_point);
         let known = is_checked.then(|| recovery.recovery_point.max(base_offset));
-        let (mut segment, mut intact) = Segment::open(disk, dir, base_offset, known, now.wall)?;
+        let (mut segment, intact) = Segment::open(disk, dir, base_offset, known, now.wall)?;
         if is_checked || !intact {
-            let last_indexed = if intact { segment.last_indexed()? } else { None };
-            intact = intact && (last_indexed.is_some() || segment.offset_index_bytes() == 0);
-            if !intact {
-                segment.forget_indexes()?;
-            }
-            let known = known.filter(|_| intact).unwrap_or(base_offset);
-            seen.segments.insert(base_offset, known);
-            let on_corrupt = if is_checked { OnCorrupt::Cut } else { OnCorrupt::Refuse };
-            let recovered = segment.recover(config, last_indexed, known, on_corrupt, |header| {
+            let begin = segment.begin_recovery(intact)?;
+            let is_anew = matches!(begin, Begin::Anew);
+            let known = known.filter(|_| !is_anew).unwrap_or(base_offset);
+            // Within the segment that the recovery point is in, cutting is preferred: the leader has what goes.
+            let ends_above = is_checked && next_base_offset.is_none_or(|next| next > recovery.recovery_point);
+            let durable = if ends_above { base_offset } else { next_base_offset.unwrap_or(Offset::MAX) };
+            let recovered = segment.recover(config, begin, known, durable, |header| {
                 if is_checked {
                     seen.note(header);
                 }
@@ -341,9 +359,11 @@ fn open_segments(
             }
             report.indexes_rebuilt += usize::from(!intact);
             report.truncated_bytes += recovered.truncated_bytes;
-            // Segments follow one another without a gap, those of compaction too: a gap is a loss.
+            // Segments follow one another without a gap, those of our compaction too: where not all was durable, a gap is a loss.
             let has_gap = next_base_offset.is_some_and(|next| next != recovered.next_offset);
-            is_cut = recovered.truncated_bytes > 0 || (is_checked && has_gap);
+            is_cut = ends_above && (recovered.truncated_bytes > 0 || has_gap);
+            seen.is_cut |= is_cut || recovered.truncated_bytes > 0;
+            seen.segments.insert(base_offset, Walked { known, is_anew });
         }
         segments.insert(base_offset, segment);
     }

@@ -103,13 +103,14 @@ impl Log {
     fn start_at_first_segment(&mut self) -> Result<(), StorageError> {
         let first = *self.segments.first_key_value().expect("a log has a segment").0;
         self.log_start = self.log_start.max(first);
-        if self.durable_end < first {
+        if self.flushed_end < first {
             // What was deleted was not durable: unless its going is, a power loss leaves half of it.
             self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
             self.names_synced = self.names_changed;
-            self.durable_end = first;
+            self.durable_end = self.durable_end.max(first);
+            self.flushed_end = first;
+            self.count_flushed();
         }
-        self.flushed_end = self.flushed_end.max(first);
         if self.epochs.truncate_from_start(self.log_start) {
             self.write_epochs()?;
         }

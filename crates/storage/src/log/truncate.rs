@@ -80,6 +80,7 @@ impl Log {
         self.log_end = self.active_mut().truncate_to(offset)?.max(self.log_start);
         self.durable_end = self.durable_end.min(self.log_end);
         self.flushed_end = self.flushed_end.min(self.log_end);
+        self.count_flushed();
         self.first_dirty = self.first_dirty.min(self.log_end);
         let end = self.log_end;
         if !self.has(Bug::SnapshotPastTruncation) {
