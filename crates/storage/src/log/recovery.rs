@@ -104,9 +104,9 @@ impl Log {
         log.find_bounds(now)?;
         let known = if recovery.clean { log.log_end } else { recovery.recovery_point };
         let first = *log.segments.first_key_value().expect("a log has a segment").0;
-        log.durable_end = known.clamp(log.log_start, log.log_end);
-        // The log may start in a segment that was never synced.
-        log.flushed_end = known.clamp(first, log.log_end).min(log.durable_end);
+        // The log may start within a segment that was never synced, and after others: a cut in these would take it all.
+        log.flushed_end = known.clamp(first, log.log_end);
+        log.durable_end = log.flushed_end;
         log.load_epochs(&mut found, &mut report)?;
         log.load_producers(&recovered)?;
         if is_cut || recovered.values().any(|walked| walked.is_anew) {
