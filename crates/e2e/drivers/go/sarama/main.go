@@ -47,6 +47,8 @@ type sender struct {
 	sarama.AsyncProducer
 	topic string
 	told  sync.WaitGroup
+	// What was sent and not yet told of.
+	underWay sync.WaitGroup
 }
 
 func newSender(addresses []string, topic string, config *sarama.Config) *sender {
@@ -61,11 +63,13 @@ func newSender(addresses []string, topic string, config *sarama.Config) *sender 
 	made.told.Go(func() {
 		for record := range producer.Successes() {
 			lines.Say("ack %d %d %s", record.Partition, record.Offset, record.Value)
+			made.underWay.Done()
 		}
 	})
 	made.told.Go(func() {
 		for failed := range producer.Errors() {
 			lines.Say("fail %d %s", failed.Msg.Partition, failed.Err)
+			made.underWay.Done()
 		}
 	})
 	return made
@@ -73,10 +77,13 @@ func newSender(addresses []string, topic string, config *sarama.Config) *sender 
 
 func (s *sender) send(line string) {
 	partition, value := lines.Record(line)
+	s.underWay.Add(1)
 	s.Input() <- &sarama.ProducerMessage{Topic: s.topic, Partition: partition, Value: sarama.StringEncoder(value)}
 }
 
 func (s *sender) close() {
+	// A batch that is being sent again is given up by AsyncClose.
+	s.underWay.Wait()
 	s.AsyncClose()
 	s.told.Wait()
 }
