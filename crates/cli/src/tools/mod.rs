@@ -29,7 +29,7 @@ mod reassign;
 mod storage;
 mod topics;
 mod transactions;
-mod verifiable_producer;
+mod verifiable;
 
 use crate::output;
 use options::{Invalid, Parsed, Tool};
@@ -61,7 +61,8 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&perf_test::producer::TOOL, perf_test::producer::run),
     (&perf_test::consumer::TOOL, perf_test::consumer::run),
     (&perf_test::latency::TOOL, perf_test::latency::run),
-    (&verifiable_producer::TOOL, verifiable_producer::run),
+    (&verifiable::consumer::TOOL, verifiable::consumer::run),
+    (&verifiable::producer::TOOL, verifiable::producer::run),
 ];
 
 /// What a tool does with its command line.

@@ -24,6 +24,9 @@ use tokio::sync::watch;
 pub struct GroupConfig {
     /// The group's id.
     pub group_id: String,
+    /// A name of the member's own, by which it is known again when it comes back within its session: it does not leave
+    /// (`group.instance.id`, KIP-345).
+    pub instance_id: Option<String>,
     /// After how long without a heartbeat the member counts as gone (`session.timeout.ms`).
     pub session_timeout: Duration,
     /// How long the others wait for the member when shares change (`max.poll.interval.ms`).
@@ -39,6 +42,7 @@ impl GroupConfig {
     pub fn new(group_id: impl Into<String>) -> GroupConfig {
         GroupConfig {
             group_id: group_id.into(),
+            instance_id: None,
             session_timeout: Duration::from_secs(45),
             rebalance_timeout: Duration::from_secs(300),
             heartbeat_interval: Duration::from_secs(3),
@@ -202,6 +206,7 @@ impl Membership {
             group_id: self.config.group_id.clone(),
             generation_id: self.generation,
             member_id: self.member_id.clone(),
+            group_instance_id: self.config.instance_id.clone(),
             protocol_type: Some(PROTOCOL_TYPE.to_owned()),
             protocol_name: Some(PROTOCOL.to_owned()),
             assignments,
@@ -223,6 +228,7 @@ impl Membership {
             session_timeout_ms: millis(self.config.session_timeout),
             rebalance_timeout_ms: millis(self.config.rebalance_timeout),
             member_id: self.member_id.clone(),
+            group_instance_id: self.config.instance_id.clone(),
             protocol_type: PROTOCOL_TYPE.to_owned(),
             protocols: vec![JoinGroupRequestProtocol {
                 name: PROTOCOL.to_owned(),
@@ -271,7 +277,7 @@ impl Membership {
             group_id: self.config.group_id.clone(),
             generation_id: self.generation,
             member_id: self.member_id.clone(),
-            ..Default::default()
+            group_instance_id: self.config.instance_id.clone(),
         };
         let (client, stable, known) = (self.client.clone(), self.stable.clone(), self.coordinator.clone());
         let interval = self.config.heartbeat_interval;
@@ -317,8 +323,9 @@ impl Membership {
     /// When the coordinator refuses, or does not answer in time.
     pub async fn commit(&mut self, offsets: &BTreeMap<TopicPartition, Offset>) -> Result<(), ClientError> {
         let coordinator = self.coordinator().await?;
-        let request =
-            commit_request(&self.client, &self.config.group_id, &self.member_id, self.generation, offsets);
+        let group_id = &self.config.group_id;
+        let mut request = commit_request(&self.client, group_id, &self.member_id, self.generation, offsets);
+        request.group_instance_id.clone_from(&self.config.instance_id);
         let committed = self.client.call(coordinator, &request).await.and_then(|response| {
             let parts = response.topics.iter().flat_map(|topic| &topic.partitions);
             parts.map(|part| part.error_code).try_for_each(|code| ClientError::check(code, None))
@@ -329,9 +336,12 @@ impl Membership {
         committed
     }
 
-    /// Leaves, so that the others need not wait. That it fails does not matter: the session ends anyway.
+    /// Leaves, so that the others need not wait; a member with a name of its own does not. That it fails does not matter: the session ends anyway.
     pub async fn leave(&mut self) {
         self.heartbeat = None;
+        if self.config.instance_id.is_some() {
+            return;
+        }
         let (Some(coordinator), false) = (self.coordinator.get(), self.member_id.is_empty()) else { return };
         let request = m::LeaveGroupRequest {
             group_id: self.config.group_id.clone(),

@@ -276,8 +276,10 @@ fn the_tools_that_measure_clients_send_and_read_as_much_as_they_are_told() {
     let ranks = r"Percentiles: 50th = \d+, 99th = \d+, 99\.9th = \d+";
     let expected = format!(r"^0\t{number}\n1000\t{number}\nAvg latency: \d+\.\d{{4}} ms\n{ranks}\n$");
     assert!(regex::Regex::new(&expected).unwrap().is_match(&taken), "{taken}");
+    told(&bootstrap, "topic create numbers -p 1 -r 3", "");
+    all_know(&cluster, "numbers", "1 partition");
     let produce_numbers =
-        "kafka-verifiable-producer --topic t --max-messages 2 --value-prefix 7 --bootstrap-server";
+        "kafka-verifiable-producer --topic numbers --max-messages 2 --value-prefix 7 --bootstrap-server";
     let said = told(&bootstrap, &format!("{produce_numbers} {bootstrap}"), "");
     for expected in [
         r#""name":"startup_complete"}"#,
@@ -287,6 +289,24 @@ fn the_tools_that_measure_clients_send_and_read_as_much_as_they_are_told() {
         r#""name":"tool_data","sent":2,"acked":2,"target_throughput":-1,"avg_throughput":"#,
     ] {
         assert_eq!(said.matches(expected).count(), 1, "{expected}: {said}");
+    }
+    let read_numbers = "kafka-verifiable-consumer --topic numbers --group-id verifiable --max-messages 2 --verbose --bootstrap-server";
+    let said = told(&bootstrap, &format!("{read_numbers} {bootstrap}"), "");
+    // As Kafka's tool says it, which was asked on the same cluster.
+    let expected = [
+        r#""name":"startup_complete"}"#,
+        r#""name":"partitions_assigned","partitions":[{"topic":"numbers","partition":0}]}"#,
+        r#""name":"record_data","key":null,"value":"7.0","topic":"numbers","partition":0,"offset":0}"#,
+        r#""name":"record_data","key":null,"value":"7.1","topic":"numbers","partition":0,"offset":1}"#,
+        r#""name":"records_consumed","count":2,"partitions":[{"topic":"numbers","partition":0,"count":2,"minOffset":0,"maxOffset":1}]}"#,
+        r#""name":"offsets_committed","offsets":[{"topic":"numbers","partition":0,"offset":2}],"success":true}"#,
+        r#""name":"shutdown_requested"}"#,
+        r#""name":"partitions_revoked","partitions":[{"topic":"numbers","partition":0}]}"#,
+        r#""name":"shutdown_complete"}"#,
+    ];
+    assert_eq!(said.lines().count(), expected.len(), "{said}");
+    for (line, expected) in said.lines().zip(expected) {
+        assert!(line.contains(expected), "{line}, and not {expected}");
     }
     let why = refusal(&bootstrap, &format!("{produce} {bootstrap} --transactional-id x"), "");
     assert!(

@@ -136,7 +136,7 @@ fn header(is_detailed: bool) -> String {
 }
 
 /// A consumer as these properties say; one that means nothing to us is refused.
-fn config(properties: &BTreeMap<String, String>) -> Result<ConsumerConfig, Failure> {
+pub(crate) fn config(properties: &BTreeMap<String, String>) -> Result<ConsumerConfig, Failure> {
     let mut config = ConsumerConfig::default();
     for (name, text) in properties {
         let number = || {

@@ -1,18 +1,17 @@
 //! `kafka-verifiable-producer`: numbers that grow, and a line of JSON for what became of each (`VerifiableProducer`).
 
-use super::options::{Parsed, Tool, value};
-use super::perf_test::{producer, properties};
-use super::{Failure, connect};
-use crate::output;
+use super::{json, say};
+use crate::tools::options::{Parsed, Tool, value};
+use crate::tools::perf_test::{producer, properties};
+use crate::tools::{Failure, connect};
 use ottla_client::producer::{Acks, ProducerConfig, ProducerRecord, SendError, Written};
 use ottla_client::{Client, Producer};
-use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub(super) const TOOL: Tool = Tool {
+pub(crate) const TOOL: Tool = Tool {
     name: "kafka-verifiable-producer",
     purpose: "This tool produces increasing integers to the specified topic and prints JSON metadata to stdout on each \"send\" \
               request, making externally visible which messages have been acked and which have not.",
@@ -59,11 +58,7 @@ struct Plan {
 
 impl Plan {
     fn read(parsed: &Parsed) -> Result<Plan, Failure> {
-        for name in ["topic", "bootstrap-server"] {
-            if !parsed.has(name) {
-                return Err(Failure::Usage(format!("argument --{name} is required")));
-            }
-        }
+        super::require(parsed, &["topic", "bootstrap-server"])?;
         let records: i64 = parsed.number("max-messages")?.unwrap_or(-1);
         let keys: Option<u64> = parsed.number("repeating-keys")?;
         if keys == Some(0) {
@@ -99,19 +94,10 @@ impl Plan {
     }
 }
 
-pub(super) fn run(parsed: &Parsed) -> Result<(), Failure> {
+pub(crate) fn run(parsed: &Parsed) -> Result<(), Failure> {
     let plan = Plan::read(parsed)?;
     let refuse = |message: &str| Err(Failure::Refused(message.to_owned()));
-    if parsed.has("producer.config") && parsed.has("command-config") {
-        return refuse("Options --producer.config and --command-config are mutually exclusive.");
-    }
-    if parsed.has("producer.config") {
-        output::line(
-            "Option --producer.config has been deprecated and will be removed in a future version. Use --command-config \
-             instead.",
-        );
-    }
-    let file = parsed.value("command-config").or(parsed.value("producer.config"));
+    let file = super::properties_file(parsed, "producer.config")?;
     let properties = properties(parsed, file, &[])?;
     let mut config = producer::config(&properties)?;
     match parsed.value("acks") {
@@ -179,10 +165,10 @@ async fn send(plan: &Plan, client: Client, config: ProducerConfig) -> Result<(),
     say(
         "tool_data",
         &[
-            ("sent", json!(sent)),
-            ("acked", json!(acknowledged)),
-            ("target_throughput", json!(plan.throughput)),
-            ("avg_throughput", json!(acknowledged as f64 / start.elapsed().as_secs_f64())),
+            ("sent", json(sent)),
+            ("acked", json(acknowledged)),
+            ("target_throughput", json(plan.throughput)),
+            ("avg_throughput", json(acknowledged as f64 / start.elapsed().as_secs_f64())),
         ],
     );
     Ok(())
@@ -190,30 +176,20 @@ async fn send(plan: &Plan, client: Client, config: ProducerConfig) -> Result<(),
 
 /// Tells what became of a record. Returns whether it was acknowledged.
 fn tell(topic: &str, key: Option<String>, value: String, outcome: Result<Written, SendError>) -> bool {
-    let (key, value) = (("key", json!(key)), ("value", json!(value)));
+    let (key, value) = (("key", json(key)), ("value", json(value)));
     match outcome {
         Ok(written) => {
-            let partition = ("partition", json!(written.partition.partition));
-            let offset = ("offset", json!(written.offset.0));
-            say("producer_send_success", &[key, value, offset, ("topic", json!(topic)), partition]);
+            let partition = ("partition", json(written.partition.partition));
+            let offset = ("offset", json(written.offset.0));
+            say("producer_send_success", &[key, value, offset, ("topic", json(topic)), partition]);
             true
         }
         Err(error) => {
-            let message = ("message", json!(error.to_string()));
-            say("producer_send_error", &[key, value, ("topic", json!(topic)), message]);
+            let message = ("message", json(error.to_string()));
+            say("producer_send_error", &[key, value, ("topic", json(topic)), message]);
             false
         }
     }
-}
-
-fn say(name: &str, fields: &[(&str, Value)]) {
-    output::line(event(ottla_net::clock::wall().0, name, fields));
-}
-
-/// A line of JSON, in Kafka's order.
-fn event(timestamp: i64, name: &str, fields: &[(&str, Value)]) -> String {
-    let fields: String = fields.iter().map(|(name, value)| format!(",\"{name}\":{value}")).collect();
-    format!("{{\"timestamp\":{timestamp},\"name\":\"{name}\"{fields}}}")
 }
 
 #[cfg(test)]
@@ -241,14 +217,5 @@ mod tests {
         assert_eq!(plan.due(50), Duration::from_millis(500));
         assert!(read("--topic t").is_err());
         assert!(read("--topic t --bootstrap-server b:1 --repeating-keys 0").is_err());
-    }
-
-    #[test]
-    fn an_event_is_a_line_in_kafkas_order() {
-        assert_eq!(event(7, "startup_complete", &[]), r#"{"timestamp":7,"name":"startup_complete"}"#);
-        assert_eq!(
-            event(7, "n", &[("key", json!(None::<String>)), ("value", json!("a\"b"))]),
-            r#"{"timestamp":7,"name":"n","key":null,"value":"a\"b"}"#
-        );
     }
 }
