@@ -210,7 +210,6 @@ impl Membership {
             protocol_type: Some(PROTOCOL_TYPE.to_owned()),
             protocol_name: Some(PROTOCOL.to_owned()),
             assignments,
-            ..Default::default()
         };
         let coordinator = self.coordinator().await?;
         let synced = self.client.call(coordinator, &request).await?;

@@ -30,9 +30,9 @@ pub(crate) const TOOL: Tool = Tool {
             "enable-autocommit",
             "Commits every 5 seconds, and does not tell of it; else after each time that records came.",
         ),
-        value("group-id", "GROUP-ID", "REQUIRED: the group."),
-        value("group-instance-id", "GROUP-INSTANCE-ID", "A name of the member's own."),
-        value("group-protocol", "GROUP-PROTOCOL", "classic, which is what the client speaks."),
+        value("group-id", "ID", "REQUIRED: the group."),
+        value("group-instance-id", "INSTANCE-ID", "A name of the member's own."),
+        value("group-protocol", "PROTOCOL", "classic, which is what the client speaks."),
         refused("group-remote-assignor", "the client speaks the classic protocol"),
         value(
             "max-messages",
