@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::jars::{self, Said};
 use crate::kcat;
 use ottla_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
+use ottla_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use regex::{Captures, Regex};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -107,7 +108,7 @@ pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -
                 settle(bootstrap);
             }
             let configures = text.starts_with("kafka-configs") || text.starts_with("kafka-client-metrics");
-            if configures && CHANGES.iter().any(|change| text.contains(change)) {
+            if configures && said.status == 0 && CHANGES.iter().any(|change| text.contains(change)) {
                 settle_configs(bootstrap, &words(&line));
             }
             write_said(&mut told, &said);
@@ -156,33 +157,60 @@ fn settle(bootstrap: &str) {
     });
 }
 
-/// Waits until every broker knows the same settings of the topic or the subscription to clients' metrics that a command line
-/// names, and of all brokers.
+/// Waits until every broker knows the same settings of the topic, the group or the subscription to clients' metrics that a
+/// command line names, and of all brokers; and the broker whose own settings it changes, these.
 fn settle_configs(bootstrap: &str, words: &[String]) {
-    let resource = |resource_type, name: &str| DescribeConfigsResource {
-        resource_type,
-        resource_name: name.to_owned(),
-        configuration_keys: None,
-    };
     let named = words.windows(2).filter_map(|pair| match pair[0].as_str() {
         "--topic" | "--entity-name" => Some(resource(2, &pair[1])),
         "--name" | "--client-metrics" => Some(resource(16, &pair[1])),
+        "--group" => Some(resource(32, &pair[1])),
         _ => None,
     });
-    let resources = named.chain([resource(4, "")]).collect();
-    let request = DescribeConfigsRequest { resources, ..Default::default() };
+    let all: Vec<_> = named.chain([resource(4, "")]).collect();
     crate::eventually("all brokers know the same settings", crate::cluster::PATIENCE, || {
         let told = bootstrap.split(',').map(|broker| {
-            let port = broker.rsplit_once(':').and_then(|(_, port)| port.parse().ok())?;
-            let answer = Client::connect(port).call(4, &request)?;
-            let configs = answer.results.into_iter().flat_map(|result| result.configs);
-            let mut values: Vec<_> = configs.map(|config| (config.name, config.value)).collect();
+            let mut values: Vec<_> =
+                configs(broker, &all)?.into_iter().map(|config| (config.name, config.value)).collect();
             values.sort_unstable();
             Some(values)
         });
         let told: BTreeSet<_> = told.collect();
         (told.len() == 1 && !told.contains(&None)).then_some(())
     });
+    let following = |option: &str| {
+        let at = words.iter().position(|word| word == option)?;
+        words.get(at + 1).map(String::as_str)
+    };
+    let Some(changed) = following("--broker") else { return };
+    let set = following("--add-config").and_then(|set| set.split_once('='));
+    let unset = following("--delete-config");
+    crate::eventually("the broker knows its own settings", crate::cluster::PATIENCE, || {
+        // The others say nothing of them.
+        let own = bootstrap.split(',').filter_map(|broker| configs(broker, &[resource(4, changed)]));
+        own.flatten()
+            .any(|config| match config.config_source {
+                DYNAMIC_BROKER_CONFIG => {
+                    set == Some((&config.name, config.value.as_deref().unwrap_or_default()))
+                }
+                _ => unset == Some(&config.name),
+            })
+            .then_some(())
+    });
+}
+
+/// What `DescribeConfigs` calls the source of what is set for one broker.
+const DYNAMIC_BROKER_CONFIG: i8 = 2;
+
+fn resource(resource_type: i8, name: &str) -> DescribeConfigsResource {
+    DescribeConfigsResource { resource_type, resource_name: name.to_owned(), configuration_keys: None }
+}
+
+/// What a broker says of the settings of these.
+fn configs(broker: &str, of: &[DescribeConfigsResource]) -> Option<Vec<DescribeConfigsResourceResult>> {
+    let port = broker.rsplit_once(':').and_then(|(_, port)| port.parse().ok())?;
+    let request = DescribeConfigsRequest { resources: of.to_vec(), ..Default::default() };
+    let answer = Client::connect(port).call(4, &request)?;
+    Some(answer.results.into_iter().flat_map(|result| result.configs).collect())
 }
 
 /// The lines in order: which group comes first depends on where chance has put it.
