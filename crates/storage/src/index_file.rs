@@ -118,6 +118,11 @@ impl<E: Entry> IndexFile<E> {
         Ok(low)
     }
 
+    /// How many entries from the front fulfil `holds`, one by one: for what may not be in order.
+    pub(crate) fn count_while(&self, mut holds: impl FnMut(&E) -> bool) -> Result<usize, StorageError> {
+        Ok(self.from(0)?.iter().take_while(|entry| holds(entry)).count())
+    }
+
     /// All entries from `index` on.
     pub(crate) fn from(&self, index: usize) -> Result<Vec<E>, StorageError> {
         self.read(index, self.count - index)

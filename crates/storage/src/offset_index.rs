@@ -107,7 +107,7 @@ impl OffsetIndex {
 
     /// Where to start scanning for the last batch.
     pub(crate) fn last_position(&self) -> u64 {
-        self.entries.last().map_or(0, |entry| u64::from(entry.position))
+        self.last().map_or(0, |(_, position)| position)
     }
 
     /// The last offset of the last batch that has an entry, and the byte where the batch starts.

@@ -160,23 +160,24 @@ impl Segment {
         Ok((segment, intact))
     }
 
-    /// Says where recovery begins in a segment that was just opened, `intact` or not, and empties the indexes if they are
-    /// not to be believed.
+    /// Says where recovery begins in a segment that was just opened, `intact` or not (its indexes are empty then), and empties
+    /// the indexes if they are not to be believed.
     pub(crate) fn begin_recovery(&mut self, intact: bool) -> Result<Begin, StorageError> {
-        if intact {
-            let Some((last_offset, position)) = self.offset_index.last() else { return Ok(Begin::AtStart) };
-            let found = self.headers(position).next().map(|found| {
-                let found = found?;
-                self.checked(&found, &mut Vec::new()).map(|_| found)
-            });
-            match found {
-                // The first batch has no entry: what says so are zeros that a loss of power left.
-                Some(Ok(found)) if position > 0 && found.header.last_offset() == last_offset => {
-                    return Ok(Begin::After(found));
-                }
-                Some(Err(ScanError::Io(source))) => return Err(self.scan_error(ScanError::Io(source))),
-                _ => {}
+        if !intact {
+            return Ok(Begin::Anew);
+        }
+        let Some((last_offset, position)) = self.offset_index.last() else { return Ok(Begin::AtStart) };
+        let found = self.headers(position).next().map(|found| {
+            let found = found?;
+            self.checked(&found, &mut Vec::new()).map(|_| found)
+        });
+        match found {
+            // The first batch has no entry: what says so are zeros that a loss of power left.
+            Some(Ok(found)) if position > 0 && found.header.last_offset() == last_offset => {
+                return Ok(Begin::After(found));
             }
+            Some(Err(error @ ScanError::Io(_))) => return Err(self.scan_error(error)),
+            _ => {}
         }
         let dir = crate::disk::parent(&self.path).to_owned();
         (self.offset_index, self.time_index, self.transaction_index) =

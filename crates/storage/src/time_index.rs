@@ -72,13 +72,12 @@ impl TimeIndex {
         if let Some(known) = known {
             // One by one: where power was lost there may be anything after what is known, a smaller offset too.
             let mut last = None;
-            let follows = |entry: &&TimeEntry| {
+            let count = index.entries.count_while(|entry| {
                 let is_later = last
                     .is_none_or(|(time, offset)| time < entry.timestamp && offset < entry.relative_offset);
                 last = Some((entry.timestamp, entry.relative_offset));
                 is_later && i64::from(entry.relative_offset) < known - base_offset
-            };
-            let count = index.entries.from(0)?.iter().take_while(follows).count();
+            })?;
             index.entries.truncate(count)?;
         }
         let plausible = match index.entries.last() {

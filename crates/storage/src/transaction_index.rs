@@ -87,12 +87,11 @@ impl TransactionIndex {
         };
         // One by one: where power was lost there may be anything after what is known.
         let mut next = base_offset;
-        let mut is_plausible = |aborted: &AbortedTransaction| {
+        let plausible = entries.count_while(|aborted| {
             let follows = next <= aborted.last_offset && aborted.first_offset < aborted.last_offset;
             next = aborted.last_offset + 1;
             follows && known.is_none_or(|known| aborted.last_offset < known)
-        };
-        let plausible = entries.from(0)?.iter().take_while(|aborted| is_plausible(aborted)).count();
+        })?;
         if plausible < entries.count() {
             match known {
                 None => return Ok(None),

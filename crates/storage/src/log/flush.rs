@@ -80,7 +80,9 @@ impl Log {
             let mut within = log.snapshot_offsets()?;
             within.retain(|offset| !log.segments.contains_key(offset));
             within.pop();
-            log.remove_snapshots(|offset| within.contains(&offset))?;
+            for offset in within {
+                log.remove_snapshot(offset)?;
+            }
             log.write_producer_snapshot()
         })
     }

@@ -47,7 +47,7 @@ pub struct RecoveryReport {
     pub checked_bytes: u64,
     /// How many bytes at the end were no batches, or came after such, and are gone.
     pub truncated_bytes: u64,
-    /// How many indexes' segments were walked only because an index was missing or implausible.
+    /// How many segments' indexes were made anew, because one was missing or implausible.
     pub indexes_rebuilt: usize,
     /// Whether the lineage of leader epochs was found anew in the log.
     pub epochs_rebuilt: bool,
@@ -109,7 +109,7 @@ impl Log {
         log.durable_end = log.flushed_end;
         log.load_epochs(&mut found, &mut report)?;
         log.load_producers(&recovered)?;
-        if is_cut || recovered.values().any(|walked| walked.is_anew) {
+        if is_cut || report.indexes_rebuilt > 0 {
             log.sync_recovered(&recovered)?;
         }
         log.assert_ordered();
@@ -242,18 +242,21 @@ impl Log {
             return Ok(());
         }
         let newest = recovered.values().next().map_or(self.log_end, |first| self.log_end.min(first.known));
-        if !recovered.is_empty() {
-            // What is later may be of another history, which a loss of power took.
-            self.remove_snapshots(|offset| offset > newest)?;
-        }
-        for offset in self.snapshot_offsets()?.into_iter().rev().filter(|offset| *offset <= newest) {
+        for offset in self.snapshot_offsets()?.into_iter().rev() {
+            if offset > newest {
+                if !recovered.is_empty() {
+                    // It may be of another history, which a loss of power took.
+                    self.remove_snapshot(offset)?;
+                }
+                continue;
+            }
             let path = file_names::path(&self.dir, offset, file_names::SNAPSHOT);
             let bytes = self.disk.read(&path).at("read", &path)?;
             if let Some(producers) = producer_snapshot::decode_map(&bytes) {
                 self.producers = ProducerStates::from_snapshot(producers, offset);
                 break;
             }
-            remove_if_exists(&*self.disk, &path).at("remove", &path)?;
+            self.remove_snapshot(offset)?;
         }
         self.replay_producers(recovered)
     }
@@ -357,7 +360,7 @@ fn open_segments(
                 report.segments_recovered += 1;
                 report.checked_bytes += recovered.checked_bytes;
             }
-            report.indexes_rebuilt += usize::from(!intact);
+            report.indexes_rebuilt += usize::from(is_anew);
             report.truncated_bytes += recovered.truncated_bytes;
             // Segments follow one another without a gap, those of our compaction too: where not all was durable, a gap is a loss.
             let has_gap = next_base_offset.is_some_and(|next| next != recovered.next_offset);

@@ -1,17 +1,11 @@
 //! Starts that were once wrong: what a kill, a loss of power or Kafka leaves, and what becomes of it.
 
+use super::tests::{E0, now, small};
 use super::*;
 use crate::{Recovery, SimDisk};
 use ottla_records::{BatchBuilder, EndTxnMarker, Origin};
 use ottla_types::{ProducerEpoch, Random, Timestamp};
 
-const E0: LeaderEpoch = LeaderEpoch(0);
-fn now() -> Now {
-    Now { monotonic: Monotonic(0), wall: Timestamp(1_000_000) }
-}
-fn small() -> LogConfig {
-    LogConfig { segment_bytes: 400, index_interval_bytes: 100, ..LogConfig::default() }
-}
 fn try_open(
     disk: &SimDisk,
     dir: &str,
@@ -23,14 +17,17 @@ fn try_open(
     let recovery = Recovery { clean, recovery_point: Offset(rp), log_start: Offset(start) };
     Ok(Log::open(Arc::new(disk.clone()), PathBuf::from(dir), config, recovery, now())?.0)
 }
+
 fn open(disk: &SimDisk, dir: &str, config: LogConfig, clean: bool, rp: i64, start: i64) -> Log {
     try_open(disk, dir, config, clean, rp, start).unwrap()
 }
+
 fn record(time: i64) -> BatchBuilder {
     let mut builder = BatchBuilder::new();
     builder.push(Timestamp(time), Some(b"key"), Some(b"value"), &[]);
     builder
 }
+
 fn append(log: &mut Log, builder: BatchBuilder) {
     log.append_as_leader(&mut builder.build(), E0, Origin::Client, now()).unwrap();
 }

@@ -5,13 +5,13 @@ use crate::{AppendError, AtLeast, ReadError, Recovery, SimDisk};
 use ottla_records::{BatchBuilder, EndTxnMarker, Origin, batches};
 use ottla_types::{ProducerEpoch, Timestamp};
 
-const E0: LeaderEpoch = LeaderEpoch(0);
+pub(super) const E0: LeaderEpoch = LeaderEpoch(0);
 
-fn now() -> Now {
+pub(super) fn now() -> Now {
     Now { monotonic: Monotonic(0), wall: Timestamp(1_000_000) }
 }
 
-fn small() -> LogConfig {
+pub(super) fn small() -> LogConfig {
     LogConfig { segment_bytes: 400, index_interval_bytes: 100, ..LogConfig::default() }
 }
 

@@ -103,11 +103,16 @@ impl Log {
     pub(super) fn remove_snapshots(&mut self, doomed: impl Fn(Offset) -> bool) -> Result<(), StorageError> {
         for offset in self.snapshot_offsets()? {
             if doomed(offset) {
-                let path = file_names::path(&self.dir, offset, file_names::SNAPSHOT);
-                remove_if_exists(&*self.disk, &path).at("remove", &path)?;
-                self.names_changed += 1;
+                self.remove_snapshot(offset)?;
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn remove_snapshot(&mut self, offset: Offset) -> Result<(), StorageError> {
+        let path = file_names::path(&self.dir, offset, file_names::SNAPSHOT);
+        remove_if_exists(&*self.disk, &path).at("remove", &path)?;
+        self.names_changed += 1;
         Ok(())
     }
 

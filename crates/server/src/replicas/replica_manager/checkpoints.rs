@@ -24,7 +24,7 @@ impl ReplicaManager {
             if is_made(Bug::RecoveryPointUnsynced) {
                 continue;
             }
-            if let Err(error) = self.flush_whole(&replica) {
+            if let Err(error) = self.flush_for_start(&replica) {
                 self.handle_storage_error(&error);
             }
         }
@@ -114,16 +114,18 @@ impl ReplicaManager {
         self.all().iter().map(|replica| replica.lock().log().unflushed_bytes()).sum()
     }
 
-    fn flush_whole(&self, replica: &Replica) -> Result<(), StorageError> {
-        {
+    /// Syncs a log, with what a start from its end needs.
+    fn flush_for_start(&self, replica: &Replica) -> Result<(), StorageError> {
+        let target = {
             let mut partition = replica.lock();
             match partition.log_mut().write_due_producer_snapshot() {
                 // Removed meanwhile, and its directory with it.
                 Err(_) if replica.is_removed() => return Ok(()),
                 written => written?,
             }
-        }
-        self.flush(replica)
+            partition.log().flush_target()
+        };
+        self.sync(replica, target)
     }
 
     pub(super) fn flush(&self, replica: &Replica) -> Result<(), StorageError> {
