@@ -16,6 +16,7 @@ mod perf;
 mod program;
 mod properties_file;
 mod server;
+mod signals;
 mod tools;
 mod up;
 mod verify;

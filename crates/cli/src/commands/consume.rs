@@ -7,7 +7,7 @@ use super::place::Place;
 use super::progress::Progress;
 use super::record_format::{RecordFormat, json_of};
 use super::show::Shown;
-use crate::output;
+use crate::{output, signals};
 use anyhow::{Context, Result, bail};
 use ottla_client::admin::places::Places;
 use ottla_client::client::Topics;
@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::str::FromStr;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Reads records of topics, and writes one line for each. Ctrl-C ends it in order.
 #[derive(clap::Args)]
@@ -97,8 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let isolation = if arguments.committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
     let client = arguments.connection.client()?;
     block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
-        let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
+        let asked_to_end = signals::asked_to_end().context("no signals")?;
         let partitions = partitions(arguments, &client).await?;
         let config = ConsumerConfig { reset, isolation, ..ConsumerConfig::default() };
         let mut consumer = Consumer::new(client.clone(), config);
@@ -107,8 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             let mut read = pin!(reading.read(&client, &mut consumer, partitions, isolation));
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => Ok(()),
-                _ = terminate.recv() => Ok(()),
+                () = asked_to_end => Ok(()),
                 read = &mut read => read,
             }
         };

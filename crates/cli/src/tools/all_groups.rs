@@ -120,8 +120,7 @@ mod tests {
             group("e", "share", "share"),
         ];
         let chosen = |line: &str| -> String {
-            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            let parsed = options::parse(&TOOL, &words).unwrap();
+            let parsed = options::parse_line(&TOOL, line).unwrap();
             let kind = parsed.value("group-type").map(|kind| type_name(kind).unwrap());
             all.iter()
                 .filter(|group| is_wanted(&parsed, kind, group))

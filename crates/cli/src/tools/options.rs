@@ -133,6 +133,12 @@ impl Parsed {
     }
 }
 
+/// Reads a command line whose words have no spaces in them.
+#[cfg(test)]
+pub(crate) fn parse_line(tool: &Tool, line: &str) -> Result<Parsed, Invalid> {
+    parse(tool, &line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+}
+
 /// Reads a command line.
 pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid> {
     let mut parsed = Parsed { line: arguments.join(" "), ..Parsed::default() };
@@ -277,11 +283,11 @@ mod tests {
     ];
 
     fn read(line: &str) -> Result<Parsed, Invalid> {
-        parse(&TOOL, &line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        parse_line(&TOOL, line)
     }
 
     fn read_with_commands(line: &str) -> Result<Parsed, Invalid> {
-        parse(&WITH_COMMANDS, &line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        parse_line(&WITH_COMMANDS, line)
     }
 
     #[test]

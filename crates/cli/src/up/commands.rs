@@ -4,7 +4,7 @@ use super::control::{self, Command};
 use super::layout::Layout;
 use super::since::Since;
 use super::{past, status, supervisor};
-use crate::{format as format_command, output, program, properties_file, tools};
+use crate::{format as format_command, output, program, properties_file, signals, tools};
 use anyhow::{Context, Result, bail};
 use ottla_metadata::MetadataVersion;
 use ottla_net::Clock;
@@ -21,7 +21,6 @@ use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Where a cluster is kept.
 #[derive(clap::Args, Clone)]
@@ -72,7 +71,7 @@ pub(crate) struct OneNode {
 pub(crate) fn up(arguments: &Up) -> Result<()> {
     if arguments.detach {
         let runtime = runtime()?;
-        let interrupted = runtime.block_on(async { signals() })?;
+        let interrupted = runtime.block_on(async { signals::asked_to_end() })?;
         output::line(runtime.block_on(launch(arguments, interrupted))?);
         return Ok(());
     }
@@ -115,18 +114,6 @@ fn check_same(layout: &Layout, arguments: &Up) -> Result<()> {
         bail!("{shown} begins at port {}, not {port}; use --fresh to start over", layout.base_port);
     }
     Ok(())
-}
-
-/// Comes to its end when somebody interrupts this process or asks it to end, from the moment of this call on.
-fn signals() -> Result<impl Future<Output = ()>> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            biased;
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }
 
 /// Starts the supervisor in the background, waits until the cluster serves, and returns what the supervisor said. If `interrupted`

@@ -196,8 +196,8 @@ mod tests {
     use crate::tools::options;
 
     fn complaint(line: &str) -> String {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let checked = options::parse(&TOOL, &words).map_err(Failure::from).and_then(|parsed| check(&parsed));
+        let checked =
+            options::parse_line(&TOOL, line).map_err(Failure::from).and_then(|parsed| check(&parsed));
         match checked {
             Err(Failure::Usage(message) | Failure::Refused(message) | Failure::Failed(message)) => message,
             Err(Failure::Quiet) => String::new(),

@@ -2,9 +2,9 @@
 
 use super::formatter::Formatter;
 use super::properties;
-use crate::output;
 use crate::tools::options::{Parsed, Tool, flag, refused, require, value};
 use crate::tools::{Failure, connect};
+use crate::{output, signals};
 use ottla_client::client::Topics;
 use ottla_client::consumer::group::{GroupConfig, find_coordinator};
 use ottla_client::consumer::{ConsumerConfig, Isolation, OffsetReset, StartAt};
@@ -13,7 +13,6 @@ use ottla_net::CallError;
 use ottla_types::{Offset, TopicPartition};
 use regex::Regex;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 pub(crate) const TOOL: Tool = Tool {
@@ -154,17 +153,12 @@ fn plan(parsed: &Parsed) -> Result<Plan, Failure> {
 }
 
 async fn consume(client: Client, plan: &Plan, formatter: &Formatter, count: &mut u64) -> Result<(), Failure> {
-    let signals = || {
-        let terminate = signal(SignalKind::terminate())?;
-        Ok::<_, std::io::Error>((terminate, signal(SignalKind::interrupt())?))
-    };
-    let (mut terminate, mut interrupt) =
-        signals().map_err(|error| Failure::Refused(format!("no signals: {error}")))?;
+    let asked_to_end =
+        signals::asked_to_end().map_err(|error| Failure::Refused(format!("no signals: {error}")))?;
     let mut consumer = None;
     let ended = tokio::select! {
         biased;
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = asked_to_end => Ok(()),
         ended = read(client, plan, formatter, count, &mut consumer) => ended,
     };
     if let Some(consumer) = consumer {

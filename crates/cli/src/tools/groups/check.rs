@@ -117,8 +117,7 @@ mod tests {
     fn a_group_goes_on_at_one_place_only() {
         let read = |line: &str| {
             let line = format!("--bootstrap-server a:1 --reset-offsets --group g --dry-run {line}");
-            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            action(&options::parse(&TOOL, &words).unwrap())
+            action(&options::parse_line(&TOOL, &line).unwrap())
         };
 
         for scenario in SCENARIOS {

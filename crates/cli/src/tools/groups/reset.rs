@@ -235,10 +235,7 @@ mod tests {
 
     #[test]
     fn an_option_says_where_to_go_on() {
-        let read = |line: &str| {
-            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            scenario(&options::parse(&TOOL, &words).unwrap())
-        };
+        let read = |line: &str| scenario(&options::parse_line(&TOOL, line).unwrap());
 
         assert_eq!(read("--to-offset 5").unwrap(), Scenario::Offset(5));
         assert_eq!(read("--shift-by -5").unwrap(), Scenario::ShiftBy(-5));

@@ -235,8 +235,7 @@ mod tests {
     use crate::tools::options;
 
     fn read(line: &str) -> Result<Plan, Failure> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Plan::read(&options::parse(&TOOL, &words)?)
+        Plan::read(&options::parse_line(&TOOL, line)?)
     }
 
     const LINE: &str = "--bootstrap-server b:1 --topic t";

@@ -337,8 +337,7 @@ mod tests {
     use crate::tools::options;
 
     fn read(line: &str) -> Result<Plan, Failure> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        plan(&options::parse(&TOOL, &words)?)
+        plan(&options::parse_line(&TOOL, line)?)
     }
 
     #[test]

@@ -310,7 +310,7 @@ mod tests {
     use crate::tools::options;
 
     fn read(line: &str) -> Parsed {
-        options::parse(&TOOL, &line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).unwrap()
+        options::parse_line(&TOOL, line).unwrap()
     }
 
     fn refusal(line: &str) -> String {

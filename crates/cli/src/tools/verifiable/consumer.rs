@@ -1,10 +1,10 @@
 //! `kafka-verifiable-consumer`: a member of a group that tells what it is given, reads and commits (`VerifiableConsumer`).
 
 use super::{json, list, object, say};
-use crate::output;
 use crate::tools::options::{Parsed, Tool, flag, refused, value};
 use crate::tools::perf_test::{consumer, properties};
 use crate::tools::{Failure, connect};
+use crate::{output, signals};
 use bytes::Bytes;
 use ottla_client::consumer::group::GroupConfig;
 use ottla_client::consumer::{ConsumerConfig, ConsumerRecord, OffsetReset};
@@ -12,7 +12,6 @@ use ottla_client::{Client, ClientError, Consumer};
 use ottla_types::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 pub(crate) const TOOL: Tool = Tool {
@@ -136,16 +135,13 @@ pub(crate) fn run(parsed: &Parsed) -> Result<(), Failure> {
 
 /// Reads until it has read enough, or is ended; then leaves.
 async fn follow(plan: &Plan, mut consumer: Consumer) -> Result<(), Failure> {
-    let ended = |error: std::io::Error| Failure::Refused(error.to_string());
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(ended)?;
-    let mut terminated = signal(SignalKind::terminate()).map_err(ended)?;
+    let asked_to_end = signals::asked_to_end().map_err(|error| Failure::Refused(error.to_string()))?;
     say("startup_complete", &[]);
     consumer.subscribe(vec![plan.topic.clone()], plan.group.clone());
     let mut share = Share::default();
     let outcome = tokio::select! {
         biased;
-        _ = interrupted.recv() => Ok(()),
-        _ = terminated.recv() => Ok(()),
+        () = asked_to_end => Ok(()),
         outcome = read(plan, &mut consumer, &mut share) => outcome,
     };
     say("shutdown_requested", &[]);
@@ -265,8 +261,7 @@ mod tests {
     use crate::tools::options;
 
     fn read(line: &str) -> Result<Plan, Failure> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Plan::read(&options::parse(&TOOL, &words)?)
+        Plan::read(&options::parse_line(&TOOL, line)?)
     }
 
     #[test]

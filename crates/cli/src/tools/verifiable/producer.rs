@@ -1,13 +1,14 @@
 //! `kafka-verifiable-producer`: numbers that grow, and a line of JSON for what became of each (`VerifiableProducer`).
 
 use super::{json, say};
+use crate::signals;
 use crate::tools::options::{Parsed, Tool, value};
 use crate::tools::perf_test::{producer, properties};
 use crate::tools::{Failure, connect};
 use ottla_client::producer::{Acks, ProducerConfig, ProducerRecord, SendError, Written};
 use ottla_client::{Client, Producer};
+use std::pin::pin;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -116,9 +117,8 @@ pub(crate) fn run(parsed: &Parsed) -> Result<(), Failure> {
 }
 
 async fn send(plan: &Plan, client: Client, config: ProducerConfig) -> Result<(), Failure> {
-    let ended = |error: std::io::Error| Failure::Refused(error.to_string());
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(ended)?;
-    let mut terminated = signal(SignalKind::terminate()).map_err(ended)?;
+    let asked_to_end = signals::asked_to_end().map_err(|error| Failure::Refused(error.to_string()))?;
+    let mut asked_to_end = pin!(asked_to_end);
     say("startup_complete", &[]);
     let producer = Producer::new(client, config);
     let start = Instant::now();
@@ -138,8 +138,7 @@ async fn send(plan: &Plan, client: Client, config: ProducerConfig) -> Result<(),
         };
         let accepted = tokio::select! {
             biased;
-            _ = interrupted.recv() => break,
-            _ = terminated.recv() => break,
+            () = &mut asked_to_end => break,
             accepted = accepted => accepted,
         };
         sent += 1;
@@ -198,8 +197,7 @@ mod tests {
     use crate::tools::options;
 
     fn read(line: &str) -> Result<Plan, Failure> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Plan::read(&options::parse(&TOOL, &words)?)
+        Plan::read(&options::parse_line(&TOOL, line)?)
     }
 
     #[test]
