@@ -20,10 +20,15 @@ impl Client {
     /// # Panics
     /// As all that is done here: when the node does not do its part.
     pub fn connect(port: u16) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the node listens");
+        Client::reach(&format!("127.0.0.1:{port}")).expect("the node listens")
+    }
+
+    /// Connects to a node, if it listens.
+    pub fn reach(address: &str) -> Option<Client> {
+        let stream = TcpStream::connect(address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a time-out");
         stream.set_nodelay(true).expect("a socket can send at once");
-        Client { stream }
+        Some(Client { stream })
     }
 
     /// Sends bytes as they are. The node may close before it has read everything.

@@ -1,7 +1,9 @@
 //! Real nodes in a directory of their own, on ports of their own.
 
+use crate::client::Client;
 use crate::network::{Network, Site};
 use crate::{eventually, process, slow_line};
+use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use rustix::process::Signal;
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -188,7 +190,8 @@ impl Cluster {
         format!("{}:{}", self.nodes[0].site.host, self.nodes[0].controller_port)
     }
 
-    /// Runs one of Kafka's tools and returns what it wrote to standard output.
+    /// Runs one of Kafka's tools and returns what it wrote to standard output. When that was to create a topic, all brokers know
+    /// it then.
     ///
     /// # Panics
     /// When it fails, with what it said.
@@ -197,7 +200,31 @@ impl Cluster {
         let errors = String::from_utf8_lossy(&output.stderr);
         let said = String::from_utf8(output.stdout).expect("tools print text");
         assert!(output.status.success(), "{arguments:?}: {}\n{said}{errors}", output.status);
+        let topic = arguments.iter().skip_while(|argument| **argument != "--topic").nth(1);
+        if let (Some(topic), true) = (topic, arguments.contains(&"--create")) {
+            self.wait_until_known(topic);
+        }
         said
+    }
+
+    /// Waits until every broker that runs knows of a topic: the next command may ask any.
+    fn wait_until_known(&self, topic: &str) {
+        let name = MetadataRequestTopic { name: Some(topic.to_owned()), ..Default::default() };
+        let request = MetadataRequest {
+            topics: Some(vec![name]),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let is_known = |node: &Node| {
+            // One that cannot be reached from here is not asked.
+            let Some(mut client) = Client::reach(&node.address()) else { return true };
+            client
+                .call(12, &request)
+                .is_none_or(|answer| answer.topics.iter().all(|topic| topic.error_code == 0))
+        };
+        eventually(&format!("all brokers know of {topic}"), PATIENCE, || {
+            self.nodes.iter().filter(|node| node.runs()).all(is_known).then_some(())
+        });
     }
 
     /// The node with this id.
