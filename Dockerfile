@@ -11,5 +11,8 @@ COPY docker/*.properties /etc/ottla/
 COPY docker/start /usr/local/bin/start
 RUN ottla install-tools /usr/local/bin
 RUN ln -s /usr/bin/kcat /usr/local/bin/kafkacat
+# Where the image of Apache Kafka has them: what starts it, and the tools.
+RUN mkdir -p /etc/kafka/docker /opt/kafka && ln -s /usr/local/bin/start /etc/kafka/docker/run && ln -s /usr/local/bin /opt/kafka/bin
 VOLUME /var/lib/ottla
+EXPOSE 9092
 ENTRYPOINT ["start"]

@@ -246,7 +246,8 @@ impl Node {
         self.unless_failed(wait_for(&mut applied, |applied| applied.0 > epoch.0)).await?;
         self.listen()?;
         self.unless_failed(wait_for(&mut standing, |standing| *standing == Standing::Active)).await?;
-        // What container tests of Kafka wait for.
+        // What tests in containers wait for (Testcontainers), of a broker and of any server.
+        tracing::info!("let in: Transitioning from RECOVERY to RUNNING");
         tracing::info!(node = self.config.node_id.0, "Kafka Server started");
         Ok(())
     }
