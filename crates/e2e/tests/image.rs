@@ -169,7 +169,7 @@ fn a_node_is_what_the_environment_tells() {
         .command(&image.file("etc/kafka/docker/run").display().to_string())
         .envs(environment)
         .env("KAFKA_LOG_DIRS", &data)
-        .env("KAFKA_MOUNTED_CONFIG_DIR", image.file("none"))
+        .env("OTTLA_MOUNTED_CONFIG", image.file("none"))
         .env("PATH", &image.path)
         .env("OTTLA_ETC", image.directory.path())
         .stdout(log.try_clone().expect("one file"))
@@ -209,7 +209,7 @@ fn a_node_that_is_told_nothing_is_one_to_try_things_with() {
     let log = File::create(image.file("log")).expect("a log");
     let node = machine
         .command("start")
-        .env("KAFKA_MOUNTED_CONFIG_DIR", &mounted)
+        .env("OTTLA_MOUNTED_CONFIG", &mounted)
         .env("PATH", &image.path)
         .env("OTTLA_ETC", image.directory.path())
         .stdout(log.try_clone().expect("one file"))
