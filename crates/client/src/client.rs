@@ -10,6 +10,7 @@ use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataReques
 use ottla_protocol::{ApiKey, ErrorCode, Request};
 use ottla_types::{LeaderEpoch, NodeId, Random, TopicPartition};
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ struct Inner {
     connections: Connections,
     metadata: watch::Sender<Arc<Metadata>>,
     random: Mutex<Random>,
+    /// When it was last said of a node that it cannot be reached.
+    warned: Mutex<BTreeMap<HostPort, Instant>>,
 }
 
 /// Which topics to ask about.
@@ -44,6 +47,7 @@ impl Client {
             connections: Connections::new(&config),
             metadata: watch::Sender::default(),
             random: Mutex::new(Random::new(config.seed)),
+            warned: Mutex::default(),
             config,
         };
         Client { inner: Arc::new(inner) }
@@ -173,7 +177,7 @@ impl Client {
                 match hedge::first(addresses.clone(), MOMENT, connect).await {
                     Ok((address, open)) => {
                         let answer = open.call(request, self.inner.config.request_timeout).await;
-                        match answer.map_err(|source| unreachable(&address, source)) {
+                        match answer.map_err(|source| self.inner.unreachable(&address, source)) {
                             Ok(answer) => return Ok(answer),
                             Err(error) => failed.push(error),
                         }
@@ -194,20 +198,20 @@ impl Client {
     }
 
     async fn connect_at(&self, address: &HostPort) -> Result<Arc<Outgoing>, ClientError> {
-        self.inner.connections.to(address).await.map_err(|source| unreachable(address, source))
+        self.inner.connections.to(address).await.map_err(|source| self.inner.unreachable(address, source))
     }
 
     /// The connection to a process that runs at this moment.
     async fn greet_at(&self, address: &HostPort) -> Result<Arc<Outgoing>, ClientError> {
         let open = self.connect_at(address).await?;
         let greeted = open.greet(self.inner.config.request_timeout).await;
-        greeted.map(|()| open).map_err(|source| unreachable(address, source))
+        greeted.map(|()| open).map_err(|source| self.inner.unreachable(address, source))
     }
 
     async fn call_at<R: Request>(&self, address: HostPort, request: &R) -> Result<R::Response, ClientError> {
         let open = self.connect_at(&address).await?;
         let answer = open.call(request, self.inner.config.request_timeout).await;
-        answer.map_err(|source| unreachable(&address, source))
+        answer.map_err(|source| self.inner.unreachable(&address, source))
     }
 
     /// Tries until it succeeds, fails for good, or the time is over ([`ClientConfig::deadline`]).
@@ -260,6 +264,31 @@ impl Client {
     }
 }
 
+/// How often it is said of one node that it cannot be reached, at most.
+const WARNING_PERIOD: Duration = Duration::from_secs(1);
+
+impl Inner {
+    fn unreachable(&self, address: &HostPort, source: CallError) -> ClientError {
+        if !matches!(source, CallError::Unsupported { .. }) && self.may_warn_of(address) {
+            tracing::warn!(
+                "Connection to {address} could not be established ({source}). Node may not be available."
+            );
+        }
+        ClientError::Unreachable { address: address.to_string(), source }
+    }
+
+    /// Returns whether nothing was said of this node for a while, and notes that something is now.
+    fn may_warn_of(&self, address: &HostPort) -> bool {
+        let now = Instant::now();
+        let mut warned = self.warned.lock();
+        if warned.get(address).is_some_and(|last| now - *last < WARNING_PERIOD) {
+            return false;
+        }
+        warned.insert(address.clone(), now);
+        true
+    }
+}
+
 /// Returns whether a request changes nothing, so that it does no harm if two answer it.
 fn only_asks(key: ApiKey) -> bool {
     matches!(
@@ -273,15 +302,6 @@ fn only_asks(key: ApiKey) -> bool {
             | ApiKey::ListConfigResources
             | ApiKey::ListPartitionReassignments
     )
-}
-
-fn unreachable(address: &HostPort, source: CallError) -> ClientError {
-    if !matches!(source, CallError::Unsupported { .. }) {
-        tracing::warn!(
-            "Connection to {address} could not be established ({source}). Node may not be available."
-        );
-    }
-    ClientError::Unreachable { address: address.to_string(), source }
 }
 
 fn is_unserved(error: &ClientError) -> bool {
