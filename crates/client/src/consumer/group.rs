@@ -1,17 +1,18 @@
-//! Membership of a classic group: joining, heartbeats, commits, leaving (KIP-62, KIP-394).
+//! Membership of a group: joining, heartbeats, commits, leaving. What differs from protocol to protocol is in [`classic_protocol`]
+//! and [`consumer_protocol`].
 
-use super::assignor::{Subscriber, range};
-use crate::client::{Client, Topics};
+mod classic_protocol;
+mod consumer_protocol;
+
+use crate::client::{Backoff, Client, Topics};
 use crate::error::ClientError;
-use ottla_net::{Task, task};
+use consumer_protocol::Owned;
+use ottla_net::Task;
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages as m;
-use ottla_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use ottla_protocol::messages::leave_group_request::MemberIdentity;
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
-use ottla_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
-use ottla_protocol::{ErrorCode, decode_prefixed, encode_prefixed};
 use ottla_types::{NodeId, Offset, TopicPartition};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -19,15 +20,30 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// How the members of a group and its coordinator speak (`group.protocol`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// One of the members gives each its share, and all stop for that.
+    Classic,
+    /// The coordinator does, and only who loses something stops reading that (KIP-848).
+    Consumer,
+}
+
 /// How a member takes part.
 #[derive(Clone, Debug)]
 pub struct GroupConfig {
     /// The group's id.
     pub group_id: String,
+    /// How it speaks.
+    pub protocol: GroupProtocol,
+    /// By which assignor of the coordinator the shares are made; its own choice if `None`. Not of the classic protocol
+    /// (`group.remote.assignor`).
+    pub remote_assignor: Option<String>,
     /// A name of the member's own, by which it is known again when it comes back within its session: it does not leave
     /// (`group.instance.id`, KIP-345).
     pub instance_id: Option<String>,
-    /// After how long without a heartbeat the member counts as gone (`session.timeout.ms`).
+    /// After how long without a heartbeat the member counts as gone (`session.timeout.ms`). Only of the classic protocol; by the
+    /// other the coordinator says so, and how often to send a heartbeat.
     pub session_timeout: Duration,
     /// How long the others wait for the member when shares change (`max.poll.interval.ms`).
     pub rebalance_timeout: Duration,
@@ -42,6 +58,8 @@ impl GroupConfig {
     pub fn new(group_id: impl Into<String>) -> GroupConfig {
         GroupConfig {
             group_id: group_id.into(),
+            protocol: GroupProtocol::Classic,
+            remote_assignor: None,
             instance_id: None,
             session_timeout: Duration::from_secs(45),
             rebalance_timeout: Duration::from_secs(300),
@@ -50,12 +68,6 @@ impl GroupConfig {
         }
     }
 }
-
-const PROTOCOL_TYPE: &str = "consumer";
-const PROTOCOL: &str = "range";
-
-/// The version of the blobs in which members and their leader tell each other topics and shares.
-const BLOB_VERSION: i16 = 1;
 
 /// The broker that coordinates a group, as far as it is known. A member and its heartbeat share it.
 #[derive(Clone, Default)]
@@ -102,6 +114,10 @@ pub struct Membership {
     coordinator: Known,
     member_id: String,
     generation: i32,
+    /// The generation, or what it has become while the share stands (KIP-848). The heartbeat says so.
+    epoch: watch::Sender<i32>,
+    /// What the coordinator knows to be this member's (KIP-848).
+    owned: Owned,
     /// True while the shares stand; the heartbeat says when they do not.
     stable: watch::Sender<bool>,
     heartbeat: Option<Task>,
@@ -110,13 +126,20 @@ pub struct Membership {
 impl Membership {
     /// Not a member yet.
     pub fn new(client: Client, config: GroupConfig, topics: Vec<String>) -> Membership {
+        let member_id = match config.protocol {
+            // The coordinator gives it one.
+            GroupProtocol::Classic => String::new(),
+            GroupProtocol::Consumer => consumer_protocol::new_member_id(&client),
+        };
         Membership {
             client,
             config,
             topics,
             coordinator: Known::default(),
-            member_id: String::new(),
+            member_id,
             generation: -1,
+            epoch: watch::Sender::new(0),
+            owned: Owned::default(),
             stable: watch::Sender::new(false),
             heartbeat: None,
         }
@@ -135,6 +158,11 @@ impl Membership {
     /// Joins again at the next opportunity: the shares do not stand any more, as far as this member is concerned.
     pub fn rejoin(&mut self) {
         self.stable.send_replace(false);
+    }
+
+    /// Whether a member reads on what stays with it when it joins again.
+    pub fn keeps_its_place(&self) -> bool {
+        self.config.protocol == GroupProtocol::Consumer
     }
 
     /// Whether what was read is committed without being asked.
@@ -157,12 +185,19 @@ impl Membership {
         self.heartbeat = None;
         let limit = self.client.config().deadline + self.config.rebalance_timeout;
         let deadline = tokio::time::Instant::now() + limit;
-        let mut backoff = crate::client::Backoff::new(&self.client.config().clone());
+        let mut backoff = Backoff::new(&self.client.config().clone());
         loop {
-            match self.try_join().await {
+            let joined = match self.config.protocol {
+                GroupProtocol::Classic => self.join_classic().await,
+                GroupProtocol::Consumer => self.join_consumer().await,
+            };
+            match joined {
                 Ok(share) => {
                     self.stable.send_replace(true);
-                    self.heartbeat = Some(self.start_heartbeat());
+                    self.heartbeat = Some(match self.config.protocol {
+                        GroupProtocol::Classic => self.start_classic_heartbeat(),
+                        GroupProtocol::Consumer => self.start_consumer_heartbeat(),
+                    });
                     return Ok(share);
                 }
                 Err(error) => self.judge(error)?,
@@ -180,9 +215,15 @@ impl Membership {
         match error.code() {
             // The coordinator gave us an id to join with (KIP-394).
             Some(ErrorCode::MemberIdRequired | ErrorCode::RebalanceInProgress) => Ok(()),
-            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => {
-                self.member_id.clear();
+            Some(
+                ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::FencedMemberEpoch,
+            ) => {
                 self.generation = -1;
+                self.epoch.send_replace(0);
+                self.owned = Owned::default();
+                if self.config.protocol == GroupProtocol::Classic {
+                    self.member_id.clear();
+                }
                 Ok(())
             }
             _ if error.is_retriable() => {
@@ -193,111 +234,9 @@ impl Membership {
         }
     }
 
-    async fn try_join(&mut self) -> Result<Vec<TopicPartition>, ClientError> {
-        let joined = self.join_group().await?;
-        ClientError::check(joined.error_code, None)?;
-        let assignments = if joined.leader == joined.member_id {
-            let partitions = self.count_partitions(&joined).await?;
-            share_out(&joined, &partitions)?
-        } else {
-            Vec::new()
-        };
-        let request = m::SyncGroupRequest {
-            group_id: self.config.group_id.clone(),
-            generation_id: self.generation,
-            member_id: self.member_id.clone(),
-            group_instance_id: self.config.instance_id.clone(),
-            protocol_type: Some(PROTOCOL_TYPE.to_owned()),
-            protocol_name: Some(PROTOCOL.to_owned()),
-            assignments,
-        };
-        let coordinator = self.coordinator().await?;
-        let synced = self.client.call(coordinator, &request).await?;
-        ClientError::check(synced.error_code, None)?;
-        decode_share(synced.assignment)
-    }
-
-    async fn join_group(&mut self) -> Result<m::JoinGroupResponse, ClientError> {
-        let subscription =
-            m::ConsumerProtocolSubscription { topics: self.topics.clone(), ..Default::default() };
-        let metadata = encode_prefixed(&subscription, BLOB_VERSION).map_err(|_| too_long())?;
-        let millis = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
-        let request = m::JoinGroupRequest {
-            group_id: self.config.group_id.clone(),
-            session_timeout_ms: millis(self.config.session_timeout),
-            rebalance_timeout_ms: millis(self.config.rebalance_timeout),
-            member_id: self.member_id.clone(),
-            group_instance_id: self.config.instance_id.clone(),
-            protocol_type: PROTOCOL_TYPE.to_owned(),
-            protocols: vec![JoinGroupRequestProtocol {
-                name: PROTOCOL.to_owned(),
-                metadata: metadata.into(),
-            }],
-            ..Default::default()
-        };
-        let coordinator = self.coordinator().await?;
-        let connection = self.client.connection(coordinator).await?;
-        // The coordinator waits for the other members.
-        let timeout = self.client.config().request_timeout + self.config.rebalance_timeout;
-        let joined = connection.call(&request, timeout).await?;
-        if !joined.member_id.is_empty() {
-            self.member_id.clone_from(&joined.member_id);
-        }
-        self.generation = joined.generation_id;
-        Ok(joined)
-    }
-
-    /// How many partitions the topics have that any member wants.
-    async fn count_partitions(
-        &self,
-        joined: &m::JoinGroupResponse,
-    ) -> Result<BTreeMap<String, i32>, ClientError> {
-        let mut names: Vec<String> =
-            subscribers(joined)?.into_iter().flat_map(|subscriber| subscriber.topics).collect();
-        names.sort();
-        names.dedup();
-        let metadata = self.client.refresh(Topics::Named(&names)).await?;
-        let count = |name: String| {
-            let count = metadata.topics.get(&name)?.partitions.len();
-            Some((name, i32::try_from(count).ok()?))
-        };
-        Ok(names.into_iter().filter_map(count).collect())
-    }
-
     /// The broker that coordinates the group.
     async fn coordinator(&self) -> Result<NodeId, ClientError> {
         self.coordinator.find(&self.client, &self.config.group_id).await
-    }
-
-    /// Tells the coordinator that the member is there. When another broker becomes the coordinator, that one is told:
-    /// it knows the member, whose share stands.
-    fn start_heartbeat(&self) -> Task {
-        let request = m::HeartbeatRequest {
-            group_id: self.config.group_id.clone(),
-            generation_id: self.generation,
-            member_id: self.member_id.clone(),
-            group_instance_id: self.config.instance_id.clone(),
-        };
-        let (client, stable, known) = (self.client.clone(), self.stable.clone(), self.coordinator.clone());
-        let interval = self.config.heartbeat_interval;
-        task::spawn("heartbeat", async move {
-            let mut backoff = crate::client::Backoff::new(client.config());
-            let mut pause = interval;
-            loop {
-                tokio::time::sleep(pause).await;
-                match beat(&client, &known, &request).await {
-                    Ok(()) => {
-                        backoff.reset();
-                        pause = interval;
-                    }
-                    Err(error) if is_passing(&error) => pause = backoff.next().min(interval),
-                    Err(_) => {
-                        stable.send_replace(false);
-                        return;
-                    }
-                }
-            }
-        })
     }
 
     /// The offsets committed for these partitions; not those that have none.
@@ -321,9 +260,30 @@ impl Membership {
     /// # Errors
     /// When the coordinator refuses, or does not answer in time.
     pub async fn commit(&mut self, offsets: &BTreeMap<TopicPartition, Offset>) -> Result<(), ClientError> {
+        let epoch = self.current_epoch();
+        let committed = self.try_commit(epoch, offsets).await;
+        let is_stale =
+            committed.as_ref().is_err_and(|error| error.code() == Some(ErrorCode::StaleMemberEpoch));
+        if is_stale && self.is_stable() {
+            // The coordinator has answered a heartbeat with a newer one, which is on its way.
+            let mut known = self.epoch.subscribe();
+            let patience = self.client.config().request_timeout;
+            let newer = tokio::time::timeout(patience, known.wait_for(|&known| known != epoch)).await;
+            if newer.is_ok_and(|newer| newer.is_ok()) {
+                return self.try_commit(self.current_epoch(), offsets).await;
+            }
+        }
+        committed
+    }
+
+    async fn try_commit(
+        &self,
+        epoch: i32,
+        offsets: &BTreeMap<TopicPartition, Offset>,
+    ) -> Result<(), ClientError> {
         let coordinator = self.coordinator().await?;
         let group_id = &self.config.group_id;
-        let mut request = commit_request(&self.client, group_id, &self.member_id, self.generation, offsets);
+        let mut request = commit_request(&self.client, group_id, &self.member_id, epoch, offsets);
         request.group_instance_id.clone_from(&self.config.instance_id);
         let committed = self.client.call(coordinator, &request).await.and_then(|response| {
             let parts = response.topics.iter().flat_map(|topic| &topic.partitions);
@@ -335,38 +295,34 @@ impl Membership {
         committed
     }
 
-    /// Leaves, so that the others need not wait; a member with a name of its own does not. That it fails does not matter: the session ends anyway.
+    fn current_epoch(&self) -> i32 {
+        match self.config.protocol {
+            GroupProtocol::Classic => self.generation,
+            GroupProtocol::Consumer => *self.epoch.borrow(),
+        }
+    }
+
+    /// Leaves, so that the others need not wait. That it fails does not matter: the session ends anyway.
     pub async fn leave(&mut self) {
         self.heartbeat = None;
-        if self.config.instance_id.is_some() {
-            return;
-        }
         let (Some(coordinator), false) = (self.coordinator.get(), self.member_id.is_empty()) else { return };
-        let request = m::LeaveGroupRequest {
-            group_id: self.config.group_id.clone(),
-            member_id: self.member_id.clone(),
-            members: vec![MemberIdentity { member_id: self.member_id.clone(), ..Default::default() }],
+        let left = match self.config.protocol {
+            GroupProtocol::Classic => self.leave_classic(coordinator).await,
+            GroupProtocol::Consumer => self.leave_consumer(coordinator).await,
         };
-        if let Err(error) = self.client.call(coordinator, &request).await {
+        if let Err(error) = left {
             tracing::debug!(%error, "the group was not left");
         }
     }
 }
 
-/// One heartbeat. Who does not coordinate the group is forgotten.
-async fn beat(client: &Client, known: &Known, request: &m::HeartbeatRequest) -> Result<(), ClientError> {
-    let coordinator = known.find(client, &request.group_id).await?;
-    let answer = client.call(coordinator, request).await;
-    let answered = answer.and_then(|answer| ClientError::check(answer.error_code, None));
-    if answered.as_ref().is_err_and(has_moved) {
-        known.forget(coordinator);
-    }
-    answered
-}
-
 /// Whether the member's share may stand all the same: nobody who coordinates the group has said otherwise.
 fn is_passing(error: &ClientError) -> bool {
     has_moved(error) || error.code() == Some(ErrorCode::CoordinatorLoadInProgress)
+}
+
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
 /// The request that commits offsets. With generation −1 and no member it is an administrator's.
@@ -441,81 +397,9 @@ async fn find_coordinator_of(client: &Client, key_type: i8, key: &str) -> Result
         .await
 }
 
-fn subscribers(joined: &m::JoinGroupResponse) -> Result<Vec<Subscriber>, ClientError> {
-    let subscriber = |member: &m::join_group_response::JoinGroupResponseMember| {
-        let (_, subscription) = decode_prefixed::<m::ConsumerProtocolSubscription>(member.metadata.clone())
-            .map_err(|_| ClientError::Incomplete("JoinGroup"))?;
-        Ok(Subscriber {
-            order: member.group_instance_id.clone().unwrap_or_else(|| member.member_id.clone()),
-            member_id: member.member_id.clone(),
-            topics: subscription.topics,
-        })
-    };
-    joined.members.iter().map(subscriber).collect()
-}
-
-/// What the leader of the group sends: every member's share.
-fn share_out(
-    joined: &m::JoinGroupResponse,
-    partitions: &BTreeMap<String, i32>,
-) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
-    let shares = range(&subscribers(joined)?, partitions);
-    let encode = |(member_id, share): (String, Vec<TopicPartition>)| {
-        let assigned_partitions = TopicPartition::by_topic(&share)
-            .into_iter()
-            .map(|(topic, partitions)| m::consumer_protocol_assignment::TopicPartition {
-                topic: topic.to_owned(),
-                partitions,
-            })
-            .collect();
-        let blob = m::ConsumerProtocolAssignment { assigned_partitions, user_data: None };
-        let assignment = encode_prefixed(&blob, BLOB_VERSION).map_err(|_| too_long())?.into();
-        Ok(SyncGroupRequestAssignment { member_id, assignment })
-    };
-    shares.into_iter().map(encode).collect()
-}
-
-fn decode_share(blob: bytes::Bytes) -> Result<Vec<TopicPartition>, ClientError> {
-    if blob.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (_, share) = decode_prefixed::<m::ConsumerProtocolAssignment>(blob)
-        .map_err(|_| ClientError::Incomplete("SyncGroup"))?;
-    let partitions = share.assigned_partitions.into_iter().flat_map(|topic| {
-        let name = topic.topic;
-        topic.partitions.into_iter().map(move |partition| TopicPartition::new(name.clone(), partition))
-    });
-    Ok(partitions.collect())
-}
-
-fn too_long() -> ClientError {
-    ClientError::refused(ErrorCode::InvalidRequest, Some("a topic's name is too long".to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_protocol::messages::join_group_response::JoinGroupResponseMember;
-
-    #[test]
-    fn what_the_leader_shares_out_every_member_reads() {
-        let subscription =
-            m::ConsumerProtocolSubscription { topics: vec!["t".to_owned()], ..Default::default() };
-        let metadata: bytes::Bytes = encode_prefixed(&subscription, BLOB_VERSION).unwrap().into();
-        let member = |id: &str| JoinGroupResponseMember {
-            member_id: id.to_owned(),
-            metadata: metadata.clone(),
-            ..Default::default()
-        };
-        let joined = m::JoinGroupResponse { members: vec![member("a"), member("b")], ..Default::default() };
-
-        let shares = share_out(&joined, &BTreeMap::from([("t".to_owned(), 3)])).unwrap();
-
-        let read: Vec<Vec<TopicPartition>> =
-            shares.into_iter().map(|share| decode_share(share.assignment).unwrap()).collect();
-        assert_eq!(read[0], [TopicPartition::new("t", 0), TopicPartition::new("t", 1)]);
-        assert_eq!(read[1], [TopicPartition::new("t", 2)]);
-    }
 
     #[test]
     fn a_share_stands_while_the_coordinator_moves_and_falls_when_it_says_so() {
@@ -544,11 +428,5 @@ mod tests {
 
         known.forget(NodeId(2));
         assert_eq!(known.get(), None);
-    }
-
-    #[test]
-    fn a_member_without_a_share_has_none() {
-        assert_eq!(decode_share(bytes::Bytes::new()).unwrap(), []);
-        assert!(decode_share(bytes::Bytes::from_static(b"\0\x01\xff")).is_err());
     }
 }

@@ -243,7 +243,12 @@ impl Consumer {
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(positions) = self.join().await? {
+                let mut consumed = std::mem::take(&mut self.consumed);
                 self.replace(positions);
+                if self.membership.as_ref().is_some_and(Membership::keeps_its_place) {
+                    consumed.retain(|at, _| self.positions.contains_key(at));
+                    self.consumed = consumed;
+                }
             }
             if !self.buffered.is_empty() {
                 return Ok(self.hand_out(records_max));
@@ -310,16 +315,26 @@ impl Consumer {
             OffsetReset::Latest => Some(StartAt::Latest),
             OffsetReset::None => None,
         };
+        let keeps_its_place = membership.keeps_its_place();
         let mut positions = BTreeMap::new();
         for at in partitions {
-            let position = match (committed.get(&at), start) {
-                (Some(&offset), _) => Position::At(offset),
-                (None, Some(start)) => Position::Unknown(start),
-                (None, None) => return Err(no_offset(&at)),
+            let kept = self.next(&at).filter(|_| keeps_its_place);
+            let position = match (kept, committed.get(&at), start) {
+                (Some(kept), _, _) => kept,
+                (None, Some(&offset), _) => Position::At(offset),
+                (None, None, Some(start)) => Position::Unknown(start),
+                (None, None, None) => return Err(no_offset(&at)),
             };
             positions.insert(at, position);
         }
         Ok(Some(positions))
+    }
+
+    /// Where the application is to go on in a partition that is read.
+    fn next(&self, at: &TopicPartition) -> Option<Position> {
+        let position = self.positions.get(at)?;
+        let waiting = self.buffered.iter().find(|record| record.partition == *at);
+        Some(waiting.map_or(*position, |record| Position::At(record.offset)))
     }
 
     /// Asks for the offsets that are not known.

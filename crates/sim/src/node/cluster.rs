@@ -364,6 +364,10 @@ fn config(node: usize, settings: &str) -> Result<NodeConfig> {
          offsets.topic.replication.factor=3\n\
          offsets.topic.num.partitions=4\n\
          transaction.state.log.num.partitions=3\n\
+         group.consumer.min.session.timeout.ms=1000\n\
+         group.consumer.session.timeout.ms=6000\n\
+         group.consumer.min.heartbeat.interval.ms=100\n\
+         group.consumer.heartbeat.interval.ms=500\n\
          {settings}",
         id = node + 1,
         data = mounts::FIRST,

@@ -1,8 +1,9 @@
-//! Members of a group that read and commit, crash, leave and come back.
+//! Members of a group that read and commit, crash, leave and come back. In one run of three they speak the classic protocol, in
+//! one that of KIP-848, and in one each process either, so that the group goes from one to the other and back.
 
 use super::workload::{TOPIC, Workload};
 use anyhow::{Context as _, Result};
-use ottla_client::consumer::group::{GroupConfig, Membership};
+use ottla_client::consumer::group::{GroupConfig, GroupProtocol, Membership};
 use ottla_client::consumer::{ConsumerConfig, OffsetReset, StartAt};
 use ottla_client::{Client, Consumer};
 use ottla_types::{Offset, Random, TopicPartition};
@@ -25,6 +26,16 @@ const LIFETIME: (Duration, Duration) = (Duration::from_secs(2), Duration::from_s
 /// What takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a process of a member speaks.
+fn protocol(seed: u64, random: &mut Random) -> GroupProtocol {
+    let speaks_new = match Random::new(seed).below(3) {
+        0 => false,
+        1 => true,
+        _ => random.chance(500),
+    };
+    if speaks_new { GroupProtocol::Consumer } else { GroupProtocol::Classic }
+}
+
 impl Workload {
     /// Takes part, process after process, until all is calm.
     pub async fn take_part(self, member: u32, seed: u64) {
@@ -33,6 +44,7 @@ impl Workload {
         while !*self.calm.borrow() {
             let client = self.client(&format!("member-{member}"), random.next_u64());
             let config = GroupConfig {
+                protocol: protocol(self.seed, &mut random),
                 session_timeout: SESSION_TIMEOUT,
                 rebalance_timeout: SESSION_TIMEOUT,
                 heartbeat_interval: Duration::from_millis(500),
