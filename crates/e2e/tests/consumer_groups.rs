@@ -2,10 +2,14 @@
 //! their coordinator moves.
 
 use ottla_e2e::Cluster;
-use ottla_e2e::cluster::PATIENCE;
+use ottla_e2e::cluster::{PATIENCE, binary};
 use ottla_e2e::failover::client::{Client, Driver, Manner, Place};
 use ottla_e2e::failover::topology;
+use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const TOPIC: &str = "t";
@@ -198,4 +202,111 @@ fn a_killed_member_is_replaced_long_before_its_session_is_over() {
     // Seven quarters of a gap, and the next heartbeat of the other.
     shares_within(Duration::from_secs(25), &mut [&mut first], 6, &[6]);
     first.finish();
+}
+
+/// One of our own consumers, which tells in a file what it is given and reads. It is killed when the test ends.
+struct OwnConsumer {
+    child: Child,
+    told: PathBuf,
+}
+
+impl OwnConsumer {
+    fn start(bootstrap: &str, told: PathBuf) -> OwnConsumer {
+        let more = ["--topic", TOPIC, "--group-id", "g", "--group-protocol", "consumer", "--verbose"];
+        let child = Command::new(binary())
+            .args(["kafka-verifiable-consumer", "--bootstrap-server", bootstrap])
+            .args(more)
+            .stdout(File::create(&told).expect("the directory is ours"))
+            .spawn()
+            .expect("the binary is built");
+        OwnConsumer { child, told }
+    }
+
+    /// What it has told, but for a line that it has not ended yet.
+    fn events(&self) -> Vec<Value> {
+        let told = std::fs::read_to_string(&self.told).expect("it was made");
+        let whole = told.rfind('\n').map_or("", |end| &told[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    fn owned(&self) -> BTreeSet<i64> {
+        let mut owned = BTreeSet::new();
+        for event in self.events() {
+            let named = event["partitions"].as_array().into_iter().flatten();
+            let partitions: BTreeSet<i64> = named.filter_map(|at| at["partition"].as_i64()).collect();
+            match event["name"].as_str() {
+                Some("partitions_assigned") => owned.extend(partitions),
+                Some("partitions_revoked") => owned.retain(|at| !partitions.contains(at)),
+                _ => {}
+            }
+        }
+        owned
+    }
+
+    fn read(&self) -> Vec<String> {
+        let events = self.events().into_iter().filter(|event| event["name"] == "record_data");
+        events.map(|event| event["value"].as_str().expect("a value").to_owned()).collect()
+    }
+}
+
+impl Drop for OwnConsumer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn our_own_client_shares_partitions_by_the_new_protocol() {
+    const RECORDS: usize = 3000;
+    let directory = tempfile::tempdir().expect("a directory for the cluster");
+    let mut cluster = Cluster::start_in(directory.path(), 3, SETTINGS);
+    let bootstrap = cluster.bootstrap();
+    let create = ["--create", "--topic", TOPIC, "--partitions", "6", "--replication-factor", "3"];
+    cluster.tool(&[&["kafka-topics", "--bootstrap-server", &bootstrap][..], &create].concat());
+    let owned_by = |members: &[&OwnConsumer], counts: &[usize]| {
+        ottla_e2e::eventually("every partition has one owner", REBALANCE_PATIENCE, || {
+            let owned: Vec<BTreeSet<i64>> = members.iter().map(|member| member.owned()).collect();
+            let all: BTreeSet<i64> = owned.iter().flatten().copied().collect();
+            let is_as_expected = owned.iter().map(BTreeSet::len).eq(counts.iter().copied());
+            (all.len() == 6 && is_as_expected).then_some(())
+        });
+    };
+    let produce = ["--topic", TOPIC, "--max-messages", "3000", "--throughput", "150"];
+    let mut producing = Command::new(binary())
+        .args(["kafka-verifiable-producer", "--bootstrap-server", &bootstrap])
+        .args(produce)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the binary is built");
+
+    let first = OwnConsumer::start(&bootstrap, directory.path().join("first"));
+    owned_by(&[&first], &[6]);
+    let second = OwnConsumer::start(&bootstrap, directory.path().join("second"));
+    owned_by(&[&first, &second], &[3, 3]);
+    // The one keeps half of what it had, and is not told of that again.
+    let assigned = first.events().into_iter().filter(|event| event["name"] == "partitions_assigned");
+    let given: Vec<usize> =
+        assigned.filter_map(|event| event["partitions"].as_array().map(Vec::len)).collect();
+    assert_eq!(given, [6, 0]);
+    let listed =
+        cluster.tool(&["kafka-consumer-groups", "--bootstrap-server", &bootstrap, "--list", "--type"]);
+    assert!(listed.lines().any(|line| line.split_whitespace().eq(["g", "Consumer"])), "{listed}");
+    let coordinator = topology::coordinator(&cluster, "g");
+    cluster.node(coordinator).kill();
+    cluster.node(coordinator).start();
+    let read_by_second = second.told.clone();
+    drop(second);
+    owned_by(&[&first], &[6]);
+    assert!(producing.wait().expect("the child is ours").success());
+
+    let gone = OwnConsumer { child: Command::new("true").spawn().expect("a command"), told: read_by_second };
+    ottla_e2e::eventually("all is read", PATIENCE, || {
+        let read: BTreeSet<String> = first.read().into_iter().chain(gone.read()).collect();
+        (read.len() == RECORDS).then_some(())
+    });
+    let read = first.read();
+    // What one of them has read, it does not read again, whoever comes and goes.
+    assert_eq!(read.iter().collect::<BTreeSet<_>>().len(), read.len());
 }

@@ -2,7 +2,7 @@
 //!
 //! Options, output and exit codes are Kafka's; an option that Kafka has and Ottla has not is refused by name.
 //!
-//! Reading order: [`options`], [`connect`], [`exceptions`], [`java_map`], [`include_list`]; then the tools, one module each; [`install`].
+//! Reading order: [`options`], [`connect`], [`exceptions`], [`java_map`], [`include_list`], [`membership`]; then the tools, one module each; [`install`].
 
 mod all_groups;
 mod broker_api_versions;
@@ -22,6 +22,7 @@ pub(crate) mod install;
 mod java_map;
 mod leader_election;
 mod log_dirs;
+mod membership;
 mod metadata_quorum;
 mod options;
 mod perf_test;

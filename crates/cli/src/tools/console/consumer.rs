@@ -3,15 +3,16 @@
 use super::formatter::Formatter;
 use super::properties;
 use crate::tools::options::{Parsed, Tool, flag, refused, require, value};
-use crate::tools::{Failure, connect};
+use crate::tools::{Failure, connect, membership};
 use crate::{output, signals};
 use ottla_client::client::Topics;
-use ottla_client::consumer::group::{GroupConfig, find_coordinator};
+use ottla_client::consumer::group::find_coordinator;
 use ottla_client::consumer::{ConsumerConfig, Isolation, OffsetReset, StartAt};
 use ottla_client::{Client, ClientError, Consumer};
 use ottla_net::CallError;
 use ottla_types::{Offset, TopicPartition};
 use regex::Regex;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -63,6 +64,8 @@ struct Plan {
     partition: Option<i32>,
     start: Option<StartAt>,
     group: Option<String>,
+    /// What says how it takes part in the group.
+    properties: BTreeMap<String, String>,
     messages_max: Option<u64>,
     timeout: Option<Duration>,
     skip_errors: bool,
@@ -88,7 +91,10 @@ pub(crate) fn run(parsed: &Parsed) -> Result<(), Failure> {
 fn plan(parsed: &Parsed) -> Result<Plan, Failure> {
     let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
     let client = properties(parsed, &["consumer-property", "command-property"])?;
-    super::check_known(&client, &["group.id", "auto.offset.reset", "isolation.level"])?;
+    let known = [&["group.id", "auto.offset.reset", "isolation.level"], membership::PROPERTIES].concat();
+    super::check_known(&client, &known)?;
+    // What is wrong with it is said before anything else is done.
+    membership::group_config("", &client)?;
     let has = |name| parsed.has(name);
     if has("topic") == has("include") {
         return usage("Exactly one of --include/--topic is required. ");
@@ -149,6 +155,7 @@ fn plan(parsed: &Parsed) -> Result<Plan, Failure> {
         timeout: parsed.number("timeout-ms")?.map(Duration::from_millis),
         skip_errors: has("skip-message-on-error"),
         config,
+        properties: client,
     })
 }
 
@@ -267,7 +274,7 @@ async fn begin(consumer: &mut Consumer, plan: &Plan, topics: Vec<String>) -> Res
                 group.clone().unwrap_or_else(|| format!("console-consumer-{}", client.random_index(100_000)));
             match find_coordinator(&client, &group).await {
                 Ok(_) => {
-                    consumer.subscribe(topics, GroupConfig::new(group));
+                    consumer.subscribe(topics, membership::group_config(&group, &plan.properties)?);
                     return Ok(());
                 }
                 // In a group of its own it would read the same.

@@ -3,7 +3,7 @@
 use super::{MEGABYTE, properties};
 use crate::output;
 use crate::tools::options::{Parsed, Tool, flag, optional, refused, value};
-use crate::tools::{Failure, connect, include_list};
+use crate::tools::{Failure, connect, include_list, membership};
 use ottla_client::client::Topics;
 use ottla_client::consumer::group::GroupConfig;
 use ottla_client::consumer::{ConsumerConfig, ConsumerRecord, Isolation, OffsetReset};
@@ -58,7 +58,7 @@ const POLL: Duration = Duration::from_millis(100);
 struct Plan {
     topic: Option<String>,
     include: Option<regex::Regex>,
-    group: String,
+    group: GroupConfig,
     records: u64,
     timeout: Duration,
     interval: Duration,
@@ -106,6 +106,7 @@ pub(crate) fn run(parsed: &Parsed) -> Result<(), Failure> {
         Some(group) => group.to_owned(),
         None => format!("perf-consumer-{}", client.random_index(100_000)),
     };
+    let group = membership::group_config(&group, &properties)?;
     let plan = Plan {
         topic: parsed.value("topic").map(str::to_owned),
         include,
@@ -146,6 +147,7 @@ pub(crate) fn config(properties: &BTreeMap<String, String>) -> Result<ConsumerCo
         match name.as_str() {
             // What the connection is told; or what says how bytes become keys and values.
             "client.id" | "group.id" | "key.deserializer" | "value.deserializer" => {}
+            name if membership::PROPERTIES.contains(&name) => {}
             "isolation.level" if text == "read_committed" => config.isolation = Isolation::ReadCommitted,
             "isolation.level" if text == "read_uncommitted" => {}
             "fetch.max.bytes" => config.fetch_bytes_max = number()?,
@@ -213,7 +215,7 @@ async fn consume(plan: &Plan, client: Client, config: ConsumerConfig) -> Result<
         }
     };
     let mut consumer = Consumer::new(client, config);
-    consumer.subscribe(topics, GroupConfig::new(plan.group.clone()));
+    consumer.subscribe(topics, plan.group.clone());
     let (start, mut last) = (Instant::now(), Instant::now());
     let (mut all, mut recent, mut reported) = (Figures::default(), Figures::default(), Instant::now());
     while all.records < plan.records {

@@ -1,12 +1,12 @@
 //! `kafka-verifiable-consumer`: a member of a group that tells what it is given, reads and commits (`VerifiableConsumer`).
 
 use super::{json, list, object, say};
-use crate::tools::options::{Parsed, Tool, flag, refused, value};
+use crate::tools::options::{Parsed, Tool, flag, value};
 use crate::tools::perf_test::{consumer, properties};
-use crate::tools::{Failure, connect};
+use crate::tools::{Failure, connect, membership};
 use crate::{output, signals};
 use bytes::Bytes;
-use ottla_client::consumer::group::GroupConfig;
+use ottla_client::consumer::group::{GroupConfig, GroupProtocol};
 use ottla_client::consumer::{ConsumerConfig, ConsumerRecord, OffsetReset};
 use ottla_client::{Client, ClientError, Consumer};
 use ottla_types::{Offset, TopicPartition};
@@ -31,8 +31,12 @@ pub(crate) const TOOL: Tool = Tool {
         ),
         value("group-id", "ID", "REQUIRED: the group."),
         value("group-instance-id", "INSTANCE-ID", "A name of the member's own."),
-        value("group-protocol", "PROTOCOL", "classic, which is what the client speaks."),
-        refused("group-remote-assignor", "the client speaks the classic protocol"),
+        value("group-protocol", "PROTOCOL", "classic or consumer; classic if not given."),
+        value(
+            "group-remote-assignor",
+            "ASSIGNOR",
+            "By which assignor the coordinator makes the shares, by the protocol consumer.",
+        ),
         value(
             "max-messages",
             "MAX-MESSAGES",
@@ -73,18 +77,20 @@ impl Plan {
     fn read(parsed: &Parsed) -> Result<Plan, Failure> {
         super::require(parsed, &["topic", "group-id", "bootstrap-server"])?;
         let refuse = |message: String| Err(Failure::Refused(message));
-        match parsed.value("group-protocol").map(str::to_lowercase).as_deref() {
-            None | Some("classic") => {}
-            Some("consumer") => {
-                return refuse(
-                    "--group-protocol consumer is not supported by Ottla's client: use classic".to_owned(),
-                );
-            }
-            Some(other) => {
-                return refuse(format!(
-                    "--group-protocol: Invalid value {other}: must be one of CLASSIC, CONSUMER"
-                ));
-            }
+        let protocol = match parsed.value("group-protocol") {
+            None => GroupProtocol::Classic,
+            Some(name) => match membership::protocol(name) {
+                Some(protocol) => protocol,
+                None => {
+                    return refuse(format!(
+                        "--group-protocol: Invalid value {name}: must be one of CLASSIC, CONSUMER"
+                    ));
+                }
+            },
+        };
+        let remote_assignor = parsed.value("group-remote-assignor").map(str::to_owned);
+        if remote_assignor.is_some() && protocol == GroupProtocol::Classic {
+            return refuse("--group-remote-assignor takes --group-protocol consumer".to_owned());
         }
         if let Some(strategy) = parsed.value("assignment-strategy")
             && !["RangeAssignor", "org.apache.kafka.clients.consumer.RangeAssignor", "range"]
@@ -105,6 +111,7 @@ impl Plan {
             }
         };
         let mut group = GroupConfig::new(parsed.value("group-id").unwrap_or_default());
+        (group.protocol, group.remote_assignor) = (protocol, remote_assignor);
         group.instance_id = parsed.value("group-instance-id").map(str::to_owned);
         group.auto_commit = parsed.has("enable-autocommit");
         if let Some(millis) = parsed.number("session-timeout")? {
@@ -157,7 +164,7 @@ async fn read(plan: &Plan, consumer: &mut Consumer, share: &mut Share) -> Result
     while plan.records.is_none_or(|records| count < records) {
         let left = plan.records.map_or(RECORDS_MAX, |records| RECORDS_MAX.min(records - count));
         let records = consumer.poll(POLL, left).await?;
-        share.look_at(consumer);
+        share.look_at(consumer, plan.group.protocol);
         if !records.is_empty() {
             count += records.len();
             tell(&records, plan.is_verbose);
@@ -185,16 +192,33 @@ struct Share {
 }
 
 impl Share {
-    /// Tells of what the group has taken and given since.
-    fn look_at(&mut self, consumer: &Consumer) {
+    /// Tells of what the group has taken and given since: by the classic protocol all of it each time, else what is no more
+    /// and what is new.
+    fn look_at(&mut self, consumer: &Consumer, protocol: GroupProtocol) {
         let generation = Some(consumer.generation()).filter(|generation| *generation >= 0);
-        if generation == self.generation {
-            return;
+        let now: Vec<TopicPartition> = consumer.assignment().cloned().collect();
+        match protocol {
+            GroupProtocol::Classic if generation == self.generation => return,
+            GroupProtocol::Classic => {
+                self.revoke();
+                say("partitions_assigned", &[("partitions", names(&now))]);
+            }
+            GroupProtocol::Consumer => {
+                let without = |all: &[TopicPartition], others: &[TopicPartition]| -> Vec<TopicPartition> {
+                    all.iter().filter(|at| !others.contains(at)).cloned().collect()
+                };
+                let (gone, new) = (without(&self.partitions, &now), without(&now, &self.partitions));
+                if !gone.is_empty() {
+                    say("partitions_revoked", &[("partitions", names(&gone))]);
+                }
+                // As Kafka's tool does it: of nothing too.
+                let is_first = generation.is_some() && self.generation.is_none();
+                if is_first || !gone.is_empty() || !new.is_empty() {
+                    say("partitions_assigned", &[("partitions", names(&new))]);
+                }
+            }
         }
-        self.revoke();
-        self.generation = generation;
-        self.partitions = consumer.assignment().cloned().collect();
-        say("partitions_assigned", &[("partitions", names(&self.partitions))]);
+        (self.generation, self.partitions) = (generation, now);
     }
 
     fn revoke(&mut self) {
@@ -276,6 +300,13 @@ mod tests {
         assert_eq!((plan.records, plan.reset), (Some(9), OffsetReset::None));
         assert_eq!((plan.group.auto_commit, plan.group.instance_id.as_deref()), (true, Some("i")));
         assert_eq!(plan.group.heartbeat_interval, Duration::from_secs(2));
+
+        let more = "--group-protocol CONSUMER --group-remote-assignor range";
+        let group = read(&format!("--topic t --group-id g --bootstrap-server b:1 {more}")).unwrap().group;
+        assert_eq!(
+            (group.protocol, group.remote_assignor.as_deref()),
+            (GroupProtocol::Consumer, Some("range"))
+        );
     }
 
     #[test]
@@ -283,7 +314,7 @@ mod tests {
         let needed = "--topic t --group-id g --bootstrap-server b:1";
         assert!(read("--topic t --bootstrap-server b:1").is_err());
         for wrong in [
-            "--group-protocol consumer",
+            "--group-protocol x",
             "--assignment-strategy org.apache.kafka.clients.consumer.RoundRobinAssignor",
             "--reset-policy x",
             "--group-remote-assignor uniform",
