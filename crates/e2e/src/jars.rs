@@ -36,11 +36,23 @@ pub fn run(class: &str, arguments: &[&str]) -> Output {
 /// # Panics
 /// As [`run`].
 pub fn command(class: &str) -> Command {
+    java(&format!("org.apache.kafka.tools.{class}"))
+}
+
+/// The command that runs the metadata shell, of Apache Kafka 4.3.1.
+///
+/// # Panics
+/// As [`run`].
+pub fn metadata_shell() -> Command {
+    java("org.apache.kafka.shell.MetadataShell")
+}
+
+fn java(class: &str) -> Command {
     let mut command = Command::new("java");
     command
         .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
         .arg(TOOLS.class_path())
-        .arg(format!("org.apache.kafka.tools.{class}"));
+        .arg(class);
     command
 }
 

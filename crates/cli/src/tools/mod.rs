@@ -24,6 +24,7 @@ mod leader_election;
 mod log_dirs;
 mod membership;
 mod metadata_quorum;
+mod metadata_shell;
 mod options;
 mod perf_test;
 mod reassign;
@@ -50,6 +51,7 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&storage::TOOL, storage::run),
     (&reassign::TOOL, reassign::run),
     (&metadata_quorum::TOOL, metadata_quorum::run),
+    (&metadata_shell::TOOL, metadata_shell::run),
     (&dump_log::TOOL, dump_log::run),
     (&features::TOOL, features::run),
     (&cluster::TOOL, cluster::run),

@@ -2,7 +2,7 @@
 //!
 //! Most tools read them with jopt-simple: what follows an option that needs a value is its value, whatever it looks
 //! like. Those with sub-commands use argparse4j, and take abbreviations. Unlike Kafka's, ours refuse words that belong
-//! to no option, and values for options that have none: they would be ignored.
+//! to no option where the tool has no use for such, and values for options that have none: they would be ignored.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -58,6 +58,8 @@ pub(crate) enum Argument {
     Optional(&'static str),
     /// One or more values, by this name: up to the next option.
     Several(&'static str),
+    /// It is no option: its values are the words that belong to none.
+    Words,
     /// Kafka has the option; we have not. Its help says what to do.
     Refused,
 }
@@ -75,6 +77,11 @@ pub(crate) const fn value(name: &'static str, argument: &'static str, help: &'st
 /// An option whose value may be left out.
 pub(crate) const fn optional(name: &'static str, argument: &'static str, help: &'static str) -> Opt {
     Opt { name, short: None, argument: Argument::Optional(argument), help }
+}
+
+/// The words that belong to no option, by this name.
+pub(crate) const fn words(name: &'static str, help: &'static str) -> Opt {
+    Opt { name, short: None, argument: Argument::Words, help }
 }
 
 /// An option that is refused.
@@ -149,11 +156,7 @@ pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid
             _ => (argument.as_str(), None),
         };
         let Some(name) = written.strip_prefix("--").or_else(|| written.strip_prefix('-')) else {
-            let command = tool.commands.iter().find(|command| **command == written);
-            match (command, parsed.command) {
-                (Some(command), None) => parsed.command = Some(command),
-                _ => return Err(Invalid(format!("{written} is not a recognized option"))),
-            }
+            take_word(tool, argument, &mut parsed)?;
             continue;
         };
         let option = find(tool, name, written)?;
@@ -166,7 +169,8 @@ pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid
             Argument::None if inline.is_some() => {
                 return Err(Invalid(format!("Option {} does not take an argument", option.name)));
             }
-            Argument::None => None,
+            // No name leads here.
+            Argument::None | Argument::Words => None,
             Argument::Required(_) | Argument::Optional(_) | Argument::Several(_) if inline.is_some() => {
                 inline
             }
@@ -189,8 +193,23 @@ pub(crate) fn parse(tool: &Tool, arguments: &[String]) -> Result<Parsed, Invalid
     Ok(parsed)
 }
 
+/// Takes a word that belongs to no option.
+fn take_word(tool: &Tool, word: &str, parsed: &mut Parsed) -> Result<(), Invalid> {
+    if let Some(words) = tool.options.iter().find(|option| option.argument == Argument::Words) {
+        parsed.given.entry(words.name).or_default().push(Some(word.to_owned()));
+        return Ok(());
+    }
+    let command = tool.commands.iter().find(|command| **command == word);
+    match (command, parsed.command) {
+        (Some(command), None) => parsed.command = Some(command),
+        _ => return Err(Invalid(format!("{word} is not a recognized option"))),
+    }
+    Ok(())
+}
+
 fn find(tool: &Tool, name: &str, written: &str) -> Result<&'static Opt, Invalid> {
-    let all = || tool.options.iter().chain(COMMON);
+    let options = tool.options.iter().filter(|option| option.argument != Argument::Words);
+    let all = || options.clone().chain(COMMON);
     if let Some(exact) = all().find(|option| option.name == name) {
         return Ok(exact);
     }
@@ -223,10 +242,14 @@ pub(crate) fn usage(tool: &Tool) -> String {
         line(&mut text, command, "(command)");
     }
     for option in tool.options.iter().chain(COMMON) {
+        if option.argument == Argument::Words {
+            line(&mut text, &format!("{} ...", option.name), option.help);
+            continue;
+        }
         let short = option.short.map(|short| format!(", -{short}")).unwrap_or_default();
         let argument = match option.argument {
             Argument::Refused => continue,
-            Argument::None => String::new(),
+            Argument::None | Argument::Words => String::new(),
             Argument::Required(name) => format!(" <{name}>"),
             Argument::Optional(name) => format!(" [{name}]"),
             Argument::Several(name) => format!(" <{name}> ..."),
@@ -305,6 +328,18 @@ mod tests {
         let several = read("--props a=1 b=2 --list --props c=3").unwrap();
         assert_eq!(several.values("props").collect::<Vec<_>>(), ["a=1", "b=2", "c=3"]);
         assert!(several.has("list") && read("--props").is_err());
+    }
+
+    #[test]
+    fn words_are_taken_by_the_tool_that_has_a_use_for_them() {
+        const OPTIONS: &[Opt] = &[value("file", "file", ""), words("command", "")];
+        let tool = Tool { options: OPTIONS, ..TOOL };
+
+        let parsed = parse_line(&tool, "ls --file f / a=b").unwrap();
+
+        assert_eq!(parsed.values("command").collect::<Vec<_>>(), ["ls", "/", "a=b"]);
+        assert_eq!(parsed.value("file"), Some("f"));
+        assert!(parse_line(&tool, "--command ls").is_err(), "it is no option");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 /// A place in a log's file from which batches are read.
-pub(super) struct Batches {
+pub(in crate::tools) struct Batches {
     file: BufReader<File>,
     position: u64,
     end: u64,
@@ -15,7 +15,7 @@ pub(super) struct Batches {
 
 impl Batches {
     /// The batches from `position` on, within `bytes_max` bytes.
-    pub(super) fn open(path: &str, position: u64, bytes_max: u64) -> std::io::Result<Batches> {
+    pub(in crate::tools) fn open(path: &str, position: u64, bytes_max: u64) -> std::io::Result<Batches> {
         let mut file = File::open(path)?;
         let end = file.metadata()?.len().min(position.saturating_add(bytes_max));
         file.seek(SeekFrom::Start(position))?;
@@ -25,7 +25,9 @@ impl Batches {
     /// The next batch and where it lies; `None` where no whole batch follows.
     ///
     /// The inner error is that of one that is whole by its length, and yet cannot be read.
-    pub(super) fn next(&mut self) -> std::io::Result<Option<(u64, Result<BatchView<'_>, CorruptBatch>)>> {
+    pub(in crate::tools) fn next(
+        &mut self,
+    ) -> std::io::Result<Option<(u64, Result<BatchView<'_>, CorruptBatch>)>> {
         let left = self.end.saturating_sub(self.position);
         if left < HEADER_BYTES as u64 {
             return Ok(None);

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`log_file`] with [`batches`] and [`decoders`], [`index_files`], [`producers`], [`findings`].
 
-mod batches;
+pub(super) mod batches;
 mod decoders;
 mod findings;
 mod index_files;

@@ -1,0 +1,76 @@
+//! `kafka-metadata-shell` says of a log of Apache Kafka's what Kafka's own tool says, byte for byte.
+//!
+//! The log in `tests/golden/metadata-shell` is that of a node of Apache Kafka 4.4.0 with access control, quotas and
+//! credentials; the golden texts are what `org.apache.kafka.shell.MetadataShell` of 4.3.1, with the classes of 4.4.0 below it,
+//! printed of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const LOG: &str = "00000000000000000000.log";
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metadata-shell")
+}
+
+fn shell(file: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    command.args(["kafka-metadata-shell", "-s"]).arg(file).args(words);
+    command.output().expect("it was built for this test")
+}
+
+#[test]
+fn every_golden_text_is_said_again() {
+    let cases = fs::read_to_string(golden().join("cases")).unwrap();
+    let mut count = 0;
+    for case in cases.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = case.split_whitespace();
+        let name = words.next().unwrap();
+
+        let output = shell(&golden().join(LOG), &words.collect::<Vec<_>>());
+
+        let expected = fs::read_to_string(golden().join(format!("{name}.out"))).unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{name}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{name}");
+        assert!(output.status.success() && !expected.is_empty(), "{name}");
+        count += 1;
+    }
+    assert_eq!(count, 17);
+}
+
+#[test]
+fn what_cannot_be_shown_is_named() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["ls"], "Missing required argument \"[snapshot]\""),
+        (&["-s", "absent.log", "ls"], "absent.log: No such file"),
+        (&["-s", "cases", "ls"], "cases: the batch at 0: magic 110 is not 2"),
+        (&["-s", LOG, "ls", "-l"], "l is not a recognized option"),
+    ];
+    for (arguments, expected) in cases {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        command.arg("kafka-metadata-shell").args(*arguments).current_dir(golden());
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    }
+}
+
+/// Files come from anywhere: whatever is cut or changed, the tool ends by itself.
+#[test]
+fn a_damaged_file_is_no_reason_to_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let whole = fs::read(golden().join(LOG)).unwrap();
+    let file = directory.path().join(LOG);
+    for at in (0..whole.len()).step_by(whole.len() / 12 + 1) {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x5a;
+        changed.truncate(whole.len() - at / 3);
+        fs::write(&file, changed).unwrap();
+
+        let output = shell(&file, &["tree", "/"]);
+
+        assert!(matches!(output.status.code(), Some(0 | 1)), "changed at {at}: {output:?}");
+    }
+}
