@@ -20,6 +20,8 @@ struct Place {
     directory: Arc<Directory>,
     /// What was written down of the log that is there.
     checkpoint: Checkpoint,
+    /// Whether it begins there: its directory does not say yet whose it is.
+    is_new: bool,
 }
 
 impl ReplicaManager {
@@ -36,7 +38,7 @@ impl ReplicaManager {
         }
         let name = TopicPartition::new(&topic.name, at.partition);
         let registered = registration.directory(self.options.node_id);
-        let Some(Place { directory, checkpoint }) = self.place(&name, topic.id, registered)? else {
+        let Some(Place { directory, checkpoint, is_new }) = self.place(&name, topic.id, registered)? else {
             tracing::warn!(partition = %name, "in a log directory that does not work");
             self.offline.lock().insert(at, registered);
             return Ok(None);
@@ -53,7 +55,9 @@ impl ReplicaManager {
         let now = self.options.clock.now();
         let (mut log, report) = Log::open(disk.clone(), dir.clone(), config, recovery, now)?;
         log.restore_first_dirty_offset(checkpoint.first_dirty);
-        partition_metadata::write(&**disk, &dir, topic.id)?;
+        if is_new {
+            partition_metadata::write(&**disk, &dir, topic.id)?;
+        }
         // What is written down may be about a log of the same name that was deleted.
         let mut written = directory.recovery_points.lock();
         directory.lower_recovery_point(&mut written, &name, log.log_end_offset())?;
@@ -121,7 +125,7 @@ impl ReplicaManager {
             let checkpoint = directory.found.lock().take(name);
             match partition_metadata::read(&**directory.files.disk(), &path)? {
                 Some(found) if found == topic_id => {
-                    holding.push(Place { directory: directory.clone(), checkpoint });
+                    holding.push(Place { directory: directory.clone(), checkpoint, is_new: false });
                 }
                 // Left by a topic of the same name that was deleted while this broker was away.
                 Some(_) => self.set_aside(directory, name)?,
@@ -147,7 +151,7 @@ impl ReplicaManager {
             Some(directory) => Some(directory.clone()),
             None => self.emptiest(),
         };
-        Ok(directory.map(|directory| Place { directory, checkpoint: Checkpoint::default() }))
+        Ok(directory.map(|directory| Place { directory, checkpoint: Checkpoint::default(), is_new: true }))
     }
 
     /// The directory with the fewest replicas, of equal ones the first; `None` when none works.

@@ -3,7 +3,10 @@ use super::*;
 use ottla_metadata::MetadataDelta;
 use ottla_protocol::records::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
 use ottla_replication::Outcome;
+use ottla_storage::sim_disk::FaultOn;
 use ottla_storage::{Disk, SimDisk};
+use ottla_types::Offset;
+use std::io::ErrorKind;
 use std::path::Path;
 
 const TOPIC: Uuid = Uuid::from_u128(71);
@@ -90,6 +93,26 @@ fn of_two_logs_of_a_partition_the_one_that_the_image_names_is_it() {
     assert_eq!(place(&manager, 0), Some(directory_id(1)));
     let left = manager.directories.all()[0].files.partition_dirs().unwrap();
     assert!(matches!(left[..], [(_, PartitionDir::Stray)]), "{left:?}");
+}
+
+/// A start after a kill with thousands of logs on a busy disk would wait for each sync.
+#[test]
+fn a_start_syncs_nothing_of_a_log_that_is_as_it_was() {
+    let disks = disks();
+    let manager = manager_on_disks(&disks);
+    apply(&manager, &[directory_id(0)]);
+    drop(append(&manager, &manager.get(at(0)).unwrap()));
+    manager.checkpoint_logs();
+    drop(manager);
+    let manager = manager_on_disks(&disks);
+    for disk in &disks {
+        disk.fail(FaultOn::Sync, 0, ErrorKind::Other);
+    }
+
+    apply(&manager, &[directory_id(0)]);
+
+    assert_eq!(place(&manager, 0), Some(directory_id(0)));
+    assert_eq!(manager.get(at(0)).unwrap().lock().log().log_end_offset(), Offset(1));
 }
 
 /// What is left of it has no name of a topic in it.
