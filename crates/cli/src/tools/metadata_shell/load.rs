@@ -140,7 +140,7 @@ mod tests {
         let cases = [
             (Vec::new(), "there are no metadata records in it"),
             (control(0), "there are no metadata records in it"),
-            (batch(0, &[removal.clone()]), "metadata at offset 0: RemoveTopicRecord names topic"),
+            (batch(0, std::slice::from_ref(&removal)), "metadata at offset 0: RemoveTopicRecord names topic"),
             (
                 batch(7, &[removal]),
                 "does not exist; what was before offset 7, where the log begins, is in a snapshot",
