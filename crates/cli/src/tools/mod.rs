@@ -27,6 +27,7 @@ mod options;
 mod perf_test;
 mod reassign;
 mod storage;
+mod streams_reset;
 mod topics;
 mod transactions;
 mod verifiable;
@@ -63,6 +64,7 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&perf_test::latency::TOOL, perf_test::latency::run),
     (&verifiable::consumer::TOOL, verifiable::consumer::run),
     (&verifiable::producer::TOOL, verifiable::producer::run),
+    (&streams_reset::TOOL, streams_reset::run),
 ];
 
 /// What a tool does with its command line.

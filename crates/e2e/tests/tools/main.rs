@@ -101,6 +101,11 @@ fn what_the_tool_that_lists_api_versions_says() {
 }
 
 #[test]
+fn what_the_tool_that_resets_applications_of_streams_says() {
+    check(include_str!("../golden/tools/streams_reset.txt"));
+}
+
+#[test]
 fn what_both_say_of_the_versions_that_brokers_serve() {
     let cluster = Cluster::start(3, "");
     let directory = tempfile::tempdir().expect("a directory for the tools");
