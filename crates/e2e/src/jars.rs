@@ -80,6 +80,7 @@ const CLASSES: &[(&str, &str)] = &[
     ("kafka-groups", "org.apache.kafka.tools.GroupsCommand"),
     ("kafka-broker-api-versions", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
     ("kafka-streams-application-reset", "org.apache.kafka.tools.StreamsResetter"),
+    ("kafka-replica-verification", "org.apache.kafka.tools.ReplicaVerificationTool"),
 ];
 
 impl Tools {

@@ -26,7 +26,9 @@ mod metadata_quorum;
 mod options;
 mod perf_test;
 mod reassign;
+mod replica_verification;
 mod storage;
+mod streams_reset;
 mod streams_reset;
 mod topics;
 mod transactions;
@@ -65,6 +67,9 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&verifiable::consumer::TOOL, verifiable::consumer::run),
     (&verifiable::producer::TOOL, verifiable::producer::run),
     (&streams_reset::TOOL, streams_reset::run),
+    (&replica_verification::TOOL, replica_verification::run),
+    (&streams_reset::TOOL, streams_reset::run),
+    (&replica_verification::TOOL, replica_verification::run),
 ];
 
 /// What a tool does with its command line.
