@@ -91,6 +91,8 @@ const CLASSES: &[(&str, &str)] = &[
     ("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell"),
     ("kafka-groups", "org.apache.kafka.tools.GroupsCommand"),
     ("kafka-broker-api-versions", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
+    ("kafka-streams-application-reset", "org.apache.kafka.tools.StreamsResetter"),
+    ("kafka-replica-verification", "org.apache.kafka.tools.ReplicaVerificationTool"),
 ];
 
 impl Tools {

@@ -104,7 +104,10 @@ pub fn play(story: &str, bootstrap: &str, tools: &mut Tools, directory: &Path) -
             if text.starts_with("kafka-consumer-groups") && text.contains("--list") {
                 said.out = sorted(&said.out);
             }
-            if text.starts_with("kafka-topics") && CHANGES.iter().any(|change| text.contains(change)) {
+            let deletes = text.starts_with("kafka-streams-application-reset") && !text.contains("--dry-run");
+            let changes =
+                text.starts_with("kafka-topics") && CHANGES.iter().any(|change| text.contains(change));
+            if changes || (deletes && said.status == 0) {
                 settle(bootstrap);
             }
             let configures = text.starts_with("kafka-configs") || text.starts_with("kafka-client-metrics");

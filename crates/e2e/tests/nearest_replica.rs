@@ -31,6 +31,22 @@ fn produce(cluster: &Cluster, lines: &str) {
 
 /// What a node answers to a consumer in this rack that asks from this offset on.
 fn fetch(node: &ottla_e2e::Node, rack: &str, fetch_offset: i64, max_wait_ms: i32) -> PartitionData {
+    fetch_as(CONSUMER, node, rack, fetch_offset, max_wait_ms)
+}
+
+/// What those consumers say that are no replicas.
+const CONSUMER: i32 = -1;
+
+/// What those say that compare replicas (`FetchRequest.DEBUGGING_CONSUMER_ID`).
+const DEBUGGING_CONSUMER: i32 = -2;
+
+fn fetch_as(
+    replica_id: i32,
+    node: &ottla_e2e::Node,
+    rack: &str,
+    fetch_offset: i64,
+    max_wait_ms: i32,
+) -> PartitionData {
     let partition = FetchPartition {
         fetch_offset,
         current_leader_epoch: -1,
@@ -39,7 +55,7 @@ fn fetch(node: &ottla_e2e::Node, rack: &str, fetch_offset: i64, max_wait_ms: i32
         ..Default::default()
     };
     let request = FetchRequest {
-        replica_id: -1,
+        replica_id,
         min_bytes: 1,
         max_bytes: 1 << 20,
         max_wait_ms,
@@ -82,6 +98,21 @@ fn a_consumer_is_sent_to_the_follower_in_its_rack() {
     assert!(has_records(&read));
     assert_eq!(fetch(follower, "b", 3, 0).error_code, ErrorCode::OffsetOutOfRange.code());
     assert_eq!(fetch(follower, "", 0, 0).error_code, ErrorCode::NotLeaderOrFollower.code());
+}
+
+#[test]
+fn whoever_compares_replicas_is_answered_by_each_and_sent_nowhere() {
+    let cluster = racks();
+    produce(&cluster, "one\ntwo\n");
+
+    for node in cluster.nodes() {
+        let data = eventually("it knows what is committed", PATIENCE, || {
+            let data = fetch_as(DEBUGGING_CONSUMER, node, "", 0, 0);
+            (data.high_watermark == 2).then_some(data)
+        });
+        assert_eq!((data.error_code, data.preferred_read_replica), (0, -1));
+        assert!(has_records(&data));
+    }
 }
 
 #[test]

@@ -23,11 +23,15 @@ pub(crate) fn in_sized_hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> &str) ->
 
 /// As [`in_hash_order`], where the keys are Kafka's `TopicPartition`.
 pub(crate) fn partitions_in_hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> &TopicPartition) -> Vec<T> {
-    in_order_of_hash(items, CAPACITY, |item| {
-        let at = key(item);
-        let hash = 31_u32.wrapping_add(at.partition as u32);
-        hash.wrapping_mul(31).wrapping_add(string_hash(&at.topic))
-    })
+    in_order_of_hash(items, CAPACITY, |item| partition_hash(key(item)))
+}
+
+/// As [`partitions_in_hash_order`], where the map was told beforehand how many they are.
+pub(crate) fn partitions_in_sized_hash_order<T>(
+    items: Vec<T>,
+    key: impl Fn(&T) -> &TopicPartition,
+) -> Vec<T> {
+    in_order_of_hash(items, 1, |item| partition_hash(key(item)))
 }
 
 fn in_order_of_hash<T>(mut items: Vec<T>, mut capacity: usize, hash: impl Fn(&T) -> u32) -> Vec<T> {
@@ -40,6 +44,11 @@ fn in_order_of_hash<T>(mut items: Vec<T>, mut capacity: usize, hash: impl Fn(&T)
         (hash ^ hash >> 16) as usize & (capacity - 1)
     });
     items
+}
+
+fn partition_hash(at: &TopicPartition) -> u32 {
+    let hash = 31_u32.wrapping_add(at.partition as u32);
+    hash.wrapping_mul(31).wrapping_add(string_hash(&at.topic))
 }
 
 fn string_hash(text: &str) -> u32 {

@@ -28,7 +28,9 @@ mod metadata_shell;
 mod options;
 mod perf_test;
 mod reassign;
+mod replica_verification;
 mod storage;
+mod streams_reset;
 mod topics;
 mod transactions;
 mod verifiable;
@@ -66,6 +68,8 @@ const TOOLS: &[(&Tool, Run)] = &[
     (&perf_test::latency::TOOL, perf_test::latency::run),
     (&verifiable::consumer::TOOL, verifiable::consumer::run),
     (&verifiable::producer::TOOL, verifiable::producer::run),
+    (&streams_reset::TOOL, streams_reset::run),
+    (&replica_verification::TOOL, replica_verification::run),
 ];
 
 /// What a tool does with its command line.
@@ -121,24 +125,34 @@ fn warn_on_stderr() {
         .init();
 }
 
-fn run((tool, run): Found, arguments: impl Iterator<Item = String>) -> ExitCode {
-    warn_on_stderr();
-    let arguments: Vec<String> = arguments.collect();
-    let done = match options::parse(tool, &arguments) {
-        Ok(parsed) if parsed.has("help") => Err(Failure::Usage(tool.purpose.to_owned())),
-        Ok(parsed) if parsed.has("version") => {
-            output::line(format_args!("{} (Ottla {})", KAFKA_VERSION, env!("CARGO_PKG_VERSION")));
-            Ok(())
-        }
-        Ok(_) if arguments.is_empty() => Err(Failure::Usage(tool.summary().to_owned())),
-        Ok(parsed) => run(&parsed),
-        Err(invalid) => Err(invalid.into()),
+/// What it does, given its command line.
+fn execute((tool, run): Found, arguments: Vec<String>) -> Result<(), Failure> {
+    let arguments = if tool.name == perf_test::latency::TOOL.name {
+        perf_test::positional::named(arguments)?
+    } else {
+        arguments
     };
-    match done {
+    let parsed = options::parse(tool, &arguments)?;
+    if parsed.has("help") {
+        return Err(Failure::Usage(tool.purpose.to_owned()));
+    }
+    if parsed.has("version") {
+        output::line(format_args!("{} (Ottla {})", KAFKA_VERSION, env!("CARGO_PKG_VERSION")));
+        return Ok(());
+    }
+    if arguments.is_empty() {
+        return Err(Failure::Usage(tool.summary().to_owned()));
+    }
+    run(&parsed)
+}
+
+fn run(found: Found, arguments: impl Iterator<Item = String>) -> ExitCode {
+    warn_on_stderr();
+    match execute(found, arguments.collect()) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => {
             output::error_line(message);
-            output::error_line(options::usage(tool));
+            output::error_line(options::usage(found.0));
         }
         Err(Failure::Failed(message)) => output::line(message),
         Err(Failure::Refused(message)) => output::error_line(message),

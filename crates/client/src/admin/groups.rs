@@ -7,9 +7,10 @@ use crate::error::ClientError;
 use ottla_net::CallError;
 use ottla_protocol::messages as m;
 use ottla_protocol::messages::consumer_group_describe_response::{
-    DescribedGroup as DescribedConsumerGroup, Member as DescribedConsumer,
+    Assignment, DescribedGroup as DescribedConsumerGroup, Member as DescribedConsumer,
 };
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
+use ottla_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
 use ottla_protocol::messages::list_groups_response::ListedGroup;
 use ottla_protocol::messages::offset_delete_request::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
@@ -47,8 +48,23 @@ pub struct MemberDescription {
     pub client_id: String,
     /// Where it is: `/address`.
     pub host: String,
+    /// Where it says it is (`client.rack`); `None` in groups of the classic protocol.
+    pub rack_id: Option<String>,
     /// Its share.
     pub assignment: Vec<TopicPartition>,
+    /// What groups of the protocol of KIP-848 know besides; `None` in others.
+    pub progress: Option<MemberProgress>,
+}
+
+/// How far a member has come on the way to the share that it is to have (KIP-848).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberProgress {
+    /// Its epoch.
+    pub epoch: i32,
+    /// The share that it is to have.
+    pub target: Vec<TopicPartition>,
+    /// Whether it speaks the new protocol itself; `None` where that is not told.
+    pub is_upgraded: Option<bool>,
 }
 
 /// An offset that was committed.
@@ -243,6 +259,40 @@ impl Admin {
             .await
     }
 
+    /// Takes members out of a group: static ones by their own ids, others by those that they were given. `reason` is for
+    /// the coordinator's log.
+    ///
+    /// # Errors
+    /// When the coordinator does not answer, or refuses, one member being enough.
+    pub async fn remove_members(
+        &self,
+        group_id: &str,
+        members: &[MemberDescription],
+        reason: &str,
+    ) -> Result<(), ClientError> {
+        let identity = |member: &MemberDescription| MemberIdentity {
+            member_id: match member.group_instance_id {
+                Some(_) => String::new(),
+                None => member.member_id.clone(),
+            },
+            group_instance_id: member.group_instance_id.clone(),
+            reason: Some(reason.to_owned()),
+        };
+        let request = LeaveGroupRequest {
+            group_id: group_id.to_owned(),
+            members: members.iter().map(identity).collect(),
+            ..Default::default()
+        };
+        self.client
+            .retry("removeMembersFromConsumerGroup", || async {
+                let coordinator = find_coordinator(&self.client, group_id).await?;
+                let answer = self.client.call(coordinator, &request).await?;
+                ClientError::check(answer.error_code, None)?;
+                answer.members.iter().try_for_each(|member| ClientError::check(member.error_code, None))
+            })
+            .await
+    }
+
     /// Deletes a group without members.
     ///
     /// # Errors
@@ -299,18 +349,19 @@ impl Admin {
 }
 
 fn consumer_description(group: DescribedConsumerGroup, coordinator: NodeId) -> GroupDescription {
-    let member = |member: DescribedConsumer| {
-        let share = member.assignment.topic_partitions.into_iter().flat_map(|topic| {
-            let at = move |partition| TopicPartition::new(topic.topic_name.clone(), partition);
-            topic.partitions.into_iter().map(at)
-        });
-        MemberDescription {
-            member_id: member.member_id,
-            group_instance_id: member.instance_id,
-            client_id: member.client_id,
-            host: member.client_host,
-            assignment: share.collect(),
-        }
+    let member = |member: DescribedConsumer| MemberDescription {
+        member_id: member.member_id,
+        group_instance_id: member.instance_id,
+        client_id: member.client_id,
+        host: member.client_host,
+        rack_id: member.rack_id,
+        assignment: share(member.assignment),
+        progress: Some(MemberProgress {
+            epoch: member.member_epoch,
+            target: share(member.target_assignment),
+            // 0 is a member of the classic protocol, 1 one of the new.
+            is_upgraded: (member.member_type >= 0).then_some(member.member_type == 1),
+        }),
     };
     GroupDescription {
         group_id: group.group_id,
@@ -320,6 +371,15 @@ fn consumer_description(group: DescribedConsumerGroup, coordinator: NodeId) -> G
         members: group.members.into_iter().map(member).collect(),
         coordinator,
     }
+}
+
+fn share(assignment: Assignment) -> Vec<TopicPartition> {
+    let topics = assignment.topic_partitions.into_iter();
+    let partitions = topics.flat_map(|topic| {
+        let at = move |partition| TopicPartition::new(topic.topic_name.clone(), partition);
+        topic.partitions.into_iter().map(at)
+    });
+    partitions.collect()
 }
 
 fn description(group: DescribedGroup, coordinator: NodeId) -> Result<GroupDescription, ClientError> {
@@ -340,7 +400,9 @@ fn description(group: DescribedGroup, coordinator: NodeId) -> Result<GroupDescri
             group_instance_id: member.group_instance_id,
             client_id: member.client_id,
             host: member.client_host,
+            rack_id: None,
             assignment,
+            progress: None,
         });
     }
     Ok(GroupDescription {

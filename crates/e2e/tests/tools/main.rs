@@ -5,9 +5,10 @@
 //! answers are Kafka's. Our tools do too: so are they. What depends on the moment, such as a node that is down, is asked
 //! of one cluster by both.
 //!
-//! What Ottla's own commands say is in [`commands`].
+//! What Ottla's own commands say is in [`commands`]; what a tool says that does not end, in [`replica_verification`].
 
 mod commands;
+mod replica_verification;
 
 use ottla_e2e::cluster::PATIENCE;
 use ottla_e2e::transcript::{Tools, play};
@@ -98,6 +99,11 @@ fn what_the_tool_that_lists_groups_of_all_kinds_says() {
 #[test]
 fn what_the_tool_that_lists_api_versions_says() {
     check(include_str!("../golden/tools/broker_api_versions.txt"));
+}
+
+#[test]
+fn what_the_tool_that_resets_applications_of_streams_says() {
+    check(include_str!("../golden/tools/streams_reset.txt"));
 }
 
 #[test]

@@ -23,9 +23,6 @@ use ottla_types::{BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Offset, TopicIdPa
 /// The first version with the endpoints of leaders.
 const HINT_VERSION_MIN: i16 = 12;
 
-/// The first version that tells the consumer's rack.
-const RACK_VERSION_MIN: i16 = 11;
-
 /// Who fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetcher {
@@ -66,6 +63,8 @@ pub struct Look<'a> {
     pub bytes_max: usize,
     /// The consumer's rack; empty when it has not said.
     pub rack: &'a str,
+    /// Who may answer.
+    pub reads_from: ReadFrom,
     /// What is looked at.
     pub scope: Scope,
     /// Whether to be woken.
@@ -247,7 +246,8 @@ impl Look<'_> {
         let may_be_sent = !self.is_follower()
             && self.broker.config.replica_selector == ReplicaSelector::RackAware
             && self.broker.config.rack.as_deref() != Some(self.rack)
-            && self.reads_from() == ReadFrom::AnyReplica
+            && !self.rack.is_empty()
+            && self.reads_from == ReadFrom::AnyReplica
             && partition.check_epoch(asked_epoch).is_ok();
         if !may_be_sent {
             return None;
@@ -259,15 +259,6 @@ impl Look<'_> {
             broker.endpoint(listener).filter(|_| self.broker.is_nameable(node))?;
             broker.rack.as_deref()
         })
-    }
-
-    /// Who may answer: a consumer that has not said where it is was not sent here, and had better learn who leads.
-    fn reads_from(&self) -> ReadFrom {
-        if self.context.version >= RACK_VERSION_MIN && !self.rack.is_empty() {
-            ReadFrom::AnyReplica
-        } else {
-            ReadFrom::Leader
-        }
     }
 
     /// Whether what is read counts as throttled. Members of the in-sync set are never held up: producers wait for them.
@@ -305,7 +296,7 @@ impl Look<'_> {
         let offset = Offset(asked.partition.fetch_offset);
         let found = match self.fetcher {
             Fetcher::Consumer(isolation) => {
-                let from = self.reads_from();
+                let from = self.reads_from;
                 let found =
                     partition.fetch_as_consumer(offset, asked_epoch, from, isolation, bytes_max, at_least);
                 drop(partition);

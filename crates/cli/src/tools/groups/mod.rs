@@ -10,7 +10,7 @@ mod plan_file;
 mod reset;
 pub(crate) mod scope;
 pub(crate) mod text;
-mod time;
+pub(crate) mod time;
 
 use super::connect::NoClient;
 use super::exceptions::shown as exception;

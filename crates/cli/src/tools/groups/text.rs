@@ -258,7 +258,9 @@ mod tests {
             group_instance_id: None,
             client_id: "c".into(),
             host: "/127.0.0.1".into(),
+            rack_id: None,
             assignment: vec![TopicPartition::new("t", 1), TopicPartition::new("t", 0)],
+            progress: None,
         };
 
         assert_eq!(

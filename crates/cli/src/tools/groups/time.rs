@@ -19,7 +19,7 @@ const MILLIS_PER_DAY: i64 = 24 * 60 * MILLIS_PER_MINUTE;
 ///
 /// # Errors
 /// What Kafka says of a text that means none.
-pub(super) fn date_time(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn date_time(text: &str) -> Result<Timestamp, String> {
     let mut parts = text.split('T').skip(1);
     let Some(time) = parts.next().filter(|time| !time.is_empty() || parts.next().is_some()) else {
         return Err(
@@ -76,7 +76,7 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> Option<i64> {
 ///
 /// # Errors
 /// What Kafka says of a text that means none.
-pub(super) fn duration_ms(text: &str) -> Result<i64, String> {
+pub(crate) fn duration_ms(text: &str) -> Result<i64, String> {
     parse_duration(text).ok_or_else(|| "Text cannot be parsed to a Duration".to_owned())
 }
 

@@ -3,6 +3,7 @@
 
 pub(super) mod consumer;
 pub(super) mod latency;
+pub(super) mod positional;
 pub(super) mod producer;
 
 mod stats;

@@ -8,10 +8,13 @@
 //!   is in sync and has most (KIP-392). A follower answers up to its own high watermark.
 //! - The first partition that has records is answered with at least one whole batch (KIP-74).
 //! - A waiting fetch is answered at once when another request arrives behind it on its connection.
-//! - Differs from Kafka: a follower answers those consumers only that name their rack; others are told who leads. A
+//! - v11 whoever compares replicas, and says −2 for its own id, is answered by every replica, as any consumer
+//!   (`kafka-replica-verification`).
+//! - Differs from Kafka: a follower answers those and consumers that name their rack; others are told who leads. A
 //!   follower that has lost the controllers answers none. When there is no room for another session, a
 //!   follower takes the place of the consumer whose session is the oldest, however many partitions that has.
 
+use super::list_offsets::{CONSUMER, DEBUGGING_CONSUMER};
 use crate::broker::Broker;
 use crate::fetching::attempt::{Attempt, Fetcher, Look, Scope, Waking};
 use crate::fetching::interest::{Interest, Key};
@@ -20,7 +23,7 @@ use crate::request::{Answer, RequestContext};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
-use ottla_replication::Isolation;
+use ottla_replication::{Isolation, ReadFrom};
 use ottla_types::{BrokerEpoch, NodeId, TopicIdPartition, TopicPartition};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -29,6 +32,9 @@ use tokio::time::Instant;
 
 /// The first version with topic ids instead of names.
 const TOPIC_ID_VERSION_MIN: i16 = 13;
+
+/// The first version that tells the consumer's rack.
+const RACK_VERSION_MIN: i16 = 11;
 
 /// How often at least every partition of a session is looked at, whether it is marked or not: only a look notes that
 /// a follower is still there, and tells it of a high watermark that moved after its last answer.
@@ -43,6 +49,7 @@ struct Fetch {
     bytes_max: usize,
     /// Where the consumer is; empty when it does not say.
     rack: String,
+    reads_from: ReadFrom,
     scope: Scope,
     session: Arc<Mutex<Session>>,
     /// 0 when the session ends with this fetch.
@@ -93,7 +100,10 @@ fn refuse_all(request: &FetchRequest, version: i16, error: ErrorCode) -> FetchRe
 
 impl Fetch {
     fn new(broker: &Arc<Broker>, context: RequestContext, request: FetchRequest) -> Result<Fetch, ErrorCode> {
-        let replica_id = request.replica_id.max(request.replica_state.replica_id);
+        let replica_id = match request.replica_id {
+            CONSUMER => request.replica_state.replica_id,
+            told => told,
+        };
         let fetcher = match NodeId(replica_id).some() {
             Some(node) => Fetcher::Follower(node, BrokerEpoch(request.replica_state.replica_epoch)),
             None if request.isolation_level == 1 => Fetcher::Consumer(Isolation::ReadCommitted),
@@ -112,6 +122,7 @@ impl Fetch {
         };
         let bytes_min = size(request.min_bytes);
         let rack = request.rack_id.clone();
+        let reads_from = reads_from(context.version, replica_id, &rack);
         let (session, session_id, scope) = session(broker, &context, fetcher, request)?;
         Ok(Fetch {
             broker: broker.clone(),
@@ -120,6 +131,7 @@ impl Fetch {
             bytes_min,
             bytes_max,
             rack,
+            reads_from,
             scope,
             session,
             session_id,
@@ -127,9 +139,9 @@ impl Fetch {
     }
 
     fn attempt(&self, waking: Waking) -> Attempt {
-        let Fetch { broker, context, fetcher, bytes_max, rack, scope, .. } = self;
-        let (fetcher, bytes_max, scope) = (*fetcher, *bytes_max, *scope);
-        let look = Look { broker, context, fetcher, bytes_max, rack, scope, waking };
+        let Fetch { broker, context, fetcher, bytes_max, rack, reads_from, scope, .. } = self;
+        let (fetcher, bytes_max, reads_from, scope) = (*fetcher, *bytes_max, *reads_from, *scope);
+        let look = Look { broker, context, fetcher, bytes_max, rack, reads_from, scope, waking };
         look.attempt(&mut self.session.lock().interest)
     }
 
@@ -171,6 +183,13 @@ impl Fetch {
             }
         }
     }
+}
+
+/// Who may answer: a consumer that has not said where it is was not sent here, and had better learn who leads; unless it
+/// compares replicas, and wants each.
+fn reads_from(version: i16, replica_id: i32, rack: &str) -> ReadFrom {
+    let is_meant = !rack.is_empty() || replica_id == DEBUGGING_CONSUMER;
+    if version >= RACK_VERSION_MIN && is_meant { ReadFrom::AnyReplica } else { ReadFrom::Leader }
 }
 
 /// The session that a request belongs to, brought up to date with what it says; its id, and what of it is answered.

@@ -31,8 +31,11 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
-/// A reader that is told of the log's end, not of the high watermark.
-const DEBUGGING_CONSUMER: i32 = -2;
+/// For a replica's id, what those say that are none.
+pub(super) const CONSUMER: i32 = -1;
+
+/// For a replica's id, what a reader says that looks into the replicas: here it is told of the log's end, not of the high watermark.
+pub(super) const DEBUGGING_CONSUMER: i32 = -2;
 
 /// How long to wait for a topic that another broker has heard of first: a client asks here because it was told to,
 /// and some give up when they are told that there is no such topic.
@@ -150,7 +153,7 @@ fn find(
         (_, 1) => partition.last_stable_offset(),
         _ => partition.high_watermark(),
     };
-    let waits_for_epoch = request.replica_id == -1 && partition.high_watermark() < leader.epoch_start;
+    let waits_for_epoch = request.replica_id == CONSUMER && partition.high_watermark() < leader.epoch_start;
     if waits_for_epoch && (asked.timestamp == LATEST || asked.timestamp >= 0) {
         // A new leader does not know yet what its predecessor had committed.
         return Err(if context.version >= 5 {
