@@ -1,10 +1,11 @@
 //! Racks: partitions are spread over them, and consumers read in their own (KIP-392).
 
+use ottla_e2e::client::encode;
 use ottla_e2e::cluster::PATIENCE;
 use ottla_e2e::{Client, Cluster, eventually, kcat};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_protocol::messages::fetch_response::PartitionData;
+use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
 use std::time::{Duration, Instant};
 
 /// With names instead of ids.
@@ -47,6 +48,13 @@ fn fetch_as(
     fetch_offset: i64,
     max_wait_ms: i32,
 ) -> PartitionData {
+    let request = request(replica_id, rack, fetch_offset, max_wait_ms);
+    let response = Client::connect(node.port).call(VERSION, &request).expect("an answer");
+    assert_eq!(response.error_code, 0);
+    only(response)
+}
+
+fn request(replica_id: i32, rack: &str, fetch_offset: i64, max_wait_ms: i32) -> FetchRequest {
     let partition = FetchPartition {
         fetch_offset,
         current_leader_epoch: -1,
@@ -54,7 +62,7 @@ fn fetch_as(
         partition_max_bytes: 1 << 20,
         ..Default::default()
     };
-    let request = FetchRequest {
+    FetchRequest {
         replica_id,
         min_bytes: 1,
         max_bytes: 1 << 20,
@@ -63,9 +71,11 @@ fn fetch_as(
         rack_id: rack.to_owned(),
         topics: vec![FetchTopic { topic: "t".to_owned(), partitions: vec![partition], ..Default::default() }],
         ..Default::default()
-    };
-    let response = Client::connect(node.port).call(VERSION, &request).expect("an answer");
-    assert_eq!(response.error_code, 0);
+    }
+}
+
+/// What it says of the one partition.
+fn only(response: FetchResponse) -> PartitionData {
     response.responses.into_iter().next().and_then(|topic| topic.partitions.into_iter().next()).expect("t-0")
 }
 
@@ -98,6 +108,27 @@ fn a_consumer_is_sent_to_the_follower_in_its_rack() {
     assert!(has_records(&read));
     assert_eq!(fetch(follower, "b", 3, 0).error_code, ErrorCode::OffsetOutOfRange.code());
     assert_eq!(fetch(follower, "", 0, 0).error_code, ErrorCode::NotLeaderOrFollower.code());
+}
+
+/// One that can is told; the other would let half a second go by after an error.
+#[test]
+fn a_consumer_that_cannot_be_told_who_leads_hears_no_error_of_a_broker_that_stops() {
+    const WITHOUT_LEADERS: i16 = VERSION - 1;
+    let mut cluster = racks();
+    produce(&cluster, "one\n");
+    let waiting = |version| {
+        let mut client = Client::connect(cluster.nodes()[0].port);
+        client.send(&encode(version, &request(CONSUMER, "", 1, 600_000)));
+        client
+    };
+    let (mut old, mut new) = (waiting(WITHOUT_LEADERS), waiting(VERSION));
+
+    cluster.node(1).stop();
+
+    let told = new.answer::<FetchRequest>(VERSION).map(only).expect("an answer");
+    assert_eq!(told.error_code, ErrorCode::NotLeaderOrFollower.code());
+    let told = old.answer::<FetchRequest>(WITHOUT_LEADERS).map(only);
+    assert!(told.as_ref().is_none_or(|told| told.error_code == 0), "{told:?}");
 }
 
 #[test]

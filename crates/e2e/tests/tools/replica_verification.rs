@@ -4,7 +4,7 @@ use ottla_e2e::cluster::{PATIENCE, binary};
 use ottla_e2e::{Cluster, eventually, jars, kcat};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// Where a batch has its checksum.
 const CRC_OFFSET: u64 = 17;
@@ -25,19 +25,22 @@ fn cluster() -> Cluster {
 fn told(cluster: &Cluster, until: &str) -> [Vec<String>; 2] {
     let mut ours = Command::new(binary());
     ours.arg("kafka-replica-verification");
-    [jars::command("ReplicaVerificationTool"), ours].map(|mut tool| {
+    let both = [("Kafka's", jars::command("ReplicaVerificationTool")), ("ours", ours)];
+    both.map(|(whose, mut tool)| {
         let directory = tempfile::tempdir().expect("a directory for what it says");
-        let path = directory.path().join("told");
+        let (path, errors) = (directory.path().join("told"), directory.path().join("errors"));
         let bootstrap = cluster.bootstrap();
         let mut child = tool
             .args(["--broker-list", &bootstrap, "--topics-include", "t", "--time", "-2"])
             .args(["--max-wait-ms", "100", "--report-interval-ms", "50"])
             .stdout(File::create(&path).expect("a file for it"))
-            .stderr(Stdio::null())
+            .stderr(File::create(&errors).expect("a file for what is wrong"))
             .spawn()
             .expect("it runs");
-        let lines = eventually(until, PATIENCE, || {
-            let text = fs::read_to_string(&path).expect("text");
+        let text = |path| fs::read_to_string(path).expect("text");
+        let what = || format!("{whose} says {until}: {}\n{}", text(&path), text(&errors));
+        let lines = eventually(what, PATIENCE, || {
+            let text = text(&path);
             let lines = text.lines().filter_map(|line| Some(line.split_once(": ")?.1.to_owned()));
             let mut lines: Vec<String> = lines.collect();
             lines.dedup();

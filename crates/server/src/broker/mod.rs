@@ -362,6 +362,11 @@ impl Broker {
         self.telemetry.clients.lock().connection_closed(connection.id);
     }
 
+    /// Returns whether this broker has asked to stop, and hands over what it leads.
+    pub fn is_leaving(&self) -> bool {
+        self.image().cluster.broker(self.node_id).is_some_and(|broker| broker.in_controlled_shutdown)
+    }
+
     /// Returns whether a broker may be named to clients: not one that has just gone and is still unfenced.
     pub fn is_nameable(&self, node: NodeId) -> bool {
         if node == self.node_id { !self.replicas.is_cut_off() } else { !self.peers.is_lost(node) }

@@ -10,6 +10,7 @@
 //! - A waiting fetch is answered at once when another request arrives behind it on its connection.
 //! - v11 whoever compares replicas, and says −2 for its own id, is answered by every replica, as any consumer
 //!   (`kafka-replica-verification`).
+//! - v11, whose answers cannot name the new leader: while a broker stops in order it goes on answering as a follower.
 //! - Differs from Kafka: a follower answers those and consumers that name their rack; others are told who leads. A
 //!   follower that has lost the controllers answers none. When there is no room for another session, a
 //!   follower takes the place of the consumer whose session is the oldest, however many partitions that has.
@@ -35,6 +36,9 @@ const TOPIC_ID_VERSION_MIN: i16 = 13;
 
 /// The first version that tells the consumer's rack.
 const RACK_VERSION_MIN: i16 = 11;
+
+/// The first version whose answers name the new leader.
+const HINT_VERSION_MIN: i16 = 12;
 
 /// How often at least every partition of a session is looked at, whether it is marked or not: only a look notes that
 /// a follower is still there, and tells it of a high watermark that moved after its last answer.
@@ -138,9 +142,17 @@ impl Fetch {
         })
     }
 
+    /// Who may answer now. A consumer that cannot be told who leads in the same breath lets half a second go by after an error
+    /// (`fetch.error.backoff.ms` of librdkafka): while this broker hands over what it leads, it goes on answering such
+    /// consumers as a follower, until it closes their connections.
+    fn reads_from(&self) -> ReadFrom {
+        let has_no_hint = (RACK_VERSION_MIN..HINT_VERSION_MIN).contains(&self.context.version);
+        if has_no_hint && self.broker.is_leaving() { ReadFrom::AnyReplica } else { self.reads_from }
+    }
+
     fn attempt(&self, waking: Waking) -> Attempt {
-        let Fetch { broker, context, fetcher, bytes_max, rack, reads_from, scope, .. } = self;
-        let (fetcher, bytes_max, reads_from, scope) = (*fetcher, *bytes_max, *reads_from, *scope);
+        let Fetch { broker, context, fetcher, bytes_max, rack, scope, .. } = self;
+        let (fetcher, bytes_max, reads_from, scope) = (*fetcher, *bytes_max, self.reads_from(), *scope);
         let look = Look { broker, context, fetcher, bytes_max, rack, reads_from, scope, waking };
         look.attempt(&mut self.session.lock().interest)
     }
