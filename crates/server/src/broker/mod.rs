@@ -38,6 +38,7 @@ use peers::PeerConnections;
 use producer_ids::ProducerIds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -112,6 +113,7 @@ pub struct Broker {
     /// When brokers that were members ceased to be.
     fenced_at: Mutex<BTreeMap<NodeId, Monotonic>>,
     image_changed: watch::Sender<()>,
+    leaving: AtomicBool,
 }
 
 impl Broker {
@@ -168,6 +170,7 @@ impl Broker {
             image: ArcSwap::default(),
             fenced_at: Mutex::default(),
             image_changed: watch::Sender::new(()),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -362,9 +365,14 @@ impl Broker {
         self.telemetry.clients.lock().connection_closed(connection.id);
     }
 
-    /// Returns whether this broker has asked to stop, and hands over what it leads.
+    /// This broker is about to stop, and to hand over what it leads.
+    pub fn begin_leaving(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// Returns whether this broker hands over what it leads, or has done so, to stop.
     pub fn is_leaving(&self) -> bool {
-        self.image().cluster.broker(self.node_id).is_some_and(|broker| broker.in_controlled_shutdown)
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// Returns whether a broker may be named to clients: not one that has just gone and is still unfenced.
