@@ -4,6 +4,8 @@
 //! `tests/golden/dump-log`, with these arguments: `.out` on standard output, `.err` on standard error, where `{DIR}`
 //! stands for the directory.
 
+mod cases;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -20,12 +22,9 @@ fn dump(arguments: &[&str]) -> Output {
 
 #[test]
 fn every_golden_text_is_said_again() {
-    let cases = fs::read_to_string(golden().join("cases")).unwrap();
-    let mut count = 0;
-    for case in cases.lines().filter(|line| !line.starts_with('#')) {
-        let mut words = case.split_whitespace();
-        let name = words.next().unwrap();
-        let output = dump(&words.collect::<Vec<_>>());
+    let cases = cases::read(&golden());
+    for (name, words) in &cases {
+        let output = dump(&words.iter().map(String::as_str).collect::<Vec<_>>());
         let expected = |suffix: &str| fs::read(golden().join(format!("{name}.{suffix}"))).unwrap_or_default();
         let said = String::from_utf8(output.stderr).unwrap().replace(golden().to_str().unwrap(), "{DIR}");
 
@@ -33,9 +32,8 @@ fn every_golden_text_is_said_again() {
         assert!(!expected("out").is_empty(), "{name} has a golden text");
         assert!(output.stdout == expected("out"), "{name}:\n{}", String::from_utf8_lossy(&output.stdout));
         assert!(output.status.success(), "{name}");
-        count += 1;
     }
-    assert_eq!(count, 21);
+    assert_eq!(cases.len(), 21);
 }
 
 #[test]
@@ -59,30 +57,17 @@ fn what_cannot_be_shown_is_named() {
         (&["--files", "broken/4/00000000000000000000.index"], "has no batch at 635, where the index says"),
         (&["--max-bytes", "much", "--files", "cases"], "Cannot parse argument 'much' of option max-bytes"),
     ];
-    for (arguments, expected) in cases {
-        let output = dump(arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(expected), "{arguments:?}: {said}");
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-    }
+    cases::are_refused(dump, cases);
 }
 
 /// Files come from anywhere: whatever is cut or changed, the tool ends by itself.
 #[test]
 fn a_damaged_file_is_no_reason_to_panic() {
-    let directory = tempfile::tempdir().unwrap();
     for name in
         ["00000000000000000000.log", "00000000000000000000.timeindex", "00000000000000000012.snapshot"]
     {
-        let whole = fs::read(golden().join("topic1-0").join(name)).unwrap();
-        let file = directory.path().join(name);
-        for at in (0..whole.len()).step_by(whole.len() / 12 + 1) {
-            let mut changed = whole.clone();
-            changed[at] ^= 0x5a;
-            changed.truncate(whole.len() - at / 3);
-            fs::write(&file, changed).unwrap();
-            let output = dump(&["--print-data-log", "--files", file.to_str().unwrap()]);
-            assert!(matches!(output.status.code(), Some(0 | 1)), "{name} changed at {at}: {output:?}");
-        }
+        cases::none_is_a_reason_to_panic(&golden().join("topic1-0").join(name), |file| {
+            dump(&["--print-data-log", "--files", file.to_str().unwrap()])
+        });
     }
 }

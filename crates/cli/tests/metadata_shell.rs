@@ -4,6 +4,8 @@
 //! credentials; the golden texts are what `org.apache.kafka.shell.MetadataShell` of 4.3.1, with the classes of 4.4.0 below it,
 //! printed of it.
 
+mod cases;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -22,21 +24,16 @@ fn shell(file: &Path, words: &[&str]) -> Output {
 
 #[test]
 fn every_golden_text_is_said_again() {
-    let cases = fs::read_to_string(golden().join("cases")).unwrap();
-    let mut count = 0;
-    for case in cases.lines().filter(|line| !line.starts_with('#')) {
-        let mut words = case.split_whitespace();
-        let name = words.next().unwrap();
-
-        let output = shell(&golden().join(LOG), &words.collect::<Vec<_>>());
+    let cases = cases::read(&golden());
+    for (name, words) in &cases {
+        let output = shell(&golden().join(LOG), &words.iter().map(String::as_str).collect::<Vec<_>>());
 
         let expected = fs::read_to_string(golden().join(format!("{name}.out"))).unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{name}");
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{name}");
         assert!(output.status.success() && !expected.is_empty(), "{name}");
-        count += 1;
     }
-    assert_eq!(count, 17);
+    assert_eq!(cases.len(), 17);
 }
 
 #[test]
@@ -47,30 +44,15 @@ fn what_cannot_be_shown_is_named() {
         (&["-s", "cases", "ls"], "cases: the batch at 0: magic 110 is not 2"),
         (&["-s", LOG, "ls", "-l"], "l is not a recognized option"),
     ];
-    for (arguments, expected) in cases {
+    let shell = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
-        command.arg("kafka-metadata-shell").args(*arguments).current_dir(golden());
-        let output = command.output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(expected), "{arguments:?}: {said}");
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-    }
+        command.arg("kafka-metadata-shell").args(arguments).current_dir(golden()).output().unwrap()
+    };
+    cases::are_refused(shell, cases);
 }
 
 /// Files come from anywhere: whatever is cut or changed, the tool ends by itself.
 #[test]
 fn a_damaged_file_is_no_reason_to_panic() {
-    let directory = tempfile::tempdir().unwrap();
-    let whole = fs::read(golden().join(LOG)).unwrap();
-    let file = directory.path().join(LOG);
-    for at in (0..whole.len()).step_by(whole.len() / 12 + 1) {
-        let mut changed = whole.clone();
-        changed[at] ^= 0x5a;
-        changed.truncate(whole.len() - at / 3);
-        fs::write(&file, changed).unwrap();
-
-        let output = shell(&file, &["tree", "/"]);
-
-        assert!(matches!(output.status.code(), Some(0 | 1)), "changed at {at}: {output:?}");
-    }
+    cases::none_is_a_reason_to_panic(&golden().join(LOG), |file| shell(file, &["tree", "/"]));
 }

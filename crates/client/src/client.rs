@@ -8,7 +8,7 @@ use crate::metadata::{Metadata, Scope};
 use ottla_net::{CallError, Outgoing};
 use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use ottla_protocol::{ApiKey, ErrorCode, Request};
-use ottla_types::{LeaderEpoch, NodeId, Random, TopicPartition};
+use ottla_types::{LeaderEpoch, NodeId, Random, TopicPartition, Uuid};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,6 +76,11 @@ impl Client {
     /// A number by chance.
     pub fn random_number(&self) -> u64 {
         self.inner.random.lock().next_u64()
+    }
+
+    /// An id by chance: nobody else has it.
+    pub fn random_uuid(&self) -> Uuid {
+        self.inner.random.lock().uuid()
     }
 
     /// Asks a broker about topics.

@@ -68,6 +68,16 @@ pub enum Scope {
 }
 
 impl Metadata {
+    /// The name of the topic with this id.
+    pub fn topic_name(&self, id: Uuid) -> Option<&str> {
+        self.topics.values().find(|topic| topic.id == id).map(|topic| topic.name.as_str())
+    }
+
+    /// The topic that an answer is about, which names it by its id in later versions, and leaves the name empty.
+    pub fn answered_topic<'a>(&'a self, name: &'a str, id: Uuid) -> Option<&'a str> {
+        if name.is_empty() { self.topic_name(id) } else { Some(name) }
+    }
+
     /// What is known after this answer.
     pub fn updated(&self, response: MetadataResponse, scope: Scope) -> Metadata {
         let mut next = Metadata {

@@ -1,10 +1,22 @@
-//! Signals to a child.
+//! Children that end with their owner, and signals to a child.
 
 use crate::cluster::PATIENCE;
 use crate::eventually;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::process::Child;
+
+/// A child that is killed when it is let go.
+#[derive(Debug)]
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Sends a signal.
 ///

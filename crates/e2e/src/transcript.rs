@@ -210,9 +210,8 @@ fn resource(resource_type: i8, name: &str) -> DescribeConfigsResource {
 
 /// What a broker says of the settings of these.
 fn configs(broker: &str, of: &[DescribeConfigsResource]) -> Option<Vec<DescribeConfigsResourceResult>> {
-    let port = broker.rsplit_once(':').and_then(|(_, port)| port.parse().ok())?;
     let request = DescribeConfigsRequest { resources: of.to_vec(), ..Default::default() };
-    let answer = Client::connect(port).call(4, &request)?;
+    let answer = Client::reach(broker)?.call(4, &request)?;
     Some(answer.results.into_iter().flat_map(|result| result.configs).collect())
 }
 

@@ -5,11 +5,12 @@ use ottla_e2e::Cluster;
 use ottla_e2e::cluster::{PATIENCE, binary};
 use ottla_e2e::failover::client::{Client, Driver, Manner, Place};
 use ottla_e2e::failover::topology;
+use ottla_e2e::process::Killed;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const TOPIC: &str = "t";
@@ -204,9 +205,10 @@ fn a_killed_member_is_replaced_long_before_its_session_is_over() {
     first.finish();
 }
 
-/// One of our own consumers, which tells in a file what it is given and reads. It is killed when the test ends.
+/// One of our own consumers, which tells in a file what it is given and reads.
 struct OwnConsumer {
-    child: Child,
+    /// None when it was killed.
+    child: Option<Killed>,
     told: PathBuf,
 }
 
@@ -219,7 +221,7 @@ impl OwnConsumer {
             .stdout(File::create(&told).expect("the directory is ours"))
             .spawn()
             .expect("the binary is built");
-        OwnConsumer { child, told }
+        OwnConsumer { child: Some(Killed(child)), told }
     }
 
     /// What it has told, but for a line that it has not ended yet.
@@ -249,14 +251,6 @@ impl OwnConsumer {
     }
 }
 
-impl Drop for OwnConsumer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn our_own_client_shares_partitions_by_the_new_protocol() {
     const RECORDS: usize = 3000;
@@ -283,7 +277,7 @@ fn our_own_client_shares_partitions_by_the_new_protocol() {
 
     let first = OwnConsumer::start(&bootstrap, directory.path().join("first"));
     owned_by(&[&first], &[6]);
-    let second = OwnConsumer::start(&bootstrap, directory.path().join("second"));
+    let mut second = OwnConsumer::start(&bootstrap, directory.path().join("second"));
     owned_by(&[&first, &second], &[3, 3]);
     // The one keeps half of what it had, and is not told of that again.
     let assigned = first.events().into_iter().filter(|event| event["name"] == "partitions_assigned");
@@ -296,14 +290,12 @@ fn our_own_client_shares_partitions_by_the_new_protocol() {
     let coordinator = topology::coordinator(&cluster, "g");
     cluster.node(coordinator).kill();
     cluster.node(coordinator).start();
-    let read_by_second = second.told.clone();
-    drop(second);
+    second.child = None;
     owned_by(&[&first], &[6]);
     assert!(producing.wait().expect("the child is ours").success());
 
-    let gone = OwnConsumer { child: Command::new("true").spawn().expect("a command"), told: read_by_second };
     ottla_e2e::eventually("all is read", PATIENCE, || {
-        let read: BTreeSet<String> = first.read().into_iter().chain(gone.read()).collect();
+        let read: BTreeSet<String> = first.read().into_iter().chain(second.read()).collect();
         (read.len() == RECORDS).then_some(())
     });
     let read = first.read();

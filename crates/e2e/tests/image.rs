@@ -2,11 +2,12 @@
 //! which only the names of machines and the directories are others.
 
 use ottla_e2e::cluster::{PATIENCE, binary};
+use ottla_e2e::process::Killed;
 use ottla_e2e::{Machine, eventually};
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// Where the image keeps programs and files, and a node its data.
@@ -58,6 +59,19 @@ impl Image {
         self.directory.path().join(name)
     }
 
+    /// Starts a node as a container's command does. What it says is in the file `log`.
+    fn start(&self, machine: &Machine, command: &str, environment: &[(&str, &str)]) -> Killed {
+        let log = File::create(self.file("log")).expect("a log");
+        let mut command = machine.command(command);
+        command
+            .envs(environment.iter().copied())
+            .env("PATH", &self.path)
+            .env("OTTLA_ETC", self.directory.path())
+            .stdout(log.try_clone().expect("one file"))
+            .stderr(log);
+        Killed(command.spawn().expect("bash is installed"))
+    }
+
     /// Runs a line of a shell in a container, and returns what it said.
     fn shell(&self, machine: &Machine, line: &str) -> String {
         let mut bash = machine.command("bash");
@@ -70,19 +84,6 @@ impl Image {
 fn wait_until_said(log: &Path, what: &str) {
     let said = || fs::read_to_string(log).unwrap_or_default();
     eventually(|| format!("{what}:\n{}", said()), PATIENCE, || said().contains(what).then_some(()));
-}
-
-/// Nodes that are killed when the test ends.
-struct Nodes(Vec<Child>);
-
-impl Drop for Nodes {
-    fn drop(&mut self) {
-        for node in &mut self.0 {
-            // It may have ended by itself.
-            let _ = node.kill();
-            let _ = node.wait();
-        }
-    }
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn the_images_commands_make_the_tutorials_cluster() {
             .spawn()
             .expect("bash is installed")
     });
-    let _nodes = Nodes(nodes.collect());
+    let _nodes: Vec<Killed> = nodes.map(Killed).collect();
     // The controller serves when a broker has registered with it.
     for service in &services[1..] {
         wait_until_said(&image.file(service).join("log"), "Kafka Server started");
@@ -144,7 +145,7 @@ fn the_images_commands_make_the_tutorials_cluster() {
 fn a_node_is_what_the_environment_tells() {
     let (machine, image) = (Machine::new(), Image::build());
     let data = image.file("data");
-    let log = File::create(image.file("log")).expect("a log");
+    let (logs, none) = (data.display().to_string(), image.file("none").display().to_string());
     let environment = [
         ("KAFKA_LISTENERS", "PLAINTEXT://:9092,BROKER://:9093,CONTROLLER://:9094"),
         ("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://localhost:9092,BROKER://localhost:9093"),
@@ -164,19 +165,11 @@ fn a_node_is_what_the_environment_tells() {
         ("KAFKA_LOG_FLUSH_INTERVAL_MESSAGES", "9223372036854775807"),
         ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0"),
         ("KAFKA_HEAP_OPTS", "-Xmx512m"),
+        ("KAFKA_LOG_DIRS", &logs),
+        ("OTTLA_MOUNTED_CONFIG", &none),
     ];
-    let node = machine
-        .command(&image.file("etc/kafka/docker/run").display().to_string())
-        .envs(environment)
-        .env("KAFKA_LOG_DIRS", &data)
-        .env("OTTLA_MOUNTED_CONFIG", image.file("none"))
-        .env("PATH", &image.path)
-        .env("OTTLA_ETC", image.directory.path())
-        .stdout(log.try_clone().expect("one file"))
-        .stderr(log)
-        .spawn()
-        .expect("bash is installed");
-    let _nodes = Nodes(vec![node]);
+    let run = image.file("etc/kafka/docker/run").display().to_string();
+    let _node = image.start(&machine, &run, &environment);
 
     wait_until_said(&image.file("log"), "Transitioning from RECOVERY to RUNNING");
 
@@ -206,17 +199,8 @@ fn a_node_that_is_told_nothing_is_one_to_try_things_with() {
     fs::write(image.file("default.properties"), text).expect("a file for the node");
     let mounted = image.file("mounted");
     fs::create_dir(&mounted).expect("a directory");
-    let log = File::create(image.file("log")).expect("a log");
-    let node = machine
-        .command("start")
-        .env("OTTLA_MOUNTED_CONFIG", &mounted)
-        .env("PATH", &image.path)
-        .env("OTTLA_ETC", image.directory.path())
-        .stdout(log.try_clone().expect("one file"))
-        .stderr(log)
-        .spawn()
-        .expect("bash is installed");
-    let _nodes = Nodes(vec![node]);
+    let mounted = mounted.display().to_string();
+    let _node = image.start(&machine, "start", &[("OTTLA_MOUNTED_CONFIG", &mounted)]);
 
     wait_until_said(&image.file("log"), "Kafka Server started");
 

@@ -88,6 +88,21 @@ impl Known {
         Ok(coordinator)
     }
 
+    /// Asks the broker that coordinates the group. When that is another one, or will be, it is looked for the next time.
+    async fn ask<R>(
+        &self,
+        client: &Client,
+        group_id: &str,
+        ask: impl AsyncFnOnce(NodeId) -> Result<R, ClientError>,
+    ) -> Result<R, ClientError> {
+        let coordinator = self.find(client, group_id).await?;
+        let answer = ask(coordinator).await;
+        if answer.as_ref().is_err_and(has_moved) {
+            self.forget(coordinator);
+        }
+        answer
+    }
+
     /// Another one has to be looked for, unless that has been done meanwhile.
     fn forget(&self, coordinator: NodeId) {
         let mut known = self.0.lock();
@@ -129,7 +144,7 @@ impl Membership {
         let member_id = match config.protocol {
             // The coordinator gives it one.
             GroupProtocol::Classic => String::new(),
-            GroupProtocol::Consumer => consumer_protocol::new_member_id(&client),
+            GroupProtocol::Consumer => client.random_uuid().to_string(),
         };
         Membership {
             client,
@@ -281,18 +296,15 @@ impl Membership {
         epoch: i32,
         offsets: &BTreeMap<TopicPartition, Offset>,
     ) -> Result<(), ClientError> {
-        let coordinator = self.coordinator().await?;
         let group_id = &self.config.group_id;
-        let mut request = commit_request(&self.client, group_id, &self.member_id, epoch, offsets);
-        request.group_instance_id.clone_from(&self.config.instance_id);
-        let committed = self.client.call(coordinator, &request).await.and_then(|response| {
+        let commit = async |coordinator| {
+            let mut request = commit_request(&self.client, group_id, &self.member_id, epoch, offsets);
+            request.group_instance_id.clone_from(&self.config.instance_id);
+            let response = self.client.call(coordinator, &request).await?;
             let parts = response.topics.iter().flat_map(|topic| &topic.partitions);
             parts.map(|part| part.error_code).try_for_each(|code| ClientError::check(code, None))
-        });
-        if committed.as_ref().is_err_and(has_moved) {
-            self.coordinator.forget(coordinator);
-        }
-        committed
+        };
+        self.coordinator.ask(&self.client, group_id, commit).await
     }
 
     fn current_epoch(&self) -> i32 {

@@ -465,14 +465,9 @@ impl Consumer {
         };
         let metadata = self.client.metadata();
         for topic in response.responses {
-            let by_id = || metadata.topics.values().find(|known| known.id == topic.topic_id);
-            let name = match topic.topic.as_str() {
-                "" => by_id().map(|known| known.name.clone()),
-                name => Some(name.to_owned()),
-            };
-            let Some(name) = name else { continue };
+            let Some(name) = metadata.answered_topic(&topic.topic, topic.topic_id) else { continue };
             for data in topic.partitions {
-                let at = TopicPartition::new(name.clone(), data.partition_index);
+                let at = TopicPartition::new(name, data.partition_index);
                 let Some(&offset) = asked.get(&at) else { continue };
                 // It may be read elsewhere by now.
                 if self.positions.get(&at) == Some(&Position::At(offset)) {

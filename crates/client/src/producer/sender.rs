@@ -261,14 +261,9 @@ impl Sender {
         let metadata = self.client.metadata();
         let mut parts = BTreeMap::new();
         for topic in response.responses {
-            let name = if topic.name.is_empty() {
-                metadata.topics.values().find(|known| known.id == topic.topic_id).map(|known| &known.name)
-            } else {
-                Some(&topic.name)
-            };
-            let Some(name) = name else { continue };
+            let Some(name) = metadata.answered_topic(&topic.name, topic.topic_id) else { continue };
             for part in topic.partition_responses {
-                parts.insert(TopicPartition::new(name.clone(), part.index), part);
+                parts.insert(TopicPartition::new(name, part.index), part);
             }
         }
         parts

@@ -1,10 +1,11 @@
 //! `kafka-replica-verification`, Kafka's and ours, of one cluster. It goes on until it is ended, so that no story has it.
 
 use ottla_e2e::cluster::{PATIENCE, binary};
+use ottla_e2e::process::Killed;
 use ottla_e2e::{Cluster, eventually, jars, kcat};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Instant;
 
 /// Where a batch has its checksum.
@@ -41,17 +42,6 @@ fn told(cluster: &Cluster, until: &str) -> [Vec<String>; 2] {
 /// How often Kafka's tool is started.
 const TRIES: usize = 3;
 
-/// A tool that goes on until it is ended.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// What a tool tells until it says this; or all that it has said, when it has not for a while.
 #[expect(clippy::disallowed_methods, reason = "a program that says nothing gives no other sign")]
 fn tells(mut tool: Command, cluster: &Cluster, until: &str) -> Result<Vec<String>, String> {
@@ -63,7 +53,7 @@ fn tells(mut tool: Command, cluster: &Cluster, until: &str) -> Result<Vec<String
         .args(["--max-wait-ms", "100", "--report-interval-ms", "50"])
         .stdout(file.try_clone().expect("one file"))
         .stderr(file);
-    let _running = Running(tool.spawn().expect("it runs"));
+    let _running = Killed(tool.spawn().expect("it runs"));
     let begun = Instant::now();
     eventually(until, PATIENCE * 2, || {
         let text = fs::read_to_string(&path).expect("text");

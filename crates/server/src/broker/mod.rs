@@ -38,7 +38,6 @@ use peers::PeerConnections;
 use producer_ids::ProducerIds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -113,7 +112,8 @@ pub struct Broker {
     /// When brokers that were members ceased to be.
     fenced_at: Mutex<BTreeMap<NodeId, Monotonic>>,
     image_changed: watch::Sender<()>,
-    leaving: AtomicBool,
+    /// Whether this broker hands over what it leads, or has done so, to stop.
+    pub leaving: watch::Sender<bool>,
 }
 
 impl Broker {
@@ -170,7 +170,7 @@ impl Broker {
             image: ArcSwap::default(),
             fenced_at: Mutex::default(),
             image_changed: watch::Sender::new(()),
-            leaving: AtomicBool::new(false),
+            leaving: watch::Sender::new(false),
         }
     }
 
@@ -363,16 +363,6 @@ impl Broker {
     pub fn connection_closed(&self, connection: &ConnectionInfo) {
         self.peers.inbound_closed(connection.id);
         self.telemetry.clients.lock().connection_closed(connection.id);
-    }
-
-    /// This broker is about to stop, and to hand over what it leads.
-    pub fn begin_leaving(&self) {
-        self.leaving.store(true, Ordering::Release);
-    }
-
-    /// Returns whether this broker hands over what it leads, or has done so, to stop.
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Acquire)
     }
 
     /// Returns whether a broker may be named to clients: not one that has just gone and is still unfenced.

@@ -21,7 +21,7 @@ use ottla_storage::{AtLeast, ReadError};
 use ottla_types::{BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Offset, TopicIdPartition, Uuid};
 
 /// The first version with the endpoints of leaders.
-const HINT_VERSION_MIN: i16 = 12;
+pub const HINT_VERSION_MIN: i16 = 12;
 
 /// Who fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,7 +28,6 @@ pub(super) struct BrokerParts {
     /// The last incarnation before this one of which everything is here.
     pub(super) previous_epoch: BrokerEpoch,
     pub(super) standing: watch::Receiver<Standing>,
-    pub(super) leaving: watch::Sender<bool>,
     pub(super) listening: watch::Sender<bool>,
     pub(super) applied: watch::Receiver<Offset>,
     pub(super) bound: Vec<NamedPort>,
@@ -72,7 +71,6 @@ pub(super) fn start(
     let complete_since = complete_since(&directories, is_any_missing);
     let epoch = watch::Sender::new(BrokerEpoch::NONE);
     let standing = watch::Sender::new(Standing::Starting);
-    let leaving = watch::Sender::new(false);
     let listening = watch::Sender::new(false);
     let applied = watch::Sender::new(Offset::ZERO);
     let answers = Arc::new(Answers::default());
@@ -106,7 +104,7 @@ pub(super) fn start(
         epoch,
         standing: standing.clone(),
         listening: listening.subscribe(),
-        leaving: leaving.subscribe(),
+        leaving: broker.leaving.subscribe(),
     };
     let standing = standing.subscribe();
     let applied_receiver = applied.subscribe();
@@ -152,7 +150,6 @@ pub(super) fn start(
         lifecycle: task::spawn_on(control, "lifecycle", lifecycle.run()),
         previous_epoch: complete_since.epoch,
         standing,
-        leaving,
         listening,
         applied: applied_receiver,
         bound,

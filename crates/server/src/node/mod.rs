@@ -321,10 +321,7 @@ impl Node {
                 let begun = tokio::time::Instant::now();
                 // Without it the broker just goes, and is missed as one that died.
                 let is_controlled = self.config.properties.switch("controlled.shutdown.enable");
-                if is_controlled {
-                    parts.broker.begin_leaving();
-                    parts.leaving.send_replace(true);
-                }
+                parts.broker.leaving.send_replace(is_controlled);
                 let mut standing = parts.standing.clone();
                 let released = wait_for(&mut standing, |standing| *standing == Standing::Released);
                 let released = async {

@@ -6,13 +6,12 @@ use crate::tools::options::{Parsed, Tool, flag, refused, require, value};
 use crate::tools::{Failure, connect, membership};
 use crate::{output, signals};
 use ottla_client::client::Topics;
-use ottla_client::consumer::group::find_coordinator;
+use ottla_client::consumer::group::{GroupConfig, find_coordinator};
 use ottla_client::consumer::{ConsumerConfig, Isolation, OffsetReset, StartAt};
 use ottla_client::{Client, ClientError, Consumer};
 use ottla_net::CallError;
 use ottla_types::{Offset, TopicPartition};
 use regex::Regex;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -64,8 +63,8 @@ struct Plan {
     partition: Option<i32>,
     start: Option<StartAt>,
     group: Option<String>,
-    /// What says how it takes part in the group.
-    properties: BTreeMap<String, String>,
+    /// How it takes part, in that group or in one of its own.
+    membership: GroupConfig,
     messages_max: Option<u64>,
     timeout: Option<Duration>,
     skip_errors: bool,
@@ -93,8 +92,7 @@ fn plan(parsed: &Parsed) -> Result<Plan, Failure> {
     let client = properties(parsed, &["consumer-property", "command-property"])?;
     let known = [&["group.id", "auto.offset.reset", "isolation.level"], membership::PROPERTIES].concat();
     super::check_known(&client, &known)?;
-    // What is wrong with it is said before anything else is done.
-    membership::group_config("", &client)?;
+    let membership = membership::group_config("", &client)?;
     let has = |name| parsed.has(name);
     if has("topic") == has("include") {
         return usage("Exactly one of --include/--topic is required. ");
@@ -151,11 +149,11 @@ fn plan(parsed: &Parsed) -> Result<Plan, Failure> {
         partition,
         start,
         group,
+        membership,
         messages_max: parsed.number("max-messages")?,
         timeout: parsed.number("timeout-ms")?.map(Duration::from_millis),
         skip_errors: has("skip-message-on-error"),
         config,
-        properties: client,
     })
 }
 
@@ -274,7 +272,7 @@ async fn begin(consumer: &mut Consumer, plan: &Plan, topics: Vec<String>) -> Res
                 group.clone().unwrap_or_else(|| format!("console-consumer-{}", client.random_index(100_000)));
             match find_coordinator(&client, &group).await {
                 Ok(_) => {
-                    consumer.subscribe(topics, membership::group_config(&group, &plan.properties)?);
+                    consumer.subscribe(topics, GroupConfig { group_id: group, ..plan.membership.clone() });
                     return Ok(());
                 }
                 // In a group of its own it would read the same.

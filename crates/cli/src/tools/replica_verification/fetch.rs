@@ -116,14 +116,8 @@ impl Fetcher {
         let metadata = self.client.metadata();
         let mut answers = Vec::new();
         for topic in response.responses {
-            let by_id = || metadata.topics.values().find(|known| known.id == topic.topic_id);
-            let name = match topic.topic.as_str() {
-                "" => by_id().map(|known| known.name.clone()),
-                name => Some(name.to_owned()),
-            };
-            let Some(name) = name else { continue };
-            let told =
-                |data: PartitionData| (TopicPartition::new(name.clone(), data.partition_index), answer(data));
+            let Some(name) = metadata.answered_topic(&topic.topic, topic.topic_id) else { continue };
+            let told = |data: PartitionData| (TopicPartition::new(name, data.partition_index), answer(data));
             answers.extend(topic.partitions.into_iter().map(told));
         }
         answers

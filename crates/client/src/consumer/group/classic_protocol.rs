@@ -1,7 +1,7 @@
 //! The classic protocol: JoinGroup, SyncGroup, Heartbeat. The members tell each other through one of them what each reads (KIP-62,
 //! KIP-394).
 
-use super::{Known, Membership, has_moved, is_passing, millis};
+use super::{Known, Membership, is_passing, millis};
 use crate::client::{Backoff, Client, Topics};
 use crate::consumer::assignor::{Subscriber, range};
 use crate::error::ClientError;
@@ -136,15 +136,13 @@ impl Membership {
     }
 }
 
-/// One heartbeat. Who does not coordinate the group is forgotten.
+/// One heartbeat.
 async fn beat(client: &Client, known: &Known, request: &m::HeartbeatRequest) -> Result<(), ClientError> {
-    let coordinator = known.find(client, &request.group_id).await?;
-    let answer = client.call(coordinator, request).await;
-    let answered = answer.and_then(|answer| ClientError::check(answer.error_code, None));
-    if answered.as_ref().is_err_and(has_moved) {
-        known.forget(coordinator);
-    }
-    answered
+    let beat = async |coordinator| {
+        let answer = client.call(coordinator, request).await?;
+        ClientError::check(answer.error_code, None)
+    };
+    known.ask(client, &request.group_id, beat).await
 }
 
 fn subscribers(joined: &m::JoinGroupResponse) -> Result<Vec<Subscriber>, ClientError> {

@@ -1,10 +1,9 @@
 //! The protocol of KIP-848: ConsumerGroupHeartbeat. The coordinator tells a member what is its own, the member what it has made of
 //! that: it lets go of what it loses, says so, and is given what others have let go of.
 
-use super::{Membership, has_moved, is_passing, millis};
+use super::{Known, Membership, is_passing, millis};
 use crate::client::{Backoff, Client, Topics};
 use crate::error::ClientError;
-use crate::metadata::Metadata;
 use ottla_net::{Task, task};
 use ottla_protocol::messages::ConsumerGroupHeartbeatRequest;
 use ottla_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
@@ -29,12 +28,6 @@ const LEAVING_FOR_A_WHILE: i32 = -2;
 
 /// How often a member takes over what it is told before it reads: each answer may tell of more that others have let go of.
 const ANSWERS_MAX: usize = 8;
-
-/// An id that no other member has.
-pub(super) fn new_member_id(client: &Client) -> String {
-    let number = u128::from(client.random_number()) << 64 | u128::from(client.random_number());
-    Uuid::from_u128(number).to_string()
-}
 
 fn owned(assignment: &Assignment) -> Owned {
     let parts = assignment.topic_partitions.iter();
@@ -72,12 +65,7 @@ impl Membership {
             topic_partitions: Some(own.collect()),
             ..self.request(*self.epoch.borrow())
         };
-        let coordinator = self.coordinator().await?;
-        let answer = call(&self.client, coordinator, &request).await;
-        if answer.as_ref().is_err_and(has_moved) {
-            self.coordinator.forget(coordinator);
-        }
-        answer
+        beat(&self.client, &self.coordinator, &request).await
     }
 
     /// What tells that the member is there, and nothing else.
@@ -94,14 +82,14 @@ impl Membership {
     /// this member's changes shortly.
     async fn named_share(&self) -> Result<Vec<TopicPartition>, ClientError> {
         let metadata = self.client.metadata();
-        let is_known = |id: &Uuid| name(&metadata, *id).is_some();
+        let is_known = |id: &Uuid| metadata.topic_name(*id).is_some();
         let metadata = match self.owned.keys().all(is_known) {
             true => metadata,
             false => self.client.refresh(Topics::Named(&self.topics)).await?,
         };
         let named = |(&id, partitions): (&Uuid, &BTreeSet<i32>)| {
-            let name = name(&metadata, id)?;
-            Some(partitions.iter().map(|&partition| TopicPartition::new(name.clone(), partition)).collect())
+            let name = metadata.topic_name(id)?;
+            Some(partitions.iter().map(|&partition| TopicPartition::new(name, partition)).collect())
         };
         let shares: Vec<Vec<TopicPartition>> = self.owned.iter().filter_map(named).collect();
         Ok(shares.concat())
@@ -118,15 +106,7 @@ impl Membership {
             let mut backoff = Backoff::new(client.config());
             loop {
                 tokio::time::sleep(pause).await;
-                let beat = async {
-                    let coordinator = known.find(&client, &request.group_id).await?;
-                    let answer = call(&client, coordinator, &request).await;
-                    if answer.as_ref().is_err_and(has_moved) {
-                        known.forget(coordinator);
-                    }
-                    answer
-                };
-                match beat.await {
+                match beat(&client, &known, &request).await {
                     Ok(answer) => {
                         backoff.reset();
                         pause = interval(&answer);
@@ -162,13 +142,18 @@ impl Membership {
     }
 }
 
-fn name(metadata: &Metadata, id: Uuid) -> Option<String> {
-    metadata.topics.values().find(|topic| topic.id == id).map(|topic| topic.name.clone())
-}
-
 fn interval(answer: &ConsumerGroupHeartbeatResponse) -> Duration {
     // The coordinator of a broken cluster may say nothing that makes sense.
     Duration::from_millis(u64::try_from(answer.heartbeat_interval_ms).unwrap_or_default().max(100))
+}
+
+/// One heartbeat.
+async fn beat(
+    client: &Client,
+    known: &Known,
+    request: &ConsumerGroupHeartbeatRequest,
+) -> Result<ConsumerGroupHeartbeatResponse, ClientError> {
+    known.ask(client, &request.group_id, async |coordinator| call(client, coordinator, request).await).await
 }
 
 async fn call(

@@ -17,7 +17,7 @@
 
 use super::list_offsets::{CONSUMER, DEBUGGING_CONSUMER};
 use crate::broker::Broker;
-use crate::fetching::attempt::{Attempt, Fetcher, Look, Scope, Waking};
+use crate::fetching::attempt::{Attempt, Fetcher, HINT_VERSION_MIN, Look, Scope, Waking};
 use crate::fetching::interest::{Interest, Key};
 use crate::fetching::sessions::{EPOCH_FINAL, EPOCH_INITIAL, Naming, Owner, Session};
 use crate::request::{Answer, RequestContext};
@@ -36,9 +36,6 @@ const TOPIC_ID_VERSION_MIN: i16 = 13;
 
 /// The first version that tells the consumer's rack.
 const RACK_VERSION_MIN: i16 = 11;
-
-/// The first version whose answers name the new leader.
-const HINT_VERSION_MIN: i16 = 12;
 
 /// How often at least every partition of a session is looked at, whether it is marked or not: only a look notes that
 /// a follower is still there, and tells it of a high watermark that moved after its last answer.
@@ -147,7 +144,7 @@ impl Fetch {
     /// consumers as a follower, until it closes their connections.
     fn reads_from(&self) -> ReadFrom {
         let has_no_hint = (RACK_VERSION_MIN..HINT_VERSION_MIN).contains(&self.context.version);
-        if has_no_hint && self.broker.is_leaving() { ReadFrom::AnyReplica } else { self.reads_from }
+        if has_no_hint && *self.broker.leaving.borrow() { ReadFrom::AnyReplica } else { self.reads_from }
     }
 
     fn attempt(&self, waking: Waking) -> Attempt {
