@@ -76,7 +76,7 @@ fn shared_by(client: Client) {
         own
     };
     let (at_producer, at_first, at_second) = (place("producer"), place("first"), place("second"));
-    let at = |directory| Place { bootstrap: &bootstrap, topic: TOPIC, directory };
+    let at = |directory| Place { bootstrap: &bootstrap, topic: TOPIC, settings: &[], directory };
     let producer = Driver::produce(Client::SystemRdkafka, &at(&at_producer), 6, 20);
 
     let mut first = Driver::group_as(client, &at(&at_first), "g", 3, 100, &NEW_PROTOCOL);
@@ -137,7 +137,12 @@ fn migrates(client: Client) {
         own
     };
     let places = ["producer", "classic", "consumer", "again"].map(place);
-    let at = |number: usize| Place { bootstrap: &bootstrap, topic: TOPIC, directory: &places[number] };
+    let at = |number: usize| Place {
+        bootstrap: &bootstrap,
+        topic: TOPIC,
+        settings: &[],
+        directory: &places[number],
+    };
     let is_of_type = |group_type: &str| {
         let list = ["kafka-consumer-groups", "--bootstrap-server", &bootstrap, "--list", "--type"];
         ottla_e2e::eventually("the group has changed its type", REBALANCE_PATIENCE, || {
@@ -192,7 +197,12 @@ fn a_killed_member_is_replaced_long_before_its_session_is_over() {
     cluster.tool(&[&["kafka-topics", "--bootstrap-server", &bootstrap][..], &create].concat());
     let places = ["first", "second"].map(|name| directory.path().join(name));
     places.iter().for_each(|place| std::fs::create_dir_all(place).expect("the directory is ours"));
-    let at = |number: usize| Place { bootstrap: &bootstrap, topic: TOPIC, directory: &places[number] };
+    let at = |number: usize| Place {
+        bootstrap: &bootstrap,
+        topic: TOPIC,
+        settings: &[],
+        directory: &places[number],
+    };
 
     let mut first = Driver::group_as(Client::NewRdkafka, &at(0), "g", 1, 100, &NEW_PROTOCOL);
     let mut second = Driver::group_as(Client::NewRdkafka, &at(1), "g", 1, 100, &NEW_PROTOCOL);

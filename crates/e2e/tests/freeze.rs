@@ -37,7 +37,8 @@ fn clients_are_served_by_others_before_a_frozen_leader_wakes() {
 }
 
 fn watch(client: Client, kind: Kind) {
-    let plan = Plan { client, kinds: vec![kind], faults: FAULTS, settle: Duration::ZERO };
+    let plan =
+        Plan { client, kinds: vec![kind], faults: FAULTS, settle: Duration::ZERO, settings: Vec::new() };
     let directory = tempfile::tempdir().expect("a directory for the cluster");
 
     let report = silent::carry_out(&plan, kind, directory.path(), |story| println!("{story}"));

@@ -107,7 +107,7 @@ fn tells_what_it_measures(client: Client, software: &str) {
     let subscribe = ["--alter", "--name", "s", "--metrics", "org.apache.kafka.", "--interval", "500"];
     subscriptions(&[&subscribe[..], &["--match", &wanted]].concat());
     let directory = tempfile::tempdir().expect("a directory for the client");
-    let place = Place { bootstrap: &bootstrap, topic: "t", directory: directory.path() };
+    let place = Place { bootstrap: &bootstrap, topic: "t", settings: &[], directory: directory.path() };
     let producer = Driver::produce(client, &place, 1, 20);
 
     let page = || get(&cluster.nodes()[0], "/metrics").1;

@@ -26,7 +26,8 @@ fn no_send_fails_and_nobody_waits_long() {
 }
 
 fn watch(client: Client) {
-    let plan = Plan { client, kinds: vec![Kind::Rolling], faults: 1, settle: Duration::ZERO };
+    let plan =
+        Plan { client, kinds: vec![Kind::Rolling], faults: 1, settle: Duration::ZERO, settings: Vec::new() };
     let directory = tempfile::tempdir().expect("a directory for the cluster");
 
     let report = rolling::carry_out(&plan, directory.path(), |story| println!("{story}"));

@@ -37,6 +37,7 @@ fn watch(client: Client) {
         kinds: vec![Kind::Leader, Kind::Stop, Kind::Controller, Kind::Coordinator],
         faults: FAULTS,
         settle: Duration::from_secs(1),
+        settings: Vec::new(),
     };
     let directory = tempfile::tempdir().expect("a directory for the cluster");
 

@@ -328,19 +328,31 @@ fn ended(said: &str) -> BTreeSet<&str> {
 }
 
 fn all_are_received(group: &[Terminal], messages: &[String]) {
-    together(group, "every message", || {
+    let missing = || {
         let all: BTreeSet<String> = group.iter().flat_map(Terminal::records).collect();
-        messages.iter().all(|message| all.contains(message)).then_some(())
-    });
+        messages.iter().filter(|message| !all.contains(*message)).cloned().collect::<Vec<_>>()
+    };
+    let what =
+        || format!("the group shows every message; without {:?} it shows:\n{}\n", missing(), screens(group));
+    eventually(what, PATIENCE, || missing().is_empty().then_some(()));
 }
 
 /// Waits until `find` finds something on the group's screens; shows all of them if it does not.
 fn together<T>(group: &[Terminal], what: &str, find: impl FnMut() -> Option<T>) -> T {
-    let screens = || {
-        let screens = group.iter().map(Terminal::said).collect::<Vec<_>>().join("\n--\n");
-        format!("the group shows {what}; it shows:\n{screens}\n")
+    eventually(|| format!("the group shows {what}; it shows:\n{}\n", screens(group)), PATIENCE, find)
+}
+
+/// How many lines a screen has.
+const LINES: usize = 50;
+
+/// What is to be seen on the screens of a group.
+fn screens(group: &[Terminal]) -> String {
+    let screen = |member: &Terminal| {
+        let said = member.said();
+        let lines: Vec<&str> = said.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
     };
-    eventually(screens, PATIENCE, find)
+    group.iter().map(screen).collect::<Vec<_>>().join("\n--\n")
 }
 
 #[test]

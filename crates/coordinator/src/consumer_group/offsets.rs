@@ -69,20 +69,20 @@ impl ConsumerGroup {
     ) -> Result<(), ErrorCode> {
         let Member { subscription, current } =
             self.member(committer.member_id).ok_or(unknown_member().error)?;
-        if subscription.classic.is_some() {
-            let is_current = committer.epoch == current.epoch;
-            return if is_current { Ok(()) } else { Err(ErrorCode::IllegalGeneration) };
-        }
-        if version.is_some_and(|version| version < STALE_MEMBER_EPOCH_VERSION) {
-            return Err(ErrorCode::UnsupportedVersion);
-        }
+        let stale = match subscription.classic {
+            Some(_) => ErrorCode::IllegalGeneration,
+            None if version.is_some_and(|version| version < STALE_MEMBER_EPOCH_VERSION) => {
+                return Err(ErrorCode::UnsupportedVersion);
+            }
+            None => ErrorCode::StaleMemberEpoch,
+        };
         if committer.epoch == current.epoch {
             return Ok(());
         }
         let owned_since = |at| current.assigned.get(&at).or_else(|| current.revoking.get(&at));
         let has_owned = |at| owned_since(at).is_some_and(|since| *since <= committer.epoch);
         let is_behind = committer.epoch >= 0 && committer.epoch < current.epoch;
-        if is_behind && partitions.all(has_owned) { Ok(()) } else { Err(ErrorCode::StaleMemberEpoch) }
+        if is_behind && partitions.all(has_owned) { Ok(()) } else { Err(stale) }
     }
 
     /// Checks who asks for offsets. Administrators, and clients of before KIP-848, do not say who they are.

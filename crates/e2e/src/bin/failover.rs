@@ -29,14 +29,17 @@ struct Options {
     /// Seconds between the return of a node's leaderships and the next fault.
     #[arg(long, default_value_t = 1)]
     settle: u32,
+    /// A setting of the client's, such as librdkafka's debug=all; may be repeated. Defaults otherwise.
+    #[arg(long, value_name = "NAME=VALUE")]
+    setting: Vec<String>,
     /// Each client on a cluster of its own, all at the same time: in a third of the time, on a busier machine.
     #[arg(long)]
     at_once: bool,
     /// Instead: keeps the machine saturated for so many minutes, and fails when anybody is fenced.
-    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["kills", "kind", "settle", "at_once"])]
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["kills", "kind", "settle", "setting", "at_once"])]
     saturated: Option<u32>,
     /// Instead: fills each node with so many GB in 1,000 partitions, kills nodes, and tells how long they take to be back.
-    #[arg(long, value_name = "GIGABYTES", conflicts_with_all = ["kills", "kind", "settle", "at_once", "client", "saturated"])]
+    #[arg(long, value_name = "GIGABYTES", conflicts_with_all = ["kills", "kind", "settle", "setting", "at_once", "client", "saturated"])]
     restart: Option<u32>,
 }
 
@@ -61,6 +64,7 @@ fn measure(options: &Options) -> Result<()> {
         kinds: if options.kind.is_empty() { Kind::ENDS.to_vec() } else { options.kind.clone() },
         faults: options.kills as usize,
         settle: Duration::from_secs(options.settle.into()),
+        settings: options.setting.clone(),
     });
     for (client, report) in reports(&plans.collect::<Vec<_>>(), options.at_once)? {
         acknowledged += report.verdict.acknowledged;

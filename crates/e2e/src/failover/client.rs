@@ -151,7 +151,9 @@ impl Driver {
         let later: &[&str] = if manner.later { &["later"] } else { &[] };
         let mut child = client
             .command()
-            .args([later, words, manner.settings].concat())
+            .args([later, words].concat())
+            .args(at.settings)
+            .args(manner.settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&errors).expect("a log file for the client"))
@@ -258,6 +260,8 @@ pub struct Place<'a> {
     pub bootstrap: &'a str,
     /// Its topic.
     pub topic: &'a str,
+    /// Settings of every client there, each `NAME=VALUE`.
+    pub settings: &'a [String],
     /// Where its own log goes.
     pub directory: &'a Path,
 }

@@ -40,7 +40,7 @@ impl Load {
     pub fn start_with(cluster: &Cluster, client: Client, directory: &Path, settings: &[&str]) -> Load {
         create_topic(cluster);
         let bootstrap = cluster.bootstrap();
-        let place = Place { bootstrap: &bootstrap, topic: TOPIC, directory };
+        let place = Place { bootstrap: &bootstrap, topic: TOPIC, settings: &[], directory };
         let manner = Manner { settings, ..Manner::default() };
         let producer = Driver::produce_as(client, &place, PARTITIONS, INTERVAL_MS, &manner);
         let group = Driver::group_as(client, &place, GROUP, MEMBERS, COMMIT_INTERVAL_MS, &manner);

@@ -22,7 +22,7 @@ pub fn carry_out(plan: &Plan, directory: &Path, mut say: impl FnMut(String)) -> 
     let mut cluster = Cluster::start_in(directory, 3, "");
     create_topic(&cluster);
     let bootstrap = cluster.bootstrap();
-    let place = Place { bootstrap: &bootstrap, topic: TOPIC, directory };
+    let place = Place { bootstrap: &bootstrap, topic: TOPIC, settings: &plan.settings, directory };
     let mut consumer = Driver::consume(plan.client, &place, PARTITIONS);
     let mut producer = Driver::produce(plan.client, &place, PARTITIONS, INTERVAL_MS);
     await_acknowledgements(&mut producer);

@@ -44,6 +44,8 @@ pub struct Plan {
     pub faults: usize,
     /// How long after a node is back in sync the next fault comes.
     pub settle: Duration,
+    /// Settings of the client's that are not its defaults, each `NAME=VALUE`.
+    pub settings: Vec<String>,
 }
 
 /// What came of it.
@@ -68,7 +70,7 @@ pub fn carry_out(plan: &Plan, directory: &Path, mut say: impl FnMut(String)) -> 
     let mut cluster = Cluster::start_in(directory, 3, "");
     create_topic(&cluster);
     let bootstrap = cluster.bootstrap();
-    let place = Place { bootstrap: &bootstrap, topic: TOPIC, directory };
+    let place = Place { bootstrap: &bootstrap, topic: TOPIC, settings: &plan.settings, directory };
     let mut producer = Driver::produce(plan.client, &place, PARTITIONS, INTERVAL_MS);
     let mut report = Report { rows: Vec::new(), verdict: Verdict::default(), set_back: 0, rebalances: 0 };
     for &kind in plan.kinds.iter().filter(|kind| Kind::ENDS.contains(kind)) {

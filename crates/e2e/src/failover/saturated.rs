@@ -54,7 +54,7 @@ pub fn saturate(client: Client, how_long: Duration, directory: &Path) -> Report 
     let mut cluster = Cluster::start_in(directory, 3, "");
     create_topic(&cluster);
     let bootstrap = cluster.bootstrap();
-    let place = Place { bootstrap: &bootstrap, topic: TOPIC, directory };
+    let place = Place { bootstrap: &bootstrap, topic: TOPIC, settings: &[], directory };
     let mut producer = Driver::produce(client, &place, PARTITIONS, INTERVAL_MS);
     await_acknowledgements(&mut producer);
     let terms = |cluster: &Cluster| topology::said(cluster, ": active controller ").len();

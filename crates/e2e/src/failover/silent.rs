@@ -110,7 +110,7 @@ fn watch(
 ) -> Report {
     create_topic(&cluster);
     let everybody = cluster.bootstrap();
-    let place = Place { bootstrap: &everybody, topic: TOPIC, directory };
+    let place = Place { bootstrap: &everybody, topic: TOPIC, settings: &plan.settings, directory };
     let manner = Manner { settings: &[plan.client.impatient()], ..Manner::default() };
     let mut before = Driver::produce_as(plan.client, &place, PARTITIONS, INTERVAL_MS, &manner);
     let begun = now();

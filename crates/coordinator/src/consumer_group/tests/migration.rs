@@ -151,6 +151,9 @@ fn a_group_is_upgraded_and_downgraded_while_it_is_read() {
     assert_eq!(joined.generation_id, 2);
     assert_eq!(bench.assigned(&old, 2), [0, 1]);
     assert_eq!(bench.beat(&old, 2), 0);
+    assert_eq!(bench.offset_commit(&old, 1, 8), 0, "it has owned that all along");
+    let given_up = bench.offset_commit_in(2, &old, 1, 8);
+    assert_eq!(given_up, ErrorCode::IllegalGeneration.code(), "it has given that up");
     assert_eq!(given(&bench.send(&alive("new", 2))), Some(vec![2, 3]));
     assert_eq!(bench.describe().group_state, "Stable");
     assert!(bench.machine.offsets.get("g", "t", 0).is_some(), "offsets stay");

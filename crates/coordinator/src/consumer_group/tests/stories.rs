@@ -110,6 +110,17 @@ impl Bench {
     }
 
     pub(super) fn offset_commit(&mut self, member_id: &str, epoch: i32, version: i16) -> i16 {
+        self.offset_commit_in(0, member_id, epoch, version)
+    }
+
+    /// A commit in one partition of topic t.
+    pub(super) fn offset_commit_in(
+        &mut self,
+        partition_index: i32,
+        member_id: &str,
+        epoch: i32,
+        version: i16,
+    ) -> i16 {
         let topic_id = self.topics.topics["t"].id;
         let request = OffsetCommitRequest {
             group_id: "g".to_owned(),
@@ -118,7 +129,11 @@ impl Bench {
             topics: vec![OffsetCommitRequestTopic {
                 name: "t".to_owned(),
                 topic_id,
-                partitions: vec![OffsetCommitRequestPartition { committed_offset: 5, ..Default::default() }],
+                partitions: vec![OffsetCommitRequestPartition {
+                    partition_index,
+                    committed_offset: 5,
+                    ..Default::default()
+                }],
             }],
             ..Default::default()
         };
