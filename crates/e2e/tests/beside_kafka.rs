@@ -4,7 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "who was killed, and who came after, is chance: it is told")]
 
-use ottla_e2e::beside::{Cluster, Kind, Load, METADATA, Roles};
+use ottla_e2e::beside::{Cluster, Kind, Load, METADATA, Roles, Voters};
 use ottla_e2e::cluster::PATIENCE;
 use ottla_e2e::copier::{Copier, Work};
 use ottla_e2e::failover::client::Client;
@@ -33,7 +33,7 @@ const SNAPSHOTS: &str = "metadata.log.max.record.bytes.between.snapshots=1000\n"
 /// leads, follows, is fenced and comes back.
 fn is_a_member(guest: Kind, host: Kind) {
     let plan = [(Roles::Controller, host), (Roles::Broker, host), (Roles::Broker, guest)];
-    let mut cluster = Cluster::format(&plan, SNAPSHOTS);
+    let mut cluster = Cluster::format(&plan, Voters::Configured, SNAPSHOTS);
     let (host, guest) = (2, 3);
     cluster.node(1).spawn();
     cluster.node(host).start();
@@ -96,15 +96,15 @@ fn a_kafka_broker_is_a_member_under_ottlas_controllers() {
 const EVERYWHERE: [&[usize]; 3] = [&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]];
 
 /// Three nodes that are brokers and voters, with everything on all of them.
-fn three(kinds: [Kind; 3]) -> Cluster {
-    let cluster = Cluster::start(&kinds.map(|kind| (Roles::Combined, kind)), "");
+fn three(kinds: [Kind; 3], voters: Voters) -> Cluster {
+    let cluster = Cluster::start(&kinds.map(|kind| (Roles::Combined, kind)), voters, "");
     cluster.create_topic(TOPIC, &EVERYWHERE);
     cluster
 }
 
 /// Kills leaders of the quorum under load, until each kind has been killed so often.
 fn leaders_of_either_kind_are_elected(kinds: [Kind; 3], times: usize) {
-    let mut cluster = three(kinds);
+    let mut cluster = three(kinds, Voters::Configured);
     let load = Load::start(&cluster, TOPIC);
     let mut killed = BTreeMap::from([(Kind::Ottla, 0), (Kind::Kafka, 0)]);
     for round in 1.. {
@@ -142,6 +142,39 @@ fn a_quorum_of_both_elects_leaders_of_either_kind_and_all_hold_the_same_log() {
 #[ignore = "ten minutes; docs/beside-kafka.md says how to run it"]
 fn a_quorum_of_both_survives_many_kills() {
     leaders_of_either_kind_are_elected([Kind::Ottla, Kind::Kafka, Kind::Kafka], 10);
+}
+
+/// Voters of either kind leave a quorum whose log names them, and come back, the one that leads too.
+#[test]
+fn voters_of_either_kind_leave_a_quorum_and_come_back() {
+    let mut cluster = three([Kind::Ottla, Kind::Kafka, Kind::Kafka], Voters::Logged);
+    let load = Load::start(&cluster, TOPIC);
+    let wait_for_voters = |cluster: &Cluster, expected: &[usize]| {
+        let what = || format!("the voters are {expected:?}: {:?}", cluster.voters());
+        eventually(what, PATIENCE, || (cluster.voters()? == expected).then_some(()));
+    };
+    wait_for_voters(&cluster, &[1, 2, 3]);
+
+    for (leaves, stay) in [(1, [2, 3]), (2, [1, 3])] {
+        cluster.remove_voter(leaves);
+        wait_for_voters(&cluster, &stay);
+        load.goes_on();
+        // It follows the log as a broker does, and is none of those that decide.
+        cluster.node(leaves).kill();
+        cluster.node(leaves).start();
+        cluster.wait_until_in_sync(TOPIC);
+        cluster.add_voter(leaves);
+        wait_for_voters(&cluster, &[1, 2, 3]);
+        let leader = eventually("there is a controller", PATIENCE, || cluster.controller());
+        cluster.node(leader).kill();
+        eventually("there is another", PATIENCE, || cluster.controller().filter(|&next| next != leader));
+        load.goes_on();
+        cluster.node(leader).start();
+        cluster.wait_until_in_sync(TOPIC);
+    }
+
+    load.judge(&cluster);
+    cluster.wait_for_equal_logs(METADATA, &[1, 2, 3]);
 }
 
 /// What a consumer gets that begins at this offset of what was there before: the next record.
@@ -193,9 +226,16 @@ enum Besides {
     Groups,
 }
 
-/// Nodes stop in order as one kind and start as the other on the same directory, under load: nodes 1 and 2, in turns.
-fn nodes_change_their_kind(kinds: [Kind; 3], changes: usize, besides: Besides) {
-    let mut cluster = three(kinds);
+/// How nodes end that are to go on as the other kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    InOrder,
+    Killed,
+}
+
+/// Nodes end as one kind and start as the other on the same directory, under load: nodes 1 and 2, in turns.
+fn nodes_change_their_kind(kinds: [Kind; 3], ends: &[End], besides: Besides) {
+    let mut cluster = three(kinds, Voters::Logged);
     // Several segments, so that their indexes are read that the other kind has written.
     let config = "segment.bytes=1048576";
     let assignment = ["--create", "--topic", OLD, "--replica-assignment", "1:2:3", "--config", config];
@@ -213,14 +253,17 @@ fn nodes_change_their_kind(kinds: [Kind; 3], changes: usize, besides: Besides) {
     });
     let load = Load::start(&cluster, TOPIC);
 
-    for change in 0..changes {
+    for (change, how) in ends.iter().enumerate() {
         let node = cluster.node(change % 2 + 1);
-        node.stop();
+        match how {
+            End::InOrder => node.stop(),
+            End::Killed => node.kill(),
+        }
         node.kind = match node.kind {
             Kind::Ottla => Kind::Kafka,
             Kind::Kafka => Kind::Ottla,
         };
-        println!("{} goes on as {:?}", node.id, node.kind);
+        println!("{how:?}: {} goes on as {:?}", node.id, node.kind);
         node.start();
         cluster.wait_until_in_sync(TOPIC);
         cluster.wait_until_in_sync(OLD);
@@ -252,12 +295,14 @@ fn nodes_change_their_kind(kinds: [Kind; 3], changes: usize, besides: Besides) {
 }
 
 #[test]
-fn nodes_that_stop_in_order_go_on_as_the_other_kind_and_back() {
-    nodes_change_their_kind([Kind::Ottla, Kind::Kafka, Kind::Ottla], 4, Besides::Nothing);
+fn nodes_that_stop_in_order_or_are_killed_go_on_as_the_other_kind_and_back() {
+    let ends = [End::InOrder, End::InOrder, End::Killed, End::Killed];
+    nodes_change_their_kind([Kind::Ottla, Kind::Kafka, Kind::Ottla], &ends, Besides::Nothing);
 }
 
 #[test]
 #[ignore = "ten minutes; docs/beside-kafka.md says how to run it"]
 fn nodes_change_their_kind_many_times_with_groups_and_transactions_beside() {
-    nodes_change_their_kind([Kind::Kafka, Kind::Ottla, Kind::Kafka], 20, Besides::Groups);
+    let ends = [End::InOrder, End::InOrder, End::Killed, End::Killed].repeat(5);
+    nodes_change_their_kind([Kind::Kafka, Kind::Ottla, Kind::Kafka], &ends, Besides::Groups);
 }

@@ -45,8 +45,9 @@ impl Listener {
         self.address
     }
 
-    /// Stops accepting and reading; every connection closes at the first moment at which nothing of it is
-    /// in flight. Returns when all are closed, or after `patience`.
+    /// Stops accepting, and then reading: whoever has lost a connection, or has heard so from another, is refused. Every
+    /// connection closes at the first moment at which nothing of it is in flight. Returns when all are closed, or after
+    /// `patience`.
     pub async fn close(self, patience: Duration) {
         self.stop.send_replace(true);
         if tokio::time::timeout(patience, self.accepting.join()).await.is_err() {
@@ -64,6 +65,7 @@ async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut tasks: Vec<Task> = Vec::new();
+    let closing = watch::Sender::new(false);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -83,15 +85,64 @@ async fn accept(
             tracing::warn!(listener = %name, %peer, "too many connections: max.connections is reached");
             continue;
         };
-        let (service, name, stop) = (service.clone(), name.clone(), stop.clone());
+        let (service, name, closing) = (service.clone(), name.clone(), closing.subscribe());
         tasks.retain(|task| !task.is_finished());
         tasks.push(task::spawn("connection", async move {
-            connection::serve(stream, peer, name, service, limits, stop).await;
+            connection::serve(stream, peer, name, service, limits, closing).await;
             drop(permit);
         }));
     }
     drop(acceptor);
+    closing.send_replace(true);
     for task in tasks {
         task.join().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::{Closed, ConnectionInfo, Service, Started};
+    use crate::{Network, Tcp};
+    use bytes::Bytes;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
+    use tokio::task::JoinSet;
+
+    const CONNECTIONS: u32 = 64;
+
+    struct Deaf;
+
+    impl Service for Deaf {
+        fn start(&self, _connection: &Arc<ConnectionInfo>, _frame: Bytes) -> Started {
+            Started::Nothing
+        }
+
+        fn closed(&self, _connection: &ConnectionInfo, _how: Closed) {}
+    }
+
+    /// Whoever has lost a connection tells another that it should look for itself.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn when_the_first_connection_closes_nobody_is_let_in_any_more() {
+        let bound = Tcp.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let acceptor = bound.listen().expect("a listener");
+        let listener =
+            Listener::start(acceptor, "test".into(), Arc::new(Deaf), Limits::default(), CONNECTIONS)
+                .expect("a listener");
+        let address = listener.address();
+        let mut clients = JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.expect("a connection");
+            clients.spawn(async move {
+                stream.read_u8().await.expect_err("nothing is said");
+                TcpStream::connect(address).await.map(drop).map_err(|error| error.kind())
+            });
+        }
+
+        listener.close(Duration::from_secs(10)).await;
+
+        while let Some(connected) = clients.join_next().await {
+            assert_eq!(connected.expect("it ends"), Err(io::ErrorKind::ConnectionRefused));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::node::{Kind, Node, Roles};
 use crate::cluster::binary;
 use crate::eventually;
+use ottla_types::Uuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -24,6 +25,15 @@ const SETTINGS: &str = "min.insync.replicas=1\n\
 /// The metadata log's directory.
 pub const METADATA: &str = "__cluster_metadata-0";
 
+/// Where it is written who votes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voters {
+    /// In every configuration (kraft.version 0).
+    Configured,
+    /// In the metadata log (kraft.version 1, KIP-853).
+    Logged,
+}
+
 /// How a partition stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
@@ -35,6 +45,12 @@ pub struct Partition {
     pub in_sync: BTreeSet<usize>,
 }
 
+/// A voter's directory, as a quorum names it that keeps its voters in the log.
+fn directory_id(node: &Node) -> Uuid {
+    // The first hundred mean something.
+    Uuid::from_u128(1000 + node.id as u128)
+}
+
 /// Nodes of both kinds, which are killed when the test ends.
 pub struct Cluster {
     directory: TempDir,
@@ -42,38 +58,52 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Formats nodes of these roles and kinds, whose ids are their places from 1, each by its own program, and starts none. The
-    /// voters are in the configuration (kraft.version 0). `more` is added to every `server.properties`.
-    pub fn format(plan: &[(Roles, Kind)], more: &str) -> Cluster {
+    /// Formats nodes of these roles and kinds, whose ids are their places from 1, each by its own program, and starts none.
+    /// Whoever has a controller votes. `more` is added to every `server.properties`.
+    pub fn format(plan: &[(Roles, Kind)], voters: Voters, more: &str) -> Cluster {
         let directory = tempfile::tempdir().expect("a directory for the test");
         let nodes: Vec<Node> = plan
             .iter()
             .enumerate()
             .map(|(index, &(roles, kind))| Node::new(index + 1, roles, kind, directory.path()))
             .collect();
-        let is_voter = |node: &&Node| node.roles != Roles::Broker;
-        let voters: Vec<String> = nodes
-            .iter()
-            .filter(is_voter)
-            .map(|node| format!("{}@localhost:{}", node.id, node.controller_port))
-            .collect();
+        let of_voters = |told: fn(&Node) -> String| {
+            let voters = nodes.iter().filter(|node| node.roles != Roles::Broker);
+            voters.map(told).collect::<Vec<_>>().join(",")
+        };
+        let quorum = match voters {
+            Voters::Configured => {
+                let voters = of_voters(|node| format!("{}@localhost:{}", node.id, node.controller_port));
+                format!("controller.quorum.voters={voters}")
+            }
+            Voters::Logged => {
+                let servers = of_voters(|node| format!("localhost:{}", node.controller_port));
+                format!("controller.quorum.bootstrap.servers={servers}")
+            }
+        };
+        let initial = of_voters(|node| {
+            format!("{}@localhost:{}:{}", node.id, node.controller_port, directory_id(node))
+        });
         let factor = nodes.iter().filter(|node| node.roles != Roles::Controller).count().min(3);
         let lines = format!(
-            "controller.quorum.voters={}\ndefault.replication.factor={factor}\n\
+            "{quorum}\ndefault.replication.factor={factor}\n\
              offsets.topic.replication.factor={factor}\ntransaction.state.log.replication.factor={factor}\n\
-             {SETTINGS}{more}",
-            voters.join(","),
+             {SETTINGS}{more}"
         );
         for node in &nodes {
             node.configure(&lines);
-            node.format(&[]);
+            match (voters, node.roles) {
+                (Voters::Configured, _) => node.format(&[]),
+                (Voters::Logged, Roles::Broker) => node.format(&["--no-initial-controllers"]),
+                (Voters::Logged, _) => node.format(&["--initial-controllers", &initial]),
+            }
         }
         Cluster { directory, nodes }
     }
 
     /// As [`Cluster::format`], and starts all.
-    pub fn start(plan: &[(Roles, Kind)], more: &str) -> Cluster {
-        let mut cluster = Cluster::format(plan, more);
+    pub fn start(plan: &[(Roles, Kind)], voters: Voters, more: &str) -> Cluster {
+        let mut cluster = Cluster::format(plan, voters, more);
         cluster.nodes.iter_mut().for_each(Node::spawn);
         cluster.nodes.iter().for_each(Node::wait_until_serving);
         cluster
@@ -180,6 +210,28 @@ impl Cluster {
     pub fn controller(&self) -> Option<usize> {
         let said = self.try_tool("kafka-metadata-quorum", &["describe", "--status"])?;
         said.lines().find_map(|line| line.strip_prefix("LeaderId:")?.trim().parse().ok())
+    }
+
+    /// The controllers that vote, as the one that leads has it; nothing while there is none.
+    pub fn voters(&self) -> Option<Vec<usize>> {
+        let said = self.try_tool("kafka-metadata-quorum", &["describe", "--status"])?;
+        let voters = said.lines().find_map(|line| line.strip_prefix("CurrentVoters:"))?;
+        let id = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+        voters.split("\"id\": ").skip(1).map(id).collect()
+    }
+
+    /// Takes a controller out of the quorum.
+    pub fn remove_voter(&self, id: usize) {
+        let (number, directory) = (id.to_string(), directory_id(&self.nodes[id - 1]).to_string());
+        let removal = ["--controller-id", &number, "--controller-directory-id", &directory];
+        self.tool("kafka-metadata-quorum", &[&["remove-controller"], &removal[..]].concat());
+    }
+
+    /// Adds a controller to the quorum.
+    pub fn add_voter(&self, id: usize) {
+        let properties = self.nodes[id - 1].properties();
+        let properties = properties.to_str().expect("a path in text");
+        self.tool("kafka-metadata-quorum", &["--command-config", properties, "add-controller"]);
     }
 
     /// Waits until a node has snapshotted the metadata log, further than its beginning.

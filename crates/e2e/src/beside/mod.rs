@@ -7,6 +7,6 @@ mod cluster;
 mod load;
 mod node;
 
-pub use cluster::{Cluster, METADATA, Partition};
+pub use cluster::{Cluster, METADATA, Partition, Voters};
 pub use load::Load;
 pub use node::{Kind, Node, Roles};

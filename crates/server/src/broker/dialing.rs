@@ -61,8 +61,13 @@ impl Broker {
         let before = self.peers.contacts(node);
         let network = self.controller.network();
         let question =
-            Outgoing::identify(&*network, &endpoint.host, endpoint.port, &self.cluster_id, node, PATIENCE);
-        match question.await {
+            || Outgoing::identify(&*network, &endpoint.host, endpoint.port, &self.cluster_id, node, PATIENCE);
+        let mut answer = question().await;
+        if matches!(answer, Err(CallError::Closed)) {
+            // Who waited at a door that was about to be shut is sent away without a word, and refused from then on.
+            answer = question().await;
+        }
+        match answer {
             Ok(ErrorCode::None) => self.peers.accepted(node),
             Err(CallError::Refused(_)) => self.peers.refused(node),
             Err(CallError::TimedOut(_)) => self.peers.silent_since(node, before),
