@@ -30,11 +30,14 @@ struct Peer {
     heard_at: Option<Monotonic>,
     /// It was asked and did not answer, and nothing came from it since.
     is_silent: bool,
+    /// It was asked and nobody listened there. One that stops in order goes on fetching meanwhile: that it is heard of proves
+    /// nothing, only that it answers.
+    refuses: bool,
 }
 
 impl Peer {
     fn is_lost(&self) -> bool {
-        self.open.is_empty() || self.is_silent
+        self.open.is_empty() || self.is_silent || self.refuses
     }
 
     /// Something came from it.
@@ -106,9 +109,14 @@ impl PeerConnections {
         });
     }
 
-    /// A peer refuses connections: those that it had are closed, whether we have read so or not.
+    /// A peer refuses connections: it has ended, whether we have read so or not, or is about to. It counts as lost until it
+    /// answers, or is registered anew.
     pub fn refused(&self, peer: NodeId) {
-        self.change(|peers| peers.entry(peer).or_default().open.clear());
+        self.change(|peers| {
+            let known = peers.entry(peer).or_default();
+            known.open.clear();
+            known.refuses = true;
+        });
     }
 
     /// A peer has answered a question: whatever it had, it is there.
@@ -117,6 +125,7 @@ impl PeerConnections {
         self.change(|peers| {
             if let Some(known) = peers.get_mut(&peer) {
                 known.is_heard(now);
+                known.refuses = false;
                 if known.open.is_empty() {
                     peers.remove(&peer);
                 }
@@ -148,7 +157,7 @@ impl PeerConnections {
         self.peers.lock().retain(|&peer, _| is_the_same(peer));
     }
 
-    /// Returns whether a peer had connections and has none left, or is silent.
+    /// Returns whether a peer had connections and has none left, or is silent, or refuses them.
     pub fn is_lost(&self, peer: NodeId) -> bool {
         self.peers.lock().get(&peer).is_some_and(Peer::is_lost)
     }
@@ -236,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_refuses_is_lost_until_it_is_heard_of() {
+    fn a_peer_that_refuses_is_lost_until_it_answers() {
         let peers = PeerConnections::new(Clock::new());
         let peer = NodeId(2);
         peers.outbound(peer);
@@ -250,8 +259,14 @@ mod tests {
         peers.refused(peer);
         assert!(!changes.has_changed().unwrap(), "no news");
 
+        // It stops in order, and fetches meanwhile.
         peers.inbound(&cluster(), peer, EPOCH, ConnectionId(8));
+        peers.outbound(peer);
+        assert!(peers.is_lost(peer));
+
+        peers.accepted(peer);
         assert!(!peers.is_lost(peer));
+        assert!(changes.has_changed().unwrap());
     }
 
     /// A peer with which this broker shares no partition fetches nothing here, and is fetched from by nobody.

@@ -344,12 +344,17 @@ impl Node {
                 };
                 // A log that somebody holds is not left as one that was closed: the next start would have to check it.
                 let at_rest = async {
-                    while !parts.broker.replicas.is_at_rest() {
+                    while !parts.broker.replicas.in_use().is_empty() {
                         tokio::time::sleep(REST_PERIOD).await;
                     }
                 };
                 if tokio::time::timeout(REST_PATIENCE, at_rest).await.is_err() {
-                    tracing::warn!("logs are still in use; the next start checks them");
+                    let logs: Vec<String> =
+                        parts.broker.replicas.in_use().iter().map(ToString::to_string).collect();
+                    tracing::warn!(
+                        logs = logs.join(", "),
+                        "logs are still in use; the next start checks them"
+                    );
                 }
                 if let Err(error) = parts.broker.replicas.close(epoch) {
                     tracing::error!(%error, "the logs could not be closed; the next start checks them");

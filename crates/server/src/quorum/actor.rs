@@ -3,6 +3,8 @@
 //! It runs on a runtime of its own and waits for nothing but the quorum's own disk: a stalled data log must
 //! not look like a dead controller.
 
+#[cfg(test)]
+pub(crate) mod alone;
 mod features;
 mod snapshotting;
 
@@ -232,8 +234,8 @@ impl Actor {
                 permit = reserve(self.committed.clone()), if self.unpublished.is_some() => {
                     match (permit, self.unpublished.take()) {
                         (Some(permit), Some(committed)) => { permit.send(committed); }
-                        // Nobody follows any more: the process is stopping.
-                        _ => return Ok(()),
+                        // The broker has ended, as one that stops does first. The quorum goes on until it is left in order.
+                        _ => self.committed = None,
                     }
                 }
                 () = clock.sleep_until(deadline) => self.handle_deadline()?,
@@ -611,3 +613,48 @@ const DECISION_BYTES_MAX: usize = (8 << 20) - 1024;
 
 /// What a record's length, attributes, deltas and lengths take at most, besides its value.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::alone::{self, Setup};
+    use super::*;
+    use ottla_protocol::records::metadata::{MetadataRecord, TopicRecord};
+    use ottla_storage::{Disk, SimDisk};
+    use ottla_types::{Decision, Uuid};
+    use std::path::Path;
+
+    /// A node that stops ends its broker first, and is perhaps asked to decide something before it leaves the quorum.
+    #[tokio::test(start_paused = true)]
+    async fn the_quorum_goes_on_when_the_broker_has_ended() {
+        let (disk, dir) = (SimDisk::new(), Path::new("/data"));
+        disk.create_dir_all(dir).unwrap();
+        let (committed, mut broker) = mpsc::channel(1);
+        let setup = Setup {
+            clock: Clock::new(),
+            snapshot_policy: SnapshotPolicy {
+                bytes_between: u64::MAX,
+                interval: Duration::ZERO,
+                retention_bytes: -1,
+                retention_ms: -1,
+            },
+            idle_interval: Duration::ZERO,
+            committed: Some(committed),
+        };
+        let node = alone::start(&disk, dir, setup);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(broker.recv().await.is_some(), "it is elected");
+        let create = |name: &str| {
+            let topic = TopicRecord { name: name.to_owned(), topic_id: Uuid::from_u128(name.len() as u128) };
+            let records = vec![MetadataRecord::Topic(topic)];
+            node.handle.decide(move |_, _| Decision::write(records, ()))
+        };
+        create("a").await.unwrap();
+        assert!(broker.recv().await.is_some());
+
+        drop(broker);
+        create("bb").await.unwrap();
+        create("ccc").await.unwrap();
+
+        assert!(node.published.borrow().topics.by_name("ccc").is_some());
+    }
+}

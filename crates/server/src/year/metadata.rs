@@ -1,30 +1,22 @@
 //! `__cluster_metadata` of a controller that decides all year: snapshots take the place of what came before them.
 
 use super::sizes::Sizes;
-use super::time::{self, DAY, HOUR, YEAR_DAYS};
+use super::time::{self, DAY, YEAR_DAYS};
 use crate::config::Properties;
-use crate::io_pool::Threads;
-use crate::quorum::actor::{self, QuorumFailed, SnapshotPolicy};
-use crate::quorum::peers::Peers;
-use crate::quorum::state_file::StateFile;
-use crate::quorum::{QuorumHandle, QuorumLog, Snapshots, Start};
-use ottla_controller::Settings;
-use ottla_metadata::group_config::GroupBounds;
+use crate::quorum::Snapshots;
+use crate::quorum::actor::SnapshotPolicy;
+use crate::quorum::actor::alone::{self, Setup};
 use ottla_metadata::{MetadataDelta, MetadataImage, snapshot};
-use ottla_net::{Task, Tcp};
 use ottla_protocol::records::metadata::{
     BrokerRegistrationChangeRecord, ConfigRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
     RegisterBrokerRecord, RemoveTopicRecord, TopicRecord, UnregisterBrokerRecord,
 };
-use ottla_raft::wire::WireContext;
-use ottla_raft::{Endpoint, Quorum, QuorumConfig, ReplicaKey, Voter, VoterSet};
-use ottla_storage::{AtLeast, Disk, Log, LogConfig, Recovery, SimDisk};
-use ottla_types::{Decision, NodeId, Now, Uuid};
-use std::collections::{BTreeMap, VecDeque};
+use ottla_storage::{AtLeast, Disk, Log, Recovery, SimDisk};
+use ottla_types::{Decision, Now, Uuid};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 const DIR: &str = "/data/__cluster_metadata-0";
 
@@ -59,66 +51,6 @@ fn shipped() -> SnapshotPolicy {
         retention_bytes: properties.number("metadata.max.retention.bytes"),
         retention_ms: properties.number("metadata.max.retention.ms"),
     }
-}
-
-fn log_config() -> LogConfig {
-    let properties = Properties::default();
-    LogConfig {
-        segment_bytes: properties.number("metadata.log.segment.bytes").unsigned_abs(),
-        segment_ms: properties.number("metadata.log.segment.ms"),
-        ..LogConfig::metadata()
-    }
-}
-
-/// The one controller of a cluster.
-struct Node {
-    handle: QuorumHandle,
-    published: watch::Receiver<Arc<MetadataImage>>,
-    _quorum: Task<Result<(), QuorumFailed>>,
-}
-
-fn start(disk: &SimDisk, policy: SnapshotPolicy) -> Node {
-    let (id, clock, dir) = (NodeId(1), time::clock(), Path::new(DIR));
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (log, _) =
-        Log::open(disk.clone(), dir.to_owned(), log_config(), Recovery::UNKNOWN, clock.now()).unwrap();
-    let key = ReplicaKey::new(id, Uuid::from_u128(100));
-    let endpoint = Endpoint { host: "node-1".to_owned(), port: 9093 };
-    let voter = Voter::configured(ReplicaKey::new(id, Uuid::ZERO), endpoint);
-    let log = QuorumLog::new(log, None, None, "CONTROLLER".to_owned());
-    let state_file = StateFile::new(disk.clone(), dir);
-    let state = state_file.load().unwrap();
-    let voters = VoterSet::new([voter]).unwrap();
-    let quorum = Quorum::new(QuorumConfig::default(), key, voters, state, log, 7);
-    let context = WireContext { cluster_id: "year".to_owned(), listener: "CONTROLLER".to_owned() };
-    // Nobody else votes: none is ever dialled.
-    let peers = Peers::new(Arc::new(Tcp), Arc::new(context), id, BTreeMap::new(), HOUR);
-    let (publish, published) = watch::channel(Arc::default());
-    let threads = Threads::Simulated(Arc::new(|| Duration::from_millis(1)));
-    let (handle, quorum) = actor::start(Start {
-        quorum,
-        state_file,
-        image: MetadataImage::default(),
-        snapshots: Snapshots::new(disk, dir),
-        snapshot_policy: policy,
-        bootstrap: Vec::new(),
-        settings: Settings {
-            cluster_id: "year".to_owned(),
-            num_partitions: 1,
-            default_replication_factor: 1,
-            min_insync_replicas: 1,
-            delete_topic_enable: true,
-            group_bounds: GroupBounds::default(),
-        },
-        idle_interval: IDLE,
-        peers,
-        io: threads.pool("io", 1).unwrap(),
-        clock,
-        committed: None,
-        published: publish,
-        seed: 7,
-    });
-    Node { handle, published, _quorum: quorum }
 }
 
 /// Topics and brokers that come, change and go.
@@ -224,7 +156,9 @@ fn pass(days: usize, policy: SnapshotPolicy) -> (Sizes, SimDisk, Arc<MetadataIma
     time::runtime().block_on(async {
         let disk = SimDisk::new();
         disk.create_dir_all(Path::new(DIR)).unwrap();
-        let node = start(&disk, policy);
+        let setup =
+            Setup { clock: time::clock(), snapshot_policy: policy, idle_interval: IDLE, committed: None };
+        let node = alone::start(&disk, Path::new(DIR), setup);
         let mut administration = Administration::default();
         let mut sizes = Sizes::default();
         for _ in 0..days {
@@ -244,7 +178,8 @@ fn pass(days: usize, policy: SnapshotPolicy) -> (Sizes, SimDisk, Arc<MetadataIma
 fn restart(disk: &SimDisk, now: Now) -> MetadataImage {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let dir = Path::new(DIR);
-    let (mut log, _) = Log::open(disk.clone(), dir.to_owned(), log_config(), Recovery::UNKNOWN, now).unwrap();
+    let (mut log, _) =
+        Log::open(disk.clone(), dir.to_owned(), alone::log_config(), Recovery::UNKNOWN, now).unwrap();
     let mut image = Snapshots::new(disk, dir).load_latest(&mut log, now).unwrap().image;
     let end = log.log_end_offset();
     while image.end.offset < end {

@@ -155,10 +155,12 @@ impl ReplicaManager {
         Ok(())
     }
 
-    /// Returns whether nobody else holds a replica. Tasks that were ended go on until they wait for something the next time, on
-    /// a busy machine for a while.
-    pub fn is_at_rest(&self) -> bool {
-        self.replicas.read().values().all(|replica| Arc::strong_count(replica) == 1)
+    /// The replicas that somebody else holds. Tasks that were ended go on until they wait for something the next time, on a
+    /// busy machine for a while.
+    pub fn in_use(&self) -> Vec<TopicPartition> {
+        let replicas = self.replicas.read();
+        let held = replicas.values().filter(|replica| Arc::strong_count(replica) > 1);
+        held.map(|replica| replica.name.clone()).collect()
     }
 
     /// Ends in order: everything is on disk, and the next start need not look; unless a log that was left open by a kill
