@@ -17,7 +17,8 @@ use std::path::Path;
 /// that the node led, from the signal that stops it until the cluster is whole again.
 ///
 /// # Panics
-/// When the cluster or a client does not recover, the producer gave up a record, or the logs differ in the end.
+/// When the cluster or a client does not recover, a node did not close its logs, the producer gave up a record, or the logs
+/// differ in the end.
 pub fn carry_out(plan: &Plan, directory: &Path, mut say: impl FnMut(String)) -> Report {
     let mut cluster = Cluster::start_in(directory, 3, "");
     create_topic(&cluster);
@@ -37,6 +38,8 @@ pub fn carry_out(plan: &Plan, directory: &Path, mut say: impl FnMut(String)) -> 
             let begun = now();
             cluster.node(node).stop();
             let stopped = now();
+            let marker = cluster.node(node).data().join(".kafka_cleanshutdown");
+            assert!(marker.exists(), "node {node} did not close its logs:\n{}", cluster.node(node).log());
             cluster.node(node).start();
             topology::wait_until_in_sync(&cluster);
             await_acknowledgements(&mut producer);

@@ -142,7 +142,8 @@ impl Broker {
         self.pulse.beat(now);
     }
 
-    fn stop_serving(&self) {
+    /// Leads and coordinates nothing any more, whatever a task may still do that was ended or is late.
+    pub fn stop_serving(&self) {
         self.replicas.stop_leading();
         let _coordinating = self.coordinating.lock();
         self.groups.stop();

@@ -333,9 +333,7 @@ impl Node {
                 let left = begun.elapsed();
                 // First, for one of them may lead or follow again what was cut off.
                 drop(parts.tasks);
-                parts.broker.groups.stop();
-                parts.broker.transactions.stop();
-                parts.broker.replicas.stop_leading();
+                parts.broker.stop_serving();
                 drop(parts.lifecycle);
                 let epoch = match *parts.broker.epoch.borrow() {
                     // Who was never registered has added nothing.
