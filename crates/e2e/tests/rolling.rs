@@ -2,10 +2,17 @@
 //! makes many rounds and prints figures.
 #![expect(clippy::print_stdout, reason = "the figures are worth a look")]
 
+use ottla_e2e::cluster::PATIENCE;
 use ottla_e2e::failover::client::Client;
 use ottla_e2e::failover::fault::Kind;
 use ottla_e2e::failover::run::Plan;
-use ottla_e2e::failover::{rolling, table};
+use ottla_e2e::failover::{rolling, table, topology};
+use ottla_e2e::{Client as Connection, Cluster, eventually};
+use ottla_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_protocol::messages::produce_response::PartitionProduceResponse;
+use ottla_protocol::{ErrorCode, Records};
+use ottla_records::BatchBuilder;
+use ottla_types::Timestamp;
 use std::time::Duration;
 
 /// Far above what is measured, so that a busy machine does not fail it; and above what librdkafka may wait before it dials again a
@@ -40,4 +47,59 @@ fn watch(client: Client) {
     }
     assert!(report.verdict.is_clean(), "{client}: {:?}", report.verdict);
     assert_eq!(report.verdict.given_up, 0, "{client}");
+}
+
+/// With leader hints (KIP-951), and topics by name.
+const PRODUCE_VERSION: i16 = 12;
+
+fn produce(connection: &mut Connection) -> Option<PartitionProduceResponse> {
+    let mut builder = BatchBuilder::new();
+    builder.push(Timestamp(1_700_000_000_000), None, Some(b"record"), &[]);
+    let partition = PartitionProduceData { index: 0, records: Some(Records::from(builder.build())) };
+    let topic =
+        TopicProduceData { name: "t".to_owned(), partition_data: vec![partition], ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() };
+    connection.call(PRODUCE_VERSION, &request)?.responses.pop()?.partition_responses.pop()
+}
+
+/// Some clients send there within a moment: what they hear must be news to nobody.
+#[test]
+fn whoever_is_told_by_a_node_that_stops_who_leads_is_served_there() {
+    let mut cluster = Cluster::start(3, "");
+    let bootstrap = cluster.bootstrap();
+    let create = ["kafka-topics", "--bootstrap-server", &bootstrap, "--create", "--topic", "t"];
+    cluster.tool(&[&create[..], &["--replica-assignment", "1:2:3"]].concat());
+    let mut told = 0;
+    for _ in 0..8 {
+        let leader =
+            eventually("somebody leads", PATIENCE, || topology::leaders(&cluster, "t").get(&0).copied());
+        let mut connections: Vec<Connection> =
+            cluster.nodes().iter().map(|node| Connection::connect(node.port)).collect();
+        let moved = std::thread::scope(|scope| {
+            let producing = scope.spawn(|| {
+                loop {
+                    let answer = produce(&mut connections[leader - 1])?;
+                    if answer.error_code != 0 {
+                        return Some(answer);
+                    }
+                }
+            });
+            cluster.node(leader).stop();
+            producing.join().expect("the node does its part")
+        });
+        // It may have closed the connection between two of them.
+        if let Some(moved) = moved {
+            let (id, hint) = (i32::try_from(leader).expect("a small id"), moved.current_leader);
+            assert_eq!(ErrorCode::from(moved.error_code), ErrorCode::NotLeaderOrFollower);
+            assert!(hint.leader_id > 0 && hint.leader_id != id, "node {id} names {hint:?}");
+            let next = &mut connections[usize::try_from(hint.leader_id).expect("an id") - 1];
+            let answer = produce(next).expect("it runs");
+            assert_eq!(ErrorCode::from(answer.error_code), ErrorCode::None, "by node {}", hint.leader_id);
+            told += 1;
+        }
+        cluster.node(leader).start();
+        topology::wait_until_in_sync(&cluster);
+    }
+    assert!(told > 0, "no node answered anything when it had stopped leading");
 }

@@ -8,6 +8,7 @@ pub mod channels;
 pub mod controller_channel;
 pub mod cut_off;
 mod dialing;
+mod handover;
 pub mod lifecycle;
 pub mod peers;
 pub mod producer_ids;
@@ -85,8 +86,8 @@ pub struct Broker {
     pub verifier: Verifier,
     /// The way to these.
     pub verifier_channels: BrokerChannels,
-    /// Produce requests with transactions, one after the other on each connection.
-    pub transactional_turns: Turns,
+    /// Produce requests that wait before they are appended, and those behind them on the same connection.
+    pub produce_turns: Turns,
     /// What fetchers have named once.
     pub fetch_sessions: Sessions,
     /// What clients have measured.
@@ -157,7 +158,7 @@ impl Broker {
             marker_channels: BrokerChannels::new(format!("broker-{node_id}-txn-markers")),
             verifier: Verifier::default(),
             verifier_channels: BrokerChannels::new(format!("broker-{node_id}-txn-verifier")),
-            transactional_turns: Turns::default(),
+            produce_turns: Turns::default(),
             traffic: Traffic::default(),
             request_times: RequestTimes::default(),
             failover_silence: Histogram::default(),

@@ -82,6 +82,8 @@ pub struct Attempt {
     pub throttled_bytes: usize,
     /// Something that the fetcher must hear at once.
     pub is_urgent: bool,
+    /// The fetcher learns of a partition that another broker leads it.
+    pub says_who_leads: bool,
     told: Vec<(Slot, Told)>,
 }
 
@@ -218,6 +220,7 @@ impl Look<'_> {
                 let waits = self.is_follower() && error == ErrorCode::UnknownLeaderEpoch;
                 attempt.is_urgent |= !waits;
                 data.error_code = error.code();
+                attempt.says_who_leads |= LeaderHint::goes_with(data.error_code);
                 data.log_start_offset =
                     replica.as_ref().map_or(-1, |replica| replica.lock().log().log_start_offset().0);
                 if let Some(at) = asked.at(image) {

@@ -19,12 +19,12 @@ use ottla_metadata::{
 use ottla_net::Clock;
 use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Settings};
 use ottla_storage::{LogConfig, StorageError};
-use ottla_types::{Monotonic, NodeId, Random, TopicIdPartition, TopicPartition, Uuid};
+use ottla_types::{Monotonic, NodeId, Offset, Random, TopicIdPartition, TopicPartition, Uuid};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
@@ -45,6 +45,8 @@ pub struct Replica {
     removed: AtomicBool,
     /// Whether copying it is throttled.
     pub throttled: Throttled,
+    /// When another broker took the lead from this one, in the life of this process.
+    ceded_at: Mutex<Option<Monotonic>>,
 }
 
 impl Replica {
@@ -52,6 +54,11 @@ impl Replica {
     /// they are is no failure of the disk, or no news of one.
     pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
+    }
+
+    /// When another broker took the lead from this one; `None` if this process never led it.
+    pub fn ceded_at(&self) -> Option<Monotonic> {
+        *self.ceded_at.lock()
     }
 
     /// The directory that its log is in.
@@ -119,6 +126,8 @@ pub struct ReplicaManager {
     cleaner: Cleaner,
     moves: Moves,
     throttles: Throttles,
+    /// Where the image ends that the replicas are made to be, or were.
+    applying: AtomicI64,
     /// Set while this broker may not lead; changed by who holds `leading`.
     cut_off: AtomicBool,
     /// Held while the replicas stop leading, or begin to again: all of them, or none.
@@ -152,6 +161,7 @@ impl ReplicaManager {
             random,
             following: Notify::new(),
             full: AtomicBool::new(false),
+            applying: AtomicI64::new(0),
             cut_off: AtomicBool::new(false),
             leading: Mutex::default(),
         })
@@ -322,6 +332,7 @@ impl ReplicaManager {
 
     /// Makes the replicas what the image says. `full` applies everything, else what `delta` names.
     pub fn apply(&self, image: &MetadataImage, delta: &MetadataDelta, full: bool) {
+        self.applying.store(image.end.offset.0, Ordering::Release);
         for (topic_id, _) in &delta.removed_topics {
             self.remove_topic(*topic_id);
         }
@@ -354,6 +365,11 @@ impl ReplicaManager {
         }
         drop(leading);
         self.following.notify_one();
+    }
+
+    /// One past the last record of the metadata log that the replicas may have heard of.
+    pub fn applying(&self) -> Offset {
+        Offset(self.applying.load(Ordering::Acquire))
     }
 
     /// Stops leading everything: this broker is cut off, or stops.
@@ -462,7 +478,13 @@ impl ReplicaManager {
         let mut effects = Effects::default();
         let brokers = peers(image, registration);
         let now = self.options.clock.now();
-        let done = replica.lock().handle_assignment(&assignment(registration), brokers, now, &mut effects);
+        let mut partition = replica.lock();
+        let led = partition.serving().is_some();
+        let done = partition.handle_assignment(&assignment(registration), brokers, now, &mut effects);
+        if led && partition.serving().is_none() {
+            *replica.ceded_at.lock() = Some(now.monotonic);
+        }
+        drop(partition);
         self.carry_out(effects);
         if let Err(error) = done {
             self.handle_storage_error(&error);

@@ -4,6 +4,7 @@ use ottla_net::ConnectionId;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::oneshot;
 
 /// The last request of each connection that has not been carried out.
@@ -18,6 +19,8 @@ struct Last {
 #[derive(Clone, Default)]
 pub struct Turns {
     last: Arc<Mutex<Last>>,
+    /// How many connections there are in it: nearly always none, which is then all that is looked at.
+    connections: Arc<AtomicUsize>,
 }
 
 /// A request's turn. The next one's comes when it is dropped.
@@ -37,7 +40,13 @@ impl Turns {
         let number = last.next;
         last.next += 1;
         let before = last.requests.insert(connection, (number, heard)).map(|(_, heard)| heard);
+        self.connections.store(last.requests.len(), Ordering::Release);
         Turn { turns: self.clone(), connection, number, before, _done: done }
+    }
+
+    /// Whether no request of the connection has a turn.
+    pub fn is_free(&self, connection: ConnectionId) -> bool {
+        self.connections.load(Ordering::Acquire) == 0 || !self.last.lock().requests.contains_key(&connection)
     }
 }
 
@@ -62,6 +71,7 @@ impl Drop for Turn {
         let mut last = self.turns.last.lock();
         if last.requests.get(&self.connection).is_some_and(|(number, _)| *number == self.number) {
             last.requests.remove(&self.connection);
+            self.turns.connections.store(last.requests.len(), Ordering::Release);
         }
     }
 }
@@ -73,7 +83,9 @@ mod tests {
     #[tokio::test]
     async fn a_request_waits_for_those_before_it_on_its_connection_only() {
         let turns = Turns::default();
+        assert!(turns.is_free(ConnectionId(1)));
         let first = turns.take(ConnectionId(1));
+        assert!(!turns.is_free(ConnectionId(1)) && turns.is_free(ConnectionId(2)));
         let mut second = turns.take(ConnectionId(1));
         let other = turns.take(ConnectionId(2));
         assert!(first.has_come() && !second.has_come() && other.has_come());
@@ -83,8 +95,10 @@ mod tests {
         drop(first);
         drop(other);
         second.come().await;
+        assert!(!turns.is_free(ConnectionId(1)));
         drop(second);
 
+        assert!(turns.is_free(ConnectionId(1)));
         assert!(turns.last.lock().requests.is_empty());
     }
 }

@@ -72,7 +72,7 @@ pub fn handle(broker: &Arc<Broker>, context: RequestContext, request: FetchReque
     // What ends with its answer need not be woken, unless it turns out to wait.
     let waking = if fetch.session_id == 0 { Waking::Off } else { Waking::On };
     let attempt = fetch.attempt(waking);
-    if fetch.is_enough(&attempt) || wait.is_zero() {
+    if (fetch.is_enough(&attempt) || wait.is_zero()) && fetch.is_published(&attempt) {
         return Answer::Now(fetch.send(attempt));
     }
     let deadline = Instant::now() + wait;
@@ -158,6 +158,11 @@ impl Fetch {
         attempt.is_urgent || attempt.bytes >= self.bytes_min
     }
 
+    /// Whether clients may hear what an attempt tells of leaders.
+    fn is_published(&self, attempt: &Attempt) -> bool {
+        !attempt.says_who_leads || self.broker.is_published()
+    }
+
     fn send(&self, attempt: Attempt) -> FetchResponse {
         let traffic = &self.broker.traffic;
         traffic.fetch_requests.inc();
@@ -180,7 +185,11 @@ impl Fetch {
         let ready = self.session.lock().interest.ready().clone();
         loop {
             // Looked at again after registering: what happened in between woke nobody.
-            let attempt = self.attempt(Waking::On);
+            let mut attempt = self.attempt(Waking::On);
+            if !self.is_published(&attempt) {
+                self.broker.wait_until_published().await;
+                attempt = self.attempt(Waking::On);
+            }
             if self.is_enough(&attempt) {
                 return self.send(attempt);
             }

@@ -21,6 +21,11 @@ pub(crate) struct LeaderEndpoint {
 }
 
 impl LeaderHint {
+    /// Returns whether a hint goes with an error.
+    pub(crate) fn goes_with(error_code: i16) -> bool {
+        [ErrorCode::NotLeaderOrFollower.code(), ErrorCode::FencedLeaderEpoch.code()].contains(&error_code)
+    }
+
     /// The hint that goes with an error, for a client of this listener; `None` with errors that say nothing of the
     /// leader, and of a partition that is not there.
     pub(crate) fn with(
@@ -29,8 +34,7 @@ impl LeaderHint {
         at: TopicIdPartition,
         listener: &str,
     ) -> Option<LeaderHint> {
-        let moved = [ErrorCode::NotLeaderOrFollower.code(), ErrorCode::FencedLeaderEpoch.code()];
-        if !moved.contains(&error_code) {
+        if !LeaderHint::goes_with(error_code) {
             return None;
         }
         let partition = image.topics.partition(at)?;

@@ -50,30 +50,39 @@ struct Wait {
     replica: Arc<Replica>,
 }
 
-/// Appends, and answers when `acks` is met. What begins a transaction waits for its coordinator first, and so do those behind
-/// it on the connection that have one.
+/// Appends, and answers when `acks` is met. What begins a transaction waits for its coordinator first, and what comes before
+/// the news that this broker leads waits for these; so do those behind them on the connection.
 pub fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
     request: ProduceRequest,
 ) -> Answer<ProduceResponse> {
-    let transaction = match Transaction::of(broker, &broker.image(), context.version, &request) {
-        Ok(None) => return append_at_once(broker, context, request),
-        Ok(Some(transaction)) => transaction,
+    let image = broker.image();
+    let transaction = match Transaction::of(broker, &image, context.version, &request) {
+        Ok(transaction) => transaction,
         Err(error) if request.acks == 0 => return Answer::Close(format!("acks=0 and error {error:?}")),
         Err(error) => return Answer::Now(refuse_all(request, error)),
     };
-    let mut turn = broker.transactional_turns.take(context.connection.id);
-    if turn.has_come() && transaction.start(broker).is_empty() {
+    let early = early(broker, &image, context.version, &request);
+    let turns = &broker.produce_turns;
+    // Nobody is told when what was sent with acks=0 is appended, so that it need not wait for anybody.
+    let is_alone = request.acks == 0 || turns.is_free(context.connection.id);
+    if transaction.is_none() && early.is_empty() && is_alone {
+        return append_at_once(broker, context, request);
+    }
+    let mut turn = turns.take(context.connection.id);
+    let may_begin = |transaction: &Transaction| transaction.start(broker).is_empty();
+    if turn.has_come() && early.is_empty() && transaction.as_ref().is_none_or(may_begin) {
         return append_at_once(broker, context, request);
     }
     let (broker, context) = (broker.clone(), context.clone());
     Answer::later(async move {
         turn.come().await;
-        let guards = transaction.start(&broker);
-        let verified = match guards.is_empty() {
-            true => Verified::default(),
-            false => transaction.verify(&broker, guards).await,
+        broker.wait_to_lead(&early).await;
+        let guards = transaction.as_ref().map(|transaction| transaction.start(&broker)).unwrap_or_default();
+        let verified = match &transaction {
+            Some(transaction) if !guards.is_empty() => transaction.verify(&broker, guards).await,
+            _ => Verified::default(),
         };
         let timeout = timeout(&request);
         let (response, waits) = append_all(&broker, &context, request, verified);
@@ -82,7 +91,26 @@ pub fn handle(
     })
 }
 
-/// What needs no coordinator's word.
+/// The partitions that this broker may come to lead at any moment, as the client seems to know.
+fn early(
+    broker: &Broker,
+    image: &MetadataImage,
+    version: i16,
+    request: &ProduceRequest,
+) -> Vec<TopicIdPartition> {
+    let mut early = Vec::new();
+    if request.acks == 0 {
+        return early;
+    }
+    for topic in &request.topic_data {
+        let Ok((_, id)) = find_topic(image, version, &topic.name, topic.topic_id) else { continue };
+        let partitions = topic.partition_data.iter().map(|data| TopicIdPartition::new(id, data.index));
+        early.extend(partitions.filter(|&at| broker.may_come_to_lead(image, at)));
+    }
+    early
+}
+
+/// What waits for nothing.
 fn append_at_once(
     broker: &Arc<Broker>,
     context: &RequestContext,
@@ -99,7 +127,7 @@ fn append_at_once(
             None => Answer::Nothing,
         };
     }
-    if waits.is_empty() {
+    if waits.is_empty() && (broker.is_published() || !says_who_leads(&response)) {
         add_leader_hints(broker, context.version, context.listener(), &mut response);
         return Answer::Now(response);
     }
@@ -128,6 +156,9 @@ async fn await_all(
             result.error_code = error.code();
             result.base_offset = -1;
         }
+    }
+    if says_who_leads(&response) {
+        broker.wait_until_published().await;
     }
     add_leader_hints(broker, context.version, context.listener(), &mut response);
     response
@@ -376,6 +407,12 @@ pub(super) fn find_topic(
         let topic = image.topics.by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         Ok((name.to_owned(), topic.id))
     }
+}
+
+/// Returns whether there is a partition of which the client learns that another broker leads it.
+fn says_who_leads(response: &ProduceResponse) -> bool {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    partitions.map(|partition| partition.error_code).any(LeaderHint::goes_with)
 }
 
 /// Tells a client that asked the wrong broker which is the right one (KIP-951).

@@ -78,6 +78,7 @@ impl ReplicaManager {
             flushed_at: Mutex::new(now.monotonic),
             directory: RwLock::new(directory.clone()),
             removed: AtomicBool::new(false),
+            ceded_at: Mutex::default(),
             throttled: Throttled::new(
                 &ThrottledLists::new(&topic_config),
                 at.partition,
