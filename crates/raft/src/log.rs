@@ -105,8 +105,6 @@ pub struct LeaderChange {
     pub voters: Vec<ReplicaKey>,
     /// Those who voted for the leader, itself included.
     pub granting_voters: Vec<ReplicaKey>,
-    /// Whether the voters have directories (kraft.version 1).
-    pub is_dynamic: bool,
     /// The voters that nodes were formatted with, while no record in the log names any: the records of
     /// kraft.version 1 and of the set are appended in the same batch, at the second and third offset.
     pub first_voters: Option<VoterSet>,

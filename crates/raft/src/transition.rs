@@ -117,10 +117,9 @@ impl<L: ReplicatedLog> Quorum<L> {
         assert_eq!(self.state.voted, Some(self.identity), "a leader has its own vote");
         let voters: Vec<ReplicaKey> = self.voters.iter().map(|voter| voter.key).collect();
         let granting_voters = self.granting_voters();
-        let is_dynamic = self.history.is_dynamic();
         let first_voters = self.first_voters();
         let leader = self.identity.id;
-        let change = LeaderChange { epoch, leader, voters, granting_voters, is_dynamic, first_voters };
+        let change = LeaderChange { epoch, leader, voters, granting_voters, first_voters };
         self.log.append_leader_change(&change, now)?;
         if let Some(first) = change.first_voters {
             self.history.push(start + FIRST_VOTERS_DELTA, first);

@@ -1,6 +1,6 @@
 //! The broker role: what its handlers share, and the tasks that keep it a member of the cluster.
 //!
-//! Reading order: [`controller_channel`], [`lifecycle`], [`cut_off`], [`applier`], [`peers`], [`dialing`],
+//! Reading order: [`controller_channel`], [`lifecycle`], [`cut_off`], [`applier`], [`peers`], [`dialing`], [`handover`],
 //! [`producer_ids`], [`takeovers`], [`channels`].
 
 pub mod applier;

@@ -105,19 +105,19 @@ impl ReplicatedLog for QuorumLog {
 
     fn append_leader_change(&mut self, change: &LeaderChange, now: Now) -> Result<Offset, LogError> {
         let voters = |keys: &[ReplicaKey]| {
-            keys.iter()
-                .map(|key| Voter { voter_id: key.id.0, voter_directory_id: key.directory_id })
-                .collect()
+            let voter = |key: &ReplicaKey| Voter { voter_id: key.id.0, ..Voter::default() };
+            keys.iter().map(voter).collect()
         };
-        // Without directories it is the version of kraft.version 0.
-        let version = i16::from(change.is_dynamic);
+        // Whatever the kraft.version: Kafka reads no other (`ControlRecordUtils.LEADER_CHANGE_CURRENT_VERSION`), and its nodes
+        // end where there is one with directories.
+        const VERSION: i16 = 0;
         let message = LeaderChangeMessage {
-            version,
+            version: VERSION,
             leader_id: change.leader.0,
             voters: voters(&change.voters),
             granting_voters: voters(&change.granting_voters),
         };
-        let value = encode_to_vec(&message, version).map_err(LogError::new)?;
+        let value = encode_to_vec(&message, VERSION).map_err(LogError::new)?;
         let mut records = vec![(ControlType::LeaderChange, value)];
         if let Some(voters) = &change.first_voters {
             records.extend(upgrade_records(voters)?);
@@ -267,9 +267,8 @@ mod tests {
         let change = LeaderChange {
             epoch: LeaderEpoch(1),
             leader: NodeId(1),
-            voters: Vec::new(),
+            voters: vec![ReplicaKey::new(NodeId(1), Uuid::from_u128(100))],
             granting_voters: Vec::new(),
-            is_dynamic: true,
             first_voters: Some(voters(&[1])),
         };
 
@@ -281,6 +280,12 @@ mod tests {
         let expected = vec![(Offset(2), voters(&[1])), (Offset(4), voters(&[1, 2]))];
         assert_eq!(log.voter_sets_in(&bytes), Ok((expected, end)));
         assert_eq!(end, Offset(5));
+        let first = batches(&bytes).next().unwrap().unwrap().records(CONTROL_BYTES_MAX).unwrap();
+        let value = Bytes::copy_from_slice(first.iter().next().unwrap().unwrap().value.unwrap());
+        let opened: LeaderChangeMessage = decode_all(value, 0).expect("Kafka reads no later version");
+        let told: Vec<_> =
+            opened.voters.iter().map(|voter| (voter.voter_id, voter.voter_directory_id)).collect();
+        assert_eq!(told, [(1, Uuid::ZERO)]);
         let half = bytes.slice(..bytes.len() - 1);
         assert_eq!(log.voter_sets_in(&half).unwrap().1, Offset(4), "half a batch is none");
     }
