@@ -45,11 +45,16 @@ impl Listener {
         self.address
     }
 
+    /// Begins to close: [`Listener::close`] says what comes then.
+    pub fn stop_accepting(&self) {
+        self.stop.send_replace(true);
+    }
+
     /// Stops accepting, and then reading: whoever has lost a connection, or has heard so from another, is refused. Every
     /// connection closes at the first moment at which nothing of it is in flight. Returns when all are closed, or after
     /// `patience`.
     pub async fn close(self, patience: Duration) {
-        self.stop.send_replace(true);
+        self.stop_accepting();
         if tokio::time::timeout(patience, self.accepting.join()).await.is_err() {
             tracing::info!(address = %self.address, "closing with connections in use");
         }

@@ -35,7 +35,8 @@ impl Dials {
 
 impl Broker {
     /// Asks these brokers, but for this one, whether they are there, and notes who refuses or does not answer:
-    /// [`Broker::is_nameable`] says so until they are there again. Takes twice 50 ms at most.
+    /// [`Broker::is_nameable`] says so until they are there again. Takes a fifth of a second at most, and as long again behind
+    /// somebody else who asks.
     pub async fn ask(self: &Arc<Self>, nodes: BTreeSet<NodeId>) {
         let asked = self.clock.monotonic();
         let mut questions = JoinSet::new();

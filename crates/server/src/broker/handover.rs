@@ -9,9 +9,10 @@ use super::Broker;
 use ottla_metadata::MetadataImage;
 use ottla_types::TopicIdPartition;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long a client's request waits for what it seems to know already.
-const PATIENCE: Duration = Duration::from_millis(100);
+pub const HANDOVER_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long after another took the lead clients may still send here for having heard nothing.
 const CEDED: Duration = Duration::from_secs(5);
@@ -26,7 +27,7 @@ impl Broker {
     /// to hear who leads it, by this answer or the next.
     pub async fn wait_until_published(&self) {
         let end = self.replicas.applying();
-        self.wait_for_image(|image| image.end.offset >= end, PATIENCE).await;
+        self.wait_for_image(|image| image.end.offset >= end, HANDOVER_PATIENCE).await;
     }
 
     /// Returns whether a client that takes this broker for a partition's leader may be ahead of it: it is in sync, and was not
@@ -36,17 +37,24 @@ impl Broker {
         if partition.leader == Some(self.node_id) || !partition.isr.contains(&self.node_id) {
             return false;
         }
+        if self.replicas.is_cut_off() || *self.leaving.borrow() {
+            return false;
+        }
         let now = self.clock.monotonic();
         let has_ceded = |at| now - at < CEDED;
-        let replica = self.replicas.get(at).filter(|_| !self.replicas.is_cut_off());
-        replica.is_some_and(|replica| !replica.ceded_at().is_some_and(has_ceded))
+        self.replicas.get(at).is_some_and(|replica| {
+            // One that leads already has only not been published.
+            let leads = replica.lock().serving().is_some();
+            !leads && !replica.ceded_at().is_some_and(has_ceded)
+        })
     }
 
-    /// Waits until this broker leads these partitions, for a tenth of a second at most.
-    pub async fn wait_to_lead(&self, partitions: &[TopicIdPartition]) {
+    /// Waits until this broker leads these partitions, or it is that late.
+    pub async fn wait_to_lead(&self, partitions: &[TopicIdPartition], until: Instant) {
         let leads = |image: &MetadataImage, at: TopicIdPartition| {
             image.topics.partition(at).is_some_and(|partition| partition.leader == Some(self.node_id))
         };
-        self.wait_for_image(|image| partitions.iter().all(|&at| leads(image, at)), PATIENCE).await;
+        let left = until.saturating_duration_since(Instant::now());
+        self.wait_for_image(|image| partitions.iter().all(|&at| leads(image, at)), left).await;
     }
 }

@@ -8,7 +8,7 @@ pub mod channels;
 pub mod controller_channel;
 pub mod cut_off;
 mod dialing;
-mod handover;
+pub mod handover;
 pub mod lifecycle;
 pub mod peers;
 pub mod producer_ids;

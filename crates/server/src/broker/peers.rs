@@ -9,7 +9,11 @@ use ottla_net::{Clock, ConnectionId};
 use ottla_types::{BrokerEpoch, Monotonic, NodeId};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How long a broker goes on fetching that stops, at the longest.
+const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// A connection with a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,14 +34,14 @@ struct Peer {
     heard_at: Option<Monotonic>,
     /// It was asked and did not answer, and nothing came from it since.
     is_silent: bool,
-    /// It was asked and nobody listened there. One that stops in order goes on fetching meanwhile: that it is heard of proves
-    /// nothing, only that it answers.
-    refuses: bool,
+    /// When it was asked and nobody listened there. One that stops in order goes on fetching meanwhile: that it is heard of
+    /// proves nothing for a while, only that it answers.
+    refused_at: Option<Monotonic>,
 }
 
 impl Peer {
     fn is_lost(&self) -> bool {
-        self.open.is_empty() || self.is_silent || self.refuses
+        self.open.is_empty() || self.is_silent || self.refused_at.is_some()
     }
 
     /// Something came from it.
@@ -45,6 +49,7 @@ impl Peer {
         self.contacts = self.contacts.wrapping_add(1);
         self.is_silent = false;
         self.heard_at = Some(now);
+        self.refused_at = self.refused_at.filter(|&at| now - at < STOP_MAX);
     }
 
     /// A connection has ended. A process that ends says so by that.
@@ -110,12 +115,13 @@ impl PeerConnections {
     }
 
     /// A peer refuses connections: it has ended, whether we have read so or not, or is about to. It counts as lost until it
-    /// answers, or is registered anew.
+    /// answers, is registered anew, or is still heard of when it would have stopped.
     pub fn refused(&self, peer: NodeId) {
+        let now = self.clock.monotonic();
         self.change(|peers| {
             let known = peers.entry(peer).or_default();
             known.open.clear();
-            known.refuses = true;
+            known.refused_at = Some(now);
         });
     }
 
@@ -125,7 +131,7 @@ impl PeerConnections {
         self.change(|peers| {
             if let Some(known) = peers.get_mut(&peer) {
                 known.is_heard(now);
-                known.refuses = false;
+                known.refused_at = None;
                 if known.open.is_empty() {
                     peers.remove(&peer);
                 }

@@ -82,8 +82,8 @@ pub struct Attempt {
     pub throttled_bytes: usize,
     /// Something that the fetcher must hear at once.
     pub is_urgent: bool,
-    /// The fetcher learns of a partition that another broker leads it.
-    pub says_who_leads: bool,
+    /// A consumer would learn of a partition that another broker leads it, before the image that says which is published.
+    pub is_premature: bool,
     told: Vec<(Slot, Told)>,
 }
 
@@ -220,7 +220,9 @@ impl Look<'_> {
                 let waits = self.is_follower() && error == ErrorCode::UnknownLeaderEpoch;
                 attempt.is_urgent |= !waits;
                 data.error_code = error.code();
-                attempt.says_who_leads |= LeaderHint::goes_with(data.error_code);
+                attempt.is_premature |= !self.is_follower()
+                    && LeaderHint::goes_with(data.error_code)
+                    && image.end.offset < self.broker.replicas.applying();
                 data.log_start_offset =
                     replica.as_ref().map_or(-1, |replica| replica.lock().log().log_start_offset().0);
                 if let Some(at) = asked.at(image) {

@@ -78,6 +78,11 @@ pub enum StartError {
     /// The disk failed.
     #[error("the log directory failed")]
     DirectoryFailed,
+    /// The task ended that makes the broker what the metadata log says.
+    #[error(
+        "this broker follows the metadata log no more: it met something that cannot be, which is said above"
+    )]
+    ApplierEnded,
 }
 
 /// How long an orderly stop may take before it is ended.
@@ -280,6 +285,8 @@ impl Node {
         match &mut self.broker {
             Some(parts) => {
                 let replicas = parts.broker.replicas.clone();
+                // It ends in a panic only, and nothing else would show that this broker hears of nothing any more.
+                let applied = async { while parts.applied.changed().await.is_ok() {} };
                 let lifecycle =
                     std::future::poll_fn(|cx| std::pin::Pin::new(&mut parts.lifecycle).poll_task(cx));
                 tokio::select! {
@@ -287,6 +294,7 @@ impl Node {
                     result = lifecycle => why_ended(result),
                     result = quorum => why_ended(result),
                     () = replicas.directories().given_up() => StartError::DirectoryFailed,
+                    () = applied => StartError::ApplierEnded,
                 }
             }
             None => why_ended(quorum.await),
@@ -395,6 +403,8 @@ async fn leave_clients(broker: &Broker, listeners: Vec<Listener>) {
     };
     // After the patience they are closed all the same.
     broker.wait_for_image(leads_nothing, RELEASE_PATIENCE).await;
+    // All doors first: who is sent away at one must not be let in at another.
+    listeners.iter().for_each(Listener::stop_accepting);
     for listener in listeners {
         listener.close(DRAIN_PATIENCE).await;
     }

@@ -17,7 +17,7 @@ use ottla_metadata::{
     TopicImage, broker_config,
 };
 use ottla_net::Clock;
-use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Settings};
+use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Role, Settings};
 use ottla_storage::{LogConfig, StorageError};
 use ottla_types::{Monotonic, NodeId, Offset, Random, TopicIdPartition, TopicPartition, Uuid};
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -45,7 +45,7 @@ pub struct Replica {
     removed: AtomicBool,
     /// Whether copying it is throttled.
     pub throttled: Throttled,
-    /// When another broker took the lead from this one, in the life of this process.
+    /// When this broker ceased to lead it, in the life of this process.
     ceded_at: Mutex<Option<Monotonic>>,
 }
 
@@ -56,7 +56,7 @@ impl Replica {
         self.removed.load(Ordering::Acquire)
     }
 
-    /// When another broker took the lead from this one; `None` if this process never led it.
+    /// When this broker ceased to lead it, in the life of this process.
     pub fn ceded_at(&self) -> Option<Monotonic> {
         *self.ceded_at.lock()
     }
@@ -479,9 +479,10 @@ impl ReplicaManager {
         let brokers = peers(image, registration);
         let now = self.options.clock.now();
         let mut partition = replica.lock();
-        let led = partition.serving().is_some();
+        let leads = |partition: &Partition| matches!(partition.role(), Role::Leader(_));
+        let led = leads(&partition);
         let done = partition.handle_assignment(&assignment(registration), brokers, now, &mut effects);
-        if led && partition.serving().is_none() {
+        if led && !leads(&partition) {
             *replica.ceded_at.lock() = Some(now.monotonic);
         }
         drop(partition);

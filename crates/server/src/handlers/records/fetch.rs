@@ -72,7 +72,7 @@ pub fn handle(broker: &Arc<Broker>, context: RequestContext, request: FetchReque
     // What ends with its answer need not be woken, unless it turns out to wait.
     let waking = if fetch.session_id == 0 { Waking::Off } else { Waking::On };
     let attempt = fetch.attempt(waking);
-    if (fetch.is_enough(&attempt) || wait.is_zero()) && fetch.is_published(&attempt) {
+    if (fetch.is_enough(&attempt) || wait.is_zero()) && !attempt.is_premature {
         return Answer::Now(fetch.send(attempt));
     }
     let deadline = Instant::now() + wait;
@@ -158,11 +158,6 @@ impl Fetch {
         attempt.is_urgent || attempt.bytes >= self.bytes_min
     }
 
-    /// Whether clients may hear what an attempt tells of leaders.
-    fn is_published(&self, attempt: &Attempt) -> bool {
-        !attempt.says_who_leads || self.broker.is_published()
-    }
-
     fn send(&self, attempt: Attempt) -> FetchResponse {
         let traffic = &self.broker.traffic;
         traffic.fetch_requests.inc();
@@ -186,7 +181,7 @@ impl Fetch {
         loop {
             // Looked at again after registering: what happened in between woke nobody.
             let mut attempt = self.attempt(Waking::On);
-            if !self.is_published(&attempt) {
+            if attempt.is_premature {
                 self.broker.wait_until_published().await;
                 attempt = self.attempt(Waking::On);
             }

@@ -6,17 +6,21 @@
 //! - v7 zstd; v8 record errors (KIP-467); v9 flexible encoding; v10 leader hints (KIP-951); v13 topic ids.
 //! - A transaction begins in a partition only if its coordinator agrees (KIP-890); v11 TRANSACTION_ABORTABLE; from v12 on
 //!   the leader has the partition take part.
+//! - Differs from Kafka: what comes for a partition that this broker is in sync with, and may come to lead at any moment, waits
+//!   for that for up to 100 ms: the old leader has told the client already.
 //! - Differs from Kafka: with acks=0 nothing begins a transaction: the batch is refused.
 
 use super::errors;
 use super::leader_hint::{LeaderEndpoint, LeaderHint};
 use super::transactional::{Transaction, Verified, header};
+use crate::broker::handover::HANDOVER_PATIENCE;
 use crate::broker::{Broker, is_internal_topic};
 use crate::bug::{Bug, is_made};
 use crate::replicas::Replica;
 use crate::request::{Answer, RequestContext};
 use bytes::{Bytes, BytesMut};
 use ottla_metadata::MetadataImage;
+use ottla_net::task;
 use ottla_protocol::messages::produce_request::ProduceRequest;
 use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
@@ -40,6 +44,9 @@ const LEADER: i16 = 1;
 
 /// The first version whose clients can read zstd.
 const ZSTD_VERSION_MIN: i16 = 7;
+
+/// The first version with topic ids instead of names.
+const TOPIC_ID_VERSION_MIN: i16 = 13;
 
 /// A partition whose batch waits for the in-sync set, or for the disk.
 struct Wait {
@@ -76,17 +83,26 @@ pub fn handle(
         return append_at_once(broker, context, request);
     }
     let (broker, context) = (broker.clone(), context.clone());
-    Answer::later(async move {
+    let waits_until = Instant::now() + HANDOVER_PATIENCE;
+    let timeout = timeout(&request);
+    // A task of its own: answers are asked for one after the other, and what waits here is not to wait for those before it to be
+    // committed too, or the connection would have one batch under way from then on.
+    let (appending, replied) = (broker.clone(), context.clone());
+    let appended = task::spawn("produce that waits", async move {
+        let (broker, context) = (appending, replied);
         turn.come().await;
-        broker.wait_to_lead(&early).await;
+        broker.wait_to_lead(&early, waits_until).await;
         let guards = transaction.as_ref().map(|transaction| transaction.start(&broker)).unwrap_or_default();
         let verified = match &transaction {
             Some(transaction) if !guards.is_empty() => transaction.verify(&broker, guards).await,
             _ => Verified::default(),
         };
-        let timeout = timeout(&request);
-        let (response, waits) = append_all(&broker, &context, request, verified);
+        let appended = append_all(&broker, &context, request, verified);
         drop(turn);
+        appended
+    });
+    Answer::later(async move {
+        let (response, waits) = appended.join().await.expect("it ends with this answer, or in a panic");
         await_all(&broker, &context, timeout, response, waits).await
     })
 }
@@ -103,7 +119,12 @@ fn early(
         return early;
     }
     for topic in &request.topic_data {
-        let Ok((_, id)) = find_topic(image, version, &topic.name, topic.topic_id) else { continue };
+        let known = if version >= TOPIC_ID_VERSION_MIN {
+            image.topics.by_id(topic.topic_id)
+        } else {
+            image.topics.by_name(&topic.name)
+        };
+        let Some(id) = known.map(|topic| topic.id) else { continue };
         let partitions = topic.partition_data.iter().map(|data| TopicIdPartition::new(id, data.index));
         early.extend(partitions.filter(|&at| broker.may_come_to_lead(image, at)));
     }
@@ -399,7 +420,6 @@ pub(super) fn find_topic(
     name: &str,
     id: Uuid,
 ) -> Result<(String, Uuid), ErrorCode> {
-    const TOPIC_ID_VERSION_MIN: i16 = 13;
     if version >= TOPIC_ID_VERSION_MIN {
         let topic = image.topics.by_id(id).ok_or(ErrorCode::UnknownTopicId)?;
         Ok((topic.name.clone(), id))
@@ -423,7 +443,7 @@ fn add_leader_hints(broker: &Broker, version: i16, listener: &str, response: &mu
     }
     let image = broker.image();
     for topic in &mut response.responses {
-        let found = if version >= 13 {
+        let found = if version >= TOPIC_ID_VERSION_MIN {
             image.topics.by_id(topic.topic_id)
         } else {
             image.topics.by_name(&topic.name)
