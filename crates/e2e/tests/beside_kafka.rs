@@ -102,19 +102,23 @@ fn three(kinds: [Kind; 3], voters: Voters) -> Cluster {
     cluster
 }
 
+/// Kills the node that leads the quorum, and waits until another one does. Returns both.
+fn kill_the_controller(cluster: &mut Cluster) -> (usize, usize) {
+    let leader = eventually("there is a controller", PATIENCE, || cluster.controller());
+    cluster.node(leader).kill();
+    let next = || cluster.controller().filter(|&next| next != leader);
+    (leader, eventually("there is another", PATIENCE, next))
+}
+
 /// Kills leaders of the quorum under load, until each kind has been killed so often.
 fn leaders_of_either_kind_are_elected(kinds: [Kind; 3], times: usize) {
     let mut cluster = three(kinds, Voters::Configured);
     let load = Load::start(&cluster, TOPIC);
     let mut killed = BTreeMap::from([(Kind::Ottla, 0), (Kind::Kafka, 0)]);
     for round in 1.. {
-        let leader = eventually("there is a controller", PATIENCE, || cluster.controller());
+        let (leader, next) = kill_the_controller(&mut cluster);
         let kind = cluster.node(leader).kind;
         *killed.entry(kind).or_default() += 1;
-
-        cluster.node(leader).kill();
-        let next =
-            eventually("there is another", PATIENCE, || cluster.controller().filter(|&next| next != leader));
         println!("{round}: {leader} ({kind:?}) was killed, {next} ({:?}) leads", cluster.node(next).kind);
         load.goes_on();
         cluster.node(leader).start();
@@ -167,9 +171,7 @@ fn voters_of_either_kind_leave_a_quorum_and_come_back() {
         cluster.wait_until_in_sync(TOPIC);
         cluster.add_voter(leaves);
         wait_for_voters(&cluster, &[1, 2, 3]);
-        let leader = eventually("there is a controller", PATIENCE, || cluster.controller());
-        cluster.node(leader).kill();
-        eventually("there is another", PATIENCE, || cluster.controller().filter(|&next| next != leader));
+        let (leader, _) = kill_the_controller(&mut cluster);
         load.goes_on();
         cluster.node(leader).start();
         cluster.wait_until_in_sync(TOPIC);

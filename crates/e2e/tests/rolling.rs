@@ -56,6 +56,15 @@ const WAIT_US: i64 = 100_000;
 /// With leader hints (KIP-951), and topics by name.
 const PRODUCE_VERSION: i16 = 12;
 
+/// Three nodes with a topic of one partition, which the first leads.
+fn led_by_the_first() -> Cluster {
+    let cluster = Cluster::start(3, "");
+    let bootstrap = cluster.bootstrap();
+    let create = ["kafka-topics", "--bootstrap-server", &bootstrap, "--create", "--topic", "t"];
+    cluster.tool(&[&create[..], &["--replica-assignment", "1:2:3"]].concat());
+    cluster
+}
+
 fn request() -> ProduceRequest {
     let mut builder = BatchBuilder::new();
     builder.push(Timestamp(1_700_000_000_000), None, Some(b"record"), &[]);
@@ -77,10 +86,7 @@ fn only(mut response: ProduceResponse) -> Option<PartitionProduceResponse> {
 #[test]
 fn what_waits_in_vain_for_a_broker_to_lead_waits_once() {
     const REQUESTS: usize = 40;
-    let cluster = Cluster::start(3, "");
-    let bootstrap = cluster.bootstrap();
-    let create = ["kafka-topics", "--bootstrap-server", &bootstrap, "--create", "--topic", "t"];
-    cluster.tool(&[&create[..], &["--replica-assignment", "1:2:3"]].concat());
+    let cluster = led_by_the_first();
     let mut follower = Connection::connect(cluster.nodes()[1].port);
 
     let begun = now();
@@ -100,10 +106,7 @@ fn what_waits_in_vain_for_a_broker_to_lead_waits_once() {
 /// Some clients send there within a moment: what they hear must be news to nobody.
 #[test]
 fn whoever_is_told_by_a_node_that_stops_who_leads_is_served_there() {
-    let mut cluster = Cluster::start(3, "");
-    let bootstrap = cluster.bootstrap();
-    let create = ["kafka-topics", "--bootstrap-server", &bootstrap, "--create", "--topic", "t"];
-    cluster.tool(&[&create[..], &["--replica-assignment", "1:2:3"]].concat());
+    let mut cluster = led_by_the_first();
     let mut told = 0;
     for _ in 0..8 {
         let leader =

@@ -1,6 +1,7 @@
 //! Controllers join and leave a quorum whose log names the voters (KIP-853).
 
 use ottla_e2e::cluster::{CLUSTER_ID, PATIENCE, binary};
+use ottla_e2e::failover::topology;
 use ottla_e2e::{Cluster, eventually, kcat};
 use std::fs;
 use std::path::Path;
@@ -38,13 +39,8 @@ fn remove(cluster: &Cluster, id: usize, directory_id: &str) -> Output {
 fn voters(cluster: &Cluster) -> Option<(Vec<usize>, usize)> {
     let output = quorum(cluster, &["describe", "--status"]);
     let text = said(&output);
-    let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let voters = line("CurrentVoters:")?;
-    let ids = voters.split("\"id\": ").skip(1).map(|rest| {
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().expect("an id")
-    });
-    Some((ids.collect(), line("LeaderId:")?.parse().ok()?))
+    let leader = text.lines().find_map(|line| line.strip_prefix("LeaderId:"))?;
+    Some((topology::voters(&text)?, leader.trim().parse().ok()?))
 }
 
 fn wait_for_voters(cluster: &Cluster, expected: &[usize]) {

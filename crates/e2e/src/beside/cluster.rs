@@ -3,6 +3,7 @@
 use super::node::{Kind, Node, Roles};
 use crate::cluster::binary;
 use crate::eventually;
+use crate::failover::topology;
 use ottla_types::Uuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -214,10 +215,7 @@ impl Cluster {
 
     /// The controllers that vote, as the one that leads has it; nothing while there is none.
     pub fn voters(&self) -> Option<Vec<usize>> {
-        let said = self.try_tool("kafka-metadata-quorum", &["describe", "--status"])?;
-        let voters = said.lines().find_map(|line| line.strip_prefix("CurrentVoters:"))?;
-        let id = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
-        voters.split("\"id\": ").skip(1).map(id).collect()
+        topology::voters(&self.try_tool("kafka-metadata-quorum", &["describe", "--status"])?)
     }
 
     /// Takes a controller out of the quorum.

@@ -25,6 +25,13 @@ pub fn leaders_by(cluster: &Cluster, bootstrap: &str, topic: &str) -> BTreeMap<i
     .collect()
 }
 
+/// The ids of the voters in what `kafka-metadata-quorum describe --status` says; nothing where it names none.
+pub fn voters(status: &str) -> Option<Vec<usize>> {
+    let voters = status.lines().find_map(|line| line.strip_prefix("CurrentVoters:"))?;
+    let id = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    voters.split("\"id\": ").skip(1).map(id).collect()
+}
+
 /// What controllers have said when they fenced somebody, whole lines of their logs.
 pub fn fenced(cluster: &Cluster) -> Vec<String> {
     said(cluster, " fenced broker=")

@@ -18,9 +18,9 @@ pub const HANDOVER_PATIENCE: Duration = Duration::from_millis(100);
 const CEDED: Duration = Duration::from_secs(5);
 
 impl Broker {
-    /// Returns whether clients are told of leaders what the replicas were told.
-    pub fn is_published(&self) -> bool {
-        self.image().end.offset >= self.replicas.applying()
+    /// Returns whether clients that are told of leaders by an image are told what the replicas were.
+    pub fn is_published(&self, image: &MetadataImage) -> bool {
+        image.end.offset >= self.replicas.applying()
     }
 
     /// Waits until that is so, for a tenth of a second at most: a client that hears of a partition that is led here no more is

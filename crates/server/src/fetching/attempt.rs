@@ -222,7 +222,7 @@ impl Look<'_> {
                 data.error_code = error.code();
                 attempt.is_premature |= !self.is_follower()
                     && LeaderHint::goes_with(data.error_code)
-                    && image.end.offset < self.broker.replicas.applying();
+                    && !self.broker.is_published(image);
                 data.log_start_offset =
                     replica.as_ref().map_or(-1, |replica| replica.lock().log().log_start_offset().0);
                 if let Some(at) = asked.at(image) {

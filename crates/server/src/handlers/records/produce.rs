@@ -19,7 +19,7 @@ use crate::bug::{Bug, is_made};
 use crate::replicas::Replica;
 use crate::request::{Answer, RequestContext};
 use bytes::{Bytes, BytesMut};
-use ottla_metadata::MetadataImage;
+use ottla_metadata::{MetadataImage, TopicImage};
 use ottla_net::task;
 use ottla_protocol::messages::produce_request::ProduceRequest;
 use ottla_protocol::messages::produce_response::{
@@ -70,11 +70,13 @@ pub fn handle(
         Err(error) if request.acks == 0 => return Answer::Close(format!("acks=0 and error {error:?}")),
         Err(error) => return Answer::Now(refuse_all(request, error)),
     };
+    if request.acks == 0 {
+        // Nobody is told when it is appended, so that it need not wait for anybody.
+        return append_at_once(broker, context, request);
+    }
     let early = early(broker, &image, context.version, &request);
     let turns = &broker.produce_turns;
-    // Nobody is told when what was sent with acks=0 is appended, so that it need not wait for anybody.
-    let is_alone = request.acks == 0 || turns.is_free(context.connection.id);
-    if transaction.is_none() && early.is_empty() && is_alone {
+    if transaction.is_none() && early.is_empty() && turns.is_free(context.connection.id) {
         return append_at_once(broker, context, request);
     }
     let mut turn = turns.take(context.connection.id);
@@ -87,19 +89,21 @@ pub fn handle(
     let timeout = timeout(&request);
     // A task of its own: answers are asked for one after the other, and what waits here is not to wait for those before it to be
     // committed too, or the connection would have one batch under way from then on.
-    let (appending, replied) = (broker.clone(), context.clone());
-    let appended = task::spawn("produce that waits", async move {
-        let (broker, context) = (appending, replied);
-        turn.come().await;
-        broker.wait_to_lead(&early, waits_until).await;
-        let guards = transaction.as_ref().map(|transaction| transaction.start(&broker)).unwrap_or_default();
-        let verified = match &transaction {
-            Some(transaction) if !guards.is_empty() => transaction.verify(&broker, guards).await,
-            _ => Verified::default(),
-        };
-        let appended = append_all(&broker, &context, request, verified);
-        drop(turn);
-        appended
+    let appended = task::spawn("produce that waits", {
+        let (broker, context) = (broker.clone(), context.clone());
+        async move {
+            turn.come().await;
+            broker.wait_to_lead(&early, waits_until).await;
+            let guards =
+                transaction.as_ref().map(|transaction| transaction.start(&broker)).unwrap_or_default();
+            let verified = match &transaction {
+                Some(transaction) if !guards.is_empty() => transaction.verify(&broker, guards).await,
+                _ => Verified::default(),
+            };
+            let appended = append_all(&broker, &context, request, verified);
+            drop(turn);
+            appended
+        }
     });
     Answer::later(async move {
         let (response, waits) = appended.join().await.expect("it ends with this answer, or in a panic");
@@ -115,17 +119,9 @@ fn early(
     request: &ProduceRequest,
 ) -> Vec<TopicIdPartition> {
     let mut early = Vec::new();
-    if request.acks == 0 {
-        return early;
-    }
     for topic in &request.topic_data {
-        let known = if version >= TOPIC_ID_VERSION_MIN {
-            image.topics.by_id(topic.topic_id)
-        } else {
-            image.topics.by_name(&topic.name)
-        };
-        let Some(id) = known.map(|topic| topic.id) else { continue };
-        let partitions = topic.partition_data.iter().map(|data| TopicIdPartition::new(id, data.index));
+        let Some(known) = known_topic(image, version, &topic.name, topic.topic_id) else { continue };
+        let partitions = topic.partition_data.iter().map(|data| TopicIdPartition::new(known.id, data.index));
         early.extend(partitions.filter(|&at| broker.may_come_to_lead(image, at)));
     }
     early
@@ -148,7 +144,7 @@ fn append_at_once(
             None => Answer::Nothing,
         };
     }
-    if waits.is_empty() && (broker.is_published() || !says_who_leads(&response)) {
+    if waits.is_empty() && (broker.is_published(&broker.image()) || !says_who_leads(&response)) {
         add_leader_hints(broker, context.version, context.listener(), &mut response);
         return Answer::Now(response);
     }
@@ -420,13 +416,22 @@ pub(super) fn find_topic(
     name: &str,
     id: Uuid,
 ) -> Result<(String, Uuid), ErrorCode> {
-    if version >= TOPIC_ID_VERSION_MIN {
-        let topic = image.topics.by_id(id).ok_or(ErrorCode::UnknownTopicId)?;
-        Ok((topic.name.clone(), id))
-    } else {
-        let topic = image.topics.by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        Ok((name.to_owned(), topic.id))
-    }
+    let unknown = match version {
+        TOPIC_ID_VERSION_MIN.. => ErrorCode::UnknownTopicId,
+        _ => ErrorCode::UnknownTopicOrPartition,
+    };
+    let topic = known_topic(image, version, name, id).ok_or(unknown)?;
+    Ok((topic.name.clone(), topic.id))
+}
+
+/// The topic that is there, by whichever of both the version carries.
+fn known_topic<'a>(
+    image: &'a MetadataImage,
+    version: i16,
+    name: &str,
+    id: Uuid,
+) -> Option<&'a Arc<TopicImage>> {
+    if version >= TOPIC_ID_VERSION_MIN { image.topics.by_id(id) } else { image.topics.by_name(name) }
 }
 
 /// Returns whether there is a partition of which the client learns that another broker leads it.
@@ -443,12 +448,7 @@ fn add_leader_hints(broker: &Broker, version: i16, listener: &str, response: &mu
     }
     let image = broker.image();
     for topic in &mut response.responses {
-        let found = if version >= TOPIC_ID_VERSION_MIN {
-            image.topics.by_id(topic.topic_id)
-        } else {
-            image.topics.by_name(&topic.name)
-        };
-        let Some(found) = found else { continue };
+        let Some(found) = known_topic(&image, version, &topic.name, topic.topic_id) else { continue };
         for partition in &mut topic.partition_responses {
             let at = TopicIdPartition::new(found.id, partition.index);
             let Some(hint) = LeaderHint::with(partition.error_code, &image, at, listener) else { continue };
