@@ -2,6 +2,7 @@
 
 use ottla_net::task;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -35,6 +36,34 @@ impl Threads {
             Threads::Simulated(delay) => Jobs::Simulated(delay.clone()),
         };
         Ok(IoPool(jobs))
+    }
+
+    /// Does `job` to each of the items, up to `threads` at a time, and returns when all are done. Where the system gives fewer
+    /// threads, with fewer.
+    ///
+    /// # Panics
+    /// When a job does.
+    pub fn for_each<T: Sync>(&self, name: &str, threads: usize, items: &[T], job: impl Fn(&T) + Sync) {
+        if let Threads::Simulated(_) = self {
+            return items.iter().for_each(job);
+        }
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                job(item);
+            }
+        };
+        thread::scope(|scope| {
+            // This thread works too.
+            for number in 1..threads.min(items.len()) {
+                let thread = thread::Builder::new().name(format!("{name}-{number}"));
+                if let Err(error) = thread.spawn_scoped(scope, work) {
+                    tracing::warn!(%error, name, "fewer threads than asked for");
+                    break;
+                }
+            }
+            work();
+        });
     }
 }
 
@@ -135,6 +164,24 @@ fn simulate(delay: Duration, job: impl FnOnce() + Send + 'static) {
 mod tests {
     use super::*;
     use std::sync::mpsc::channel;
+
+    #[test]
+    fn each_item_is_worked_at_once_and_several_at_a_time() {
+        let items: Vec<usize> = (0..100).collect();
+        let done: Vec<AtomicUsize> = items.iter().map(|_| AtomicUsize::new(0)).collect();
+        let met = std::sync::Barrier::new(4);
+
+        Threads::System.for_each("test", 4, &items, |&item| {
+            if item < 4 {
+                // Nobody comes past this alone.
+                met.wait();
+            }
+            done[item].fetch_add(1, Ordering::Relaxed);
+        });
+        Threads::System.for_each("test", 4, &items[..0], |_| panic!("there is none"));
+
+        assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    }
 
     #[test]
     fn who_only_tries_never_waits() {

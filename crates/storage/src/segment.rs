@@ -30,6 +30,8 @@ pub(crate) struct Segment {
     file: Arc<dyn DiskFile>,
     size: u64,
     preallocated: u64,
+    /// Whether more than that may be set aside: by whoever had the log before, and was killed.
+    may_have_more: bool,
     offset_index: OffsetIndex,
     time_index: TimeIndex,
     pub(crate) transaction_index: TransactionIndex,
@@ -111,6 +113,7 @@ impl Segment {
             base_offset,
             size: 0,
             preallocated: 0,
+            may_have_more: false,
             bytes_since_index_entry: 0,
             latest: None,
             first_timestamp: None,
@@ -151,6 +154,7 @@ impl Segment {
             file,
             size,
             preallocated: size,
+            may_have_more: false,
             bytes_since_index_entry: 0,
             latest: None,
             first_timestamp: None,
@@ -250,8 +254,13 @@ impl Segment {
             self.time_index.maybe_append(latest)?;
         }
         let truncated_bytes = file_size - self.size;
-        self.file.truncate(self.size).at("truncate", &self.path)?;
+        if truncated_bytes > 0 {
+            self.file.truncate(self.size).at("truncate", &self.path)?;
+        }
         self.preallocated = self.size;
+        // What is set aside beyond stays until the segment is sealed: freeing it takes, on file systems that discard, a turn
+        // at the device, and a start has a thousand segments.
+        self.may_have_more = truncated_bytes == 0;
         Ok(Recovered { from, checked_bytes: self.size - begin, next_offset, truncated_bytes })
     }
 
@@ -359,9 +368,10 @@ impl Segment {
         if let Some(latest) = self.latest {
             self.time_index.maybe_append(latest)?;
         }
-        if self.preallocated > self.size {
+        if self.preallocated > self.size || self.may_have_more {
             self.file.truncate(self.size).at("truncate", &self.path)?;
             self.preallocated = self.size;
+            self.may_have_more = false;
         }
         Ok(())
     }
@@ -377,6 +387,7 @@ impl Segment {
         self.file.truncate(found.position).at("truncate", &self.path)?;
         self.size = found.position;
         self.preallocated = found.position;
+        self.may_have_more = false;
         self.bytes_since_index_entry = 0;
         // What the index does not know of the largest timestamp, the batches since its last entry do.
         self.latest = self.time_index.last();

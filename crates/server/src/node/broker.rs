@@ -66,6 +66,7 @@ pub(super) fn start(
         transaction_verification: properties.switch("transaction.partition.verification.enable"),
         isr_changes: isr_sender,
         seed,
+        threads: environment.threads.clone(),
     })?);
     let is_any_missing = replicas.directories().offline().next().is_some();
     let complete_since = complete_since(&directories, is_any_missing);

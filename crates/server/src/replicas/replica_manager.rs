@@ -10,6 +10,7 @@ use super::flusher::FlushQueue;
 use super::log_config::log_config;
 use super::throttles::{Throttled, ThrottledLists, Throttles};
 use super::waiting::Waiting;
+use crate::io_pool::Threads;
 use cleaning::Cleaner;
 use moving::Moves;
 use ottla_metadata::{
@@ -103,6 +104,8 @@ pub struct ReplicaManagerOptions {
     pub isr_changes: mpsc::Sender<IsrChange>,
     /// Decides every matter of chance.
     pub seed: u64,
+    /// Where the threads come from that open logs at the start.
+    pub threads: Threads,
 }
 
 /// All replicas of this broker.
@@ -339,6 +342,7 @@ impl ReplicaManager {
         if full {
             self.apply_throttles(image);
             self.remove_strays(image);
+            self.open_held(image);
             for topic in image.topics.iter() {
                 for &partition in topic.partitions.keys() {
                     self.apply_partition(image, TopicIdPartition::new(topic.id, partition));
@@ -455,23 +459,8 @@ impl ReplicaManager {
             self.remove_replica(at);
             return;
         }
-        let replica = match self.get(at) {
-            Some(replica) => replica,
-            None => match self.open(image, topic, at, registration) {
-                Ok(Some(replica)) => replica,
-                Ok(None) => return,
-                Err(error) => {
-                    self.handle_storage_error(&error);
-                    // It may have held records: it must not begin anew in another directory.
-                    let failed = self.directories.holding(error.path());
-                    if let Some(directory) = failed.filter(|directory| directory.is_offline()) {
-                        self.offline.lock().insert(at, directory.id);
-                        self.has_misplaced.store(true, Ordering::Release);
-                    }
-                    return;
-                }
-            },
-        };
+        let opened = self.get(at).or_else(|| self.open(image, topic, at, registration));
+        let Some(replica) = opened else { return };
         if registration.directory(self.options.node_id) != replica.directory().id {
             self.has_misplaced.store(true, Ordering::Release);
         }

@@ -6,6 +6,7 @@ use crate::config::Properties;
 use crate::coordination::Machine;
 use crate::coordination::loading::Loading;
 use crate::coordination::shard::{Shard, Standing, Worker};
+use crate::io_pool::Threads;
 use crate::replicas::directories::FoundDirectory;
 use crate::replicas::replica_manager::ReplicaManagerOptions;
 use crate::replicas::{Replica, ReplicaManager};
@@ -80,6 +81,7 @@ fn manager(disk: &SimDisk) -> Arc<ReplicaManager> {
         producer_id_expiration_ms: Properties::default().number("producer.id.expiration.ms"),
         isr_changes,
         seed: 7,
+        threads: Threads::default(),
     });
     Arc::new(manager.unwrap())
 }

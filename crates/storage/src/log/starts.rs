@@ -256,3 +256,41 @@ fn a_torn_time_index_is_not_believed() {
         bad[0]
     );
 }
+
+/// What is set aside is freed when the segment ends, not at a start: that takes a turn at the device for each.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_killed_writer_had_set_aside_is_freed_when_the_segment_ends() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("t-0");
+    let file = dir.join("00000000000000000000.log");
+    let open = || {
+        let recovery = Recovery { clean: false, recovery_point: Offset(0), log_start: Offset(0) };
+        Log::open(Arc::new(crate::RealDisk), dir.clone(), LogConfig::default(), recovery, now()).unwrap().0
+    };
+    // Beyond what the file holds, in bytes.
+    let set_aside = || {
+        let metadata = std::fs::metadata(&file).unwrap();
+        (metadata.blocks() * 512).saturating_sub(metadata.len())
+    };
+    let mut log = open();
+    let value = vec![b'v'; 64 << 10];
+    for _ in 0..20 {
+        let mut builder = BatchBuilder::new();
+        builder.push(Timestamp(1_000_000), None, Some(&value), &[]);
+        append(&mut log, builder);
+    }
+    let before = set_aside();
+    if before < 1 << 19 {
+        eprintln!("the file system sets nothing aside: not tested");
+        return;
+    }
+    drop(log); // kill -9
+
+    let log = open();
+    assert_eq!((log.log_end_offset(), set_aside()), (Offset(20), before));
+
+    log.close().unwrap();
+    assert!(set_aside() < 1 << 16, "{} bytes stay set aside", set_aside());
+}

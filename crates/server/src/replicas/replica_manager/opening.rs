@@ -11,9 +11,9 @@ use ottla_replication::Partition;
 use ottla_storage::{Log, PartitionDir, Recovery, StorageError, partition_metadata};
 use ottla_types::{TopicIdPartition, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where a replica is to be opened.
 struct Place {
@@ -24,9 +24,59 @@ struct Place {
     is_new: bool,
 }
 
+/// How many logs are opened at a time when a broker starts. Beside a busy disk it waits for that nearly all the time: little is
+/// read of each, but of a thousand.
+const OPENED_AT_ONCE: usize = 4;
+
 impl ReplicaManager {
-    /// Opens a replica's log; `None` when it is in a directory that does not work.
+    /// Opens, several at a time, the logs that are here of what the image says this broker has. Those that begin are not
+    /// among them: where each does depends on where the others are.
+    pub(super) fn open_held(&self, image: &MetadataImage) {
+        let mut held = BTreeSet::new();
+        for directory in self.directories.online() {
+            match directory.files.partition_dirs() {
+                Ok(dirs) => held.extend(dirs.into_iter().filter_map(|(_, dir)| match dir {
+                    PartitionDir::Partition(name) => Some(name),
+                    PartitionDir::Future(_) | PartitionDir::Deleted | PartitionDir::Stray => None,
+                })),
+                Err(error) => self.handle_storage_error(&error),
+            }
+        }
+        let held: Vec<TopicPartition> = held.into_iter().collect();
+        self.options.threads.for_each("open", OPENED_AT_ONCE, &held, |name| {
+            let Some(topic) = image.topics.by_name(&name.topic) else { return };
+            let Some(registration) = topic.partitions.get(&name.partition) else { return };
+            let at = TopicIdPartition::new(topic.id, name.partition);
+            if registration.has_replica(self.options.node_id) && self.get(at).is_none() {
+                self.open(image, topic, at, registration);
+            }
+        });
+    }
+
+    /// Opens a replica's log; `None` when it is in a directory that does not work, or fails now.
     pub(super) fn open(
+        &self,
+        image: &MetadataImage,
+        topic: &TopicImage,
+        at: TopicIdPartition,
+        registration: &PartitionRegistration,
+    ) -> Option<Arc<Replica>> {
+        match self.try_open(image, topic, at, registration) {
+            Ok(replica) => replica,
+            Err(error) => {
+                self.handle_storage_error(&error);
+                // It may have held records: it must not begin anew in another directory.
+                let failed = self.directories.holding(error.path());
+                if let Some(directory) = failed.filter(|directory| directory.is_offline()) {
+                    self.offline.lock().insert(at, directory.id);
+                    self.has_misplaced.store(true, Ordering::Release);
+                }
+                None
+            }
+        }
+    }
+
+    fn try_open(
         &self,
         image: &MetadataImage,
         topic: &TopicImage,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Properties;
+use crate::io_pool::Threads;
 use crate::replicas::directories::FoundDirectory;
 use ottla_protocol::records::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
 use ottla_replication::Outcome;
@@ -54,6 +55,7 @@ fn manager_of(directories: Vec<FoundDirectory>) -> ReplicaManager {
         transaction_verification: true,
         isr_changes,
         seed: 7,
+        threads: Threads::System,
     })
     .unwrap()
 }
