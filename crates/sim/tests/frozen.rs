@@ -1,7 +1,8 @@
 //! How long a cluster goes without a node that stands still, seen by a client that connects after that.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ottla_client::admin::topics::{NewTopic, TopicDescription};
+use ottla_client::client::Topics;
 use ottla_client::{Admin, Client, ClientConfig, HostPort};
 use ottla_sim::node::cluster::{CLIENT_PORT, Cluster};
 use ottla_sim::node::network::SimNetwork;
@@ -9,6 +10,7 @@ use ottla_sim::node::quorum::Voting;
 use ottla_sim::node::story::Story;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const NODES: usize = 3;
@@ -64,11 +66,20 @@ impl Bench {
         but: Option<usize>,
         ask: impl Fn(Admin) -> Asked<T> + Send + Sync + 'static,
     ) -> (T, Duration) {
+        self.ask_while((0..NODES).filter(|&node| Some(node) != but).collect(), ask, |_| {})
+    }
+
+    /// As [`Bench::ask`], a client that knows these nodes; `step` is done at each moment meanwhile.
+    fn ask_while<T: Clone + Send + 'static>(
+        &mut self,
+        known: Vec<usize>,
+        ask: impl Fn(Admin) -> Asked<T> + Send + Sync + 'static,
+        mut step: impl FnMut(&mut Cluster),
+    ) -> (T, Duration) {
         self.clients += 1;
         let (network, seed) = (self.cluster.clients_network(), self.clients);
         let nodes: Vec<String> = self.cluster.node_names();
-        let nodes: Vec<String> =
-            (0..NODES).filter(|&node| Some(node) != but).map(|node| nodes[node].clone()).collect();
+        let nodes: Vec<String> = known.into_iter().map(|node| nodes[node].clone()).collect();
         let found: Arc<Mutex<Option<T>>> = Arc::default();
         let (put, ask) = (found.clone(), Arc::new(ask));
         self.cluster.run_clients(Box::new(move || {
@@ -82,6 +93,7 @@ impl Bench {
         let begun = self.cluster.elapsed();
         while !self.cluster.step().expect("nobody ends by itself") {
             assert!(self.cluster.elapsed() - begun < PATIENCE, "no answer\n{}", self.story.text());
+            step(&mut self.cluster);
         }
         let answer = found.lock().clone().expect("a client that has ended has its answer");
         (answer, self.cluster.elapsed() - begun)
@@ -214,4 +226,66 @@ fn a_frozen_leader_that_is_the_active_controller_is_noticed_as_soon() {
 #[test]
 fn a_node_that_freezes_again_and_again_is_noticed_each_time() {
     check(false, &ALLOWED);
+}
+
+/// How many partitions have no leader that lives, by the next answer to this client.
+async fn left_open(admin: &Admin, frozen: i32) -> Result<usize> {
+    let metadata = admin.client().refresh(Topics::Named(&[TOPIC.to_owned()])).await?;
+    let topic = metadata.topics.get(TOPIC).context("the topic is there")?;
+    Ok(topic.partitions.values().filter(|p| p.leader.is_none_or(|leader| leader.0 == frozen)).count())
+}
+
+/// Of an answer that leaves something open clients make their own, and take a second and longer.
+#[test]
+fn the_first_answer_to_whoever_connects_then_names_leaders_that_live() {
+    for seed in 0..runs(10) {
+        let story = Story::default();
+        let _told = tracing::subscriber::set_default(story.subscriber("info"));
+        let mut bench = Bench::new(seed, &story);
+        let controller = bench.controller();
+        let node = if seed % 2 == 0 { controller } else { (controller + 1) % NODES };
+        bench.wait_until_leads(node);
+        bench.cluster.freeze(node);
+        let (open, _) =
+            bench.ask(Some(node), move |admin| Box::pin(async move { left_open(&admin, id(node)).await }));
+        assert_eq!(open, 0, "seed {seed}\n{}", story.text());
+    }
+}
+
+/// What else its connection carries would wait as long.
+#[test]
+fn who_was_connected_before_is_answered_at_once_what_is_known() {
+    let story = Story::default();
+    let _told = tracing::subscriber::set_default(story.subscriber("info"));
+    let mut bench = Bench::new(1, &story);
+    let node = (bench.controller() + 1) % NODES;
+    bench.wait_until_leads(node);
+    let frozen = Arc::new(AtomicBool::new(false));
+    let freeze = frozen.clone();
+    // One node alone: all by one connection.
+    let ((open, took), _) = bench.ask_while(
+        vec![(node + 1) % NODES],
+        move |admin| {
+            let freeze = freeze.clone();
+            Box::pin(async move {
+                for _ in 0..5 {
+                    left_open(&admin, id(node)).await?;
+                }
+                freeze.store(true, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let begun = tokio::time::Instant::now();
+                Ok((left_open(&admin, id(node)).await?, begun.elapsed()))
+            })
+        },
+        |cluster| {
+            if frozen.swap(false, Ordering::Relaxed) {
+                cluster.freeze(node);
+            }
+        },
+    );
+    assert!(
+        open > 0 && took < Duration::from_millis(600),
+        "{open} left open after {took:?}\n{}",
+        story.text()
+    );
 }

@@ -6,7 +6,7 @@
 //! - v4+ a topic that is not there is created when client and `auto.create.topics.enable` allow it; the
 //!   answer waits for it a moment.
 //! - The leaders are asked first whether they are there, which takes at most 0.1 s; while one that refuses or says nothing is
-//!   not replaced, the answer waits for up to 300 ms, and does not name it then.
+//!   not replaced, the answer waits for up to 300 ms, or 1.5 s where the client has just connected, and does not name it then.
 //! - v10 topic ids in the answer, v12 in the question.
 //! - A broker is listed for one second more after it was fenced, though it leads nothing: librdkafka 2.16 takes
 //!   a broker that vanishes from the list apart together with the partitions it is moving away from it, and
@@ -34,6 +34,15 @@ const CREATION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an answer waits for the controller to fence a broker that has gone.
 const FENCING_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long it does for a client that has just connected, and has nothing else to do: as long as the controller needs to be
+/// sure of a silence, and to find another leader. After an answer that leaves something open clients pause longer and
+/// longer; librdkafka 2.16 closes its first connection by it, too, and may dial the silent broker next.
+const CONNECTING_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// A question is a newcomer's if it is among so many requests that came first on its connection: behind that for the versions, and
+/// perhaps another one.
+const NEWCOMER_REQUESTS_MAX: u64 = 3;
 
 /// How long an answer waits for a topic that this broker has not heard of.
 const NEW_PATIENCE: Duration = Duration::from_millis(250);
@@ -90,7 +99,9 @@ pub fn handle(
                 image.cluster.unfenced().any(|known| lost(known.id))
                     && leaders(image, all, &asked).into_iter().any(lost)
             };
-            broker.wait_for_fencing(names_lost, FENCING_PATIENCE).await;
+            let is_newcomer = context.number <= NEWCOMER_REQUESTS_MAX;
+            let patience = if is_newcomer { CONNECTING_PATIENCE } else { FENCING_PATIENCE };
+            broker.wait_for_fencing(names_lost, patience).await;
             respond(&broker, &context, &broker.image(), all, &asked, &[])
         });
     }
