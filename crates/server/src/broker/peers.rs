@@ -168,6 +168,11 @@ impl PeerConnections {
         self.peers.lock().get(&peer).is_some_and(Peer::is_lost)
     }
 
+    /// Returns whether a peer was asked, did not answer, and has sent nothing since.
+    pub fn is_silent(&self, peer: NodeId) -> bool {
+        self.peers.lock().get(&peer).is_some_and(|known| known.is_silent)
+    }
+
     /// Changes when a peer is lost or heard of again.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()

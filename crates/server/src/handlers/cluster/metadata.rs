@@ -6,12 +6,14 @@
 //! - v4+ a topic that is not there is created when client and `auto.create.topics.enable` allow it; the
 //!   answer waits for it a moment.
 //! - The leaders are asked first whether they are there, which takes at most 0.1 s; while one that refuses or says nothing is
-//!   not replaced, the answer waits for up to 300 ms, or 1.5 s where the client has just connected, and does not name it then.
+//!   not replaced, the answer waits for up to 300 ms, and does not name it then.
 //! - v10 topic ids in the answer, v12 in the question.
 //! - A broker is listed for one second more after it was fenced, though it leads nothing: librdkafka 2.16 takes
 //!   a broker that vanishes from the list apart together with the partitions it is moving away from it, and
 //!   finds them again only a second later. Not for longer, since the same client dials a listed broker ever more
 //!   rarely, and a new one at once.
+//! - A broker that says nothing is not listed to a client that has just connected: whom it does not know it does not dial. For what
+//!   any broker can answer (InitProducerId) clients pick one of those listed, and wait there for a time-out of their own.
 //! - Differs from Kafka: the controller named is the answering broker, when it may be named at all; Kafka
 //!   names one at random. Either forwards what it is sent.
 
@@ -34,11 +36,6 @@ const CREATION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an answer waits for the controller to fence a broker that has gone.
 const FENCING_PATIENCE: Duration = Duration::from_millis(300);
-
-/// How long it does for a client that has just connected, and has nothing else to do: as long as the controller needs to be
-/// sure of a silence, and to find another leader. After an answer that leaves something open clients pause longer and
-/// longer; librdkafka 2.16 closes its first connection by it, too, and may dial the silent broker next.
-const CONNECTING_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A question is a newcomer's if it is among so many requests that came first on its connection: behind that for the versions, and
 /// perhaps another one.
@@ -99,9 +96,7 @@ pub fn handle(
                 image.cluster.unfenced().any(|known| lost(known.id))
                     && leaders(image, all, &asked).into_iter().any(lost)
             };
-            let is_newcomer = context.number <= NEWCOMER_REQUESTS_MAX;
-            let patience = if is_newcomer { CONNECTING_PATIENCE } else { FENCING_PATIENCE };
-            broker.wait_for_fencing(names_lost, patience).await;
+            broker.wait_for_fencing(names_lost, FENCING_PATIENCE).await;
             respond(&broker, &context, &broker.image(), all, &asked, &[])
         });
     }
@@ -195,11 +190,13 @@ fn respond(
     asked: &[Asked],
     refused: &[(String, ErrorCode)],
 ) -> MetadataResponse {
+    let is_newcomer = context.number <= NEWCOMER_REQUESTS_MAX;
     let brokers = image
         .cluster
         .brokers
         .values()
         .filter(|b| !b.fenced || broker.was_just_fenced(b.id))
+        .filter(|b| !is_newcomer || !broker.peers.is_silent(b.id))
         .filter_map(|b| {
             let endpoint = b.endpoint(context.listener())?;
             Some(MetadataResponseBroker {
