@@ -23,6 +23,9 @@ use std::time::Duration;
 const HOLDS: [Duration; 4] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(12), Duration::from_secs(30)];
 
+/// By how much later within a second each fault begins than the one before: all phases, whatever the number of faults.
+const PHASE_STEP_MS: u64 = 381;
+
 /// A client that asks a silent node first has time-outs of up to a minute.
 const PATIENCE_OF_CLIENTS: Duration = Duration::from_secs(90);
 
@@ -129,6 +132,8 @@ fn watch(
         let manner = Manner { number: number as u32, later: true, ..Manner::default() };
         let mut after = Driver::produce_as(plan.client, &place, PARTITIONS, INTERVAL_MS, &manner);
 
+        // Whatever a cluster or a client does once a second: each fault meets it elsewhere.
+        pause(Duration::from_millis((number as u64 * PHASE_STEP_MS) % 1000));
         silence.begin(&mut cluster, node);
         // Cutting takes a while: what was sent meanwhile may be acknowledged yet.
         let fault = now();
