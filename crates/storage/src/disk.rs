@@ -376,6 +376,14 @@ fn mount_id(_path: &Path) -> Option<u64> {
     None
 }
 
+/// How much of the device a file has beyond what it holds.
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) fn set_aside_bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path).expect("the file is there");
+    (metadata.blocks() * 512).saturating_sub(metadata.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -261,7 +261,6 @@ fn a_torn_time_index_is_not_believed() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_a_killed_writer_had_set_aside_is_freed_when_the_segment_ends() {
-    use std::os::unix::fs::MetadataExt;
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("t-0");
     let file = dir.join("00000000000000000000.log");
@@ -269,11 +268,7 @@ fn what_a_killed_writer_had_set_aside_is_freed_when_the_segment_ends() {
         let recovery = Recovery { clean: false, recovery_point: Offset(0), log_start: Offset(0) };
         Log::open(Arc::new(crate::RealDisk), dir.clone(), LogConfig::default(), recovery, now()).unwrap().0
     };
-    // Beyond what the file holds, in bytes.
-    let set_aside = || {
-        let metadata = std::fs::metadata(&file).unwrap();
-        (metadata.blocks() * 512).saturating_sub(metadata.len())
-    };
+    let set_aside = || crate::disk::set_aside_bytes(&file);
     let mut log = open();
     let value = vec![b'v'; 64 << 10];
     for _ in 0..20 {
