@@ -341,8 +341,8 @@ impl ReplicaManager {
         }
         if full {
             self.apply_throttles(image);
-            self.remove_strays(image);
-            self.open_held(image);
+            let held = self.remove_strays(image);
+            self.open_held(image, &held);
             for topic in image.topics.iter() {
                 for &partition in topic.partitions.keys() {
                     self.apply_partition(image, TopicIdPartition::new(topic.id, partition));

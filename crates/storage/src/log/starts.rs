@@ -265,8 +265,8 @@ fn what_a_killed_writer_had_set_aside_is_freed_when_the_segment_ends() {
     let dir = directory.path().join("t-0");
     let file = dir.join("00000000000000000000.log");
     let open = || {
-        let recovery = Recovery { clean: false, recovery_point: Offset(0), log_start: Offset(0) };
-        Log::open(Arc::new(crate::RealDisk), dir.clone(), LogConfig::default(), recovery, now()).unwrap().0
+        let (disk, config) = (Arc::new(crate::RealDisk), LogConfig::default());
+        Log::open(disk, dir.clone(), config, Recovery::UNKNOWN, now()).unwrap().0
     };
     let set_aside = || crate::disk::set_aside_bytes(&file);
     let mut log = open();

@@ -29,28 +29,27 @@ struct Place {
 const OPENED_AT_ONCE: usize = 4;
 
 impl ReplicaManager {
-    /// Opens, several at a time, the logs that are here of what the image says this broker has. Those that begin are not
-    /// among them: where each does depends on where the others are.
-    pub(super) fn open_held(&self, image: &MetadataImage) {
-        let mut held = BTreeSet::new();
-        for directory in self.directories.online() {
-            match directory.files.partition_dirs() {
-                Ok(dirs) => held.extend(dirs.into_iter().filter_map(|(_, dir)| match dir {
-                    PartitionDir::Partition(name) => Some(name),
-                    PartitionDir::Future(_) | PartitionDir::Deleted | PartitionDir::Stray => None,
-                })),
-                Err(error) => self.handle_storage_error(&error),
-            }
-        }
-        let held: Vec<TopicPartition> = held.into_iter().collect();
-        self.options.threads.for_each("open", OPENED_AT_ONCE, &held, |name| {
-            let Some(topic) = image.topics.by_name(&name.topic) else { return };
-            let Some(registration) = topic.partitions.get(&name.partition) else { return };
+    /// Opens, several at a time, the logs of this broker's partitions that are `held`. Those that begin come later: where each
+    /// does depends on where the others are.
+    pub(super) fn open_held(&self, image: &MetadataImage, held: &[TopicPartition]) {
+        self.options.threads.for_each("open", OPENED_AT_ONCE, held, |name| {
+            let Some((topic, registration)) = self.registered(image, name) else { return };
             let at = TopicIdPartition::new(topic.id, name.partition);
-            if registration.has_replica(self.options.node_id) && self.get(at).is_none() {
+            if self.get(at).is_none() {
                 self.open(image, topic, at, registration);
             }
         });
+    }
+
+    /// The partition of this name, if this broker is to have it.
+    fn registered<'a>(
+        &self,
+        image: &'a MetadataImage,
+        name: &TopicPartition,
+    ) -> Option<(&'a TopicImage, &'a PartitionRegistration)> {
+        let topic = image.topics.by_name(&name.topic)?;
+        let registration = topic.partitions.get(&name.partition)?;
+        registration.has_replica(self.options.node_id).then_some((topic, registration))
     }
 
     /// Opens a replica's log; `None` when it is in a directory that does not work, or fails now.
@@ -242,28 +241,32 @@ impl ReplicaManager {
     }
 
     /// Directories of partitions that this broker is no longer to have are kept aside under another name;
-    /// those already marked as deleted go.
-    pub(super) fn remove_strays(&self, image: &MetadataImage) {
+    /// those already marked as deleted go. Returns the others, each once.
+    pub(super) fn remove_strays(&self, image: &MetadataImage) -> Vec<TopicPartition> {
+        let mut held = BTreeSet::new();
         for directory in self.directories.online() {
-            if let Err(error) = self.remove_strays_of(directory, image) {
+            if let Err(error) = self.remove_strays_of(directory, image, &mut held) {
                 self.handle_storage_error(&error);
             }
         }
+        held.into_iter().collect()
     }
 
-    fn remove_strays_of(&self, directory: &Directory, image: &MetadataImage) -> Result<(), StorageError> {
+    fn remove_strays_of(
+        &self,
+        directory: &Directory,
+        image: &MetadataImage,
+        held: &mut BTreeSet<TopicPartition>,
+    ) -> Result<(), StorageError> {
         for (path, dir) in directory.files.partition_dirs()? {
             match dir {
                 PartitionDir::Deleted => directory.files.remove(&path)?,
                 PartitionDir::Stray | PartitionDir::Future(_) => {}
                 PartitionDir::Partition(name) if is_metadata(&name) => {}
                 PartitionDir::Partition(name) => {
-                    let registered = image
-                        .topics
-                        .by_name(&name.topic)
-                        .and_then(|topic| topic.partitions.get(&name.partition))
-                        .is_some_and(|registration| registration.has_replica(self.options.node_id));
-                    if !registered {
+                    if self.registered(image, &name).is_some() {
+                        held.insert(name);
+                    } else {
                         tracing::warn!(partition = %name, "not assigned to this broker: set aside");
                         directory.files.mark_stray(&name, self.random.lock().uuid())?;
                     }
