@@ -37,6 +37,14 @@ pub async fn run(workload: Workload) {
         tracing::info!(%at, ?target, ?told, "replicas are moved");
         tokio::time::sleep(random.duration(Duration::ZERO, PAUSE_MAX)).await;
     }
+    spread(&workload, &admin).await;
+}
+
+/// Lets every node hold every partition again. Whoever asks for it looks afterwards: a request of before may have been given up,
+/// asked again elsewhere and answered, and still be on its way, from a node that died meanwhile. It is carried out when it arrives,
+/// in Kafka too.
+pub async fn spread(workload: &Workload, admin: &Admin) {
+    let nodes: Vec<NodeId> = (1..).map(NodeId).take(workload.nodes.len()).collect();
     let whole = |partition| (TopicPartition::new(TOPIC, partition), Some(nodes.clone()));
     let whole: BTreeMap<_, _> = (0..PARTITIONS).map(whole).collect();
     while !admin.reassign(&whole, true).await.is_ok_and(|refused| refused.is_empty()) {

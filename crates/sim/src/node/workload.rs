@@ -303,12 +303,16 @@ impl Workload {
                     "the topic is not whole: {ours:?}"
                 );
                 let counts = described.iter().map(|topic| (topic.id, topic.partitions.len())).collect();
+                let is_spread =
+                    |partition: &PartitionDescription| partition.replicas.len() == self.nodes.len();
+                let is_spread = ours.is_some_and(|topic| topic.partitions.values().all(is_spread));
                 // A broker may not have heard of the latest yet.
                 match topics::check(topics, &counts) {
-                    Ok(()) => {
+                    Ok(()) if is_spread => {
                         let others = described.iter().filter(|topic| topic.name != TOPIC);
                         return Ok(others.map(|topic| topic.id).collect());
                     }
+                    Ok(()) => moves::spread(self, admin).await,
                     Err(error) if Instant::now() >= deadline => return Err(error),
                     Err(_) => {}
                 }
