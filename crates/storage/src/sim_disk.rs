@@ -11,11 +11,15 @@ use crate::disk::{DirEntry, DirLock, Disk, DiskFile, DiskSpace, parent};
 use ottla_types::{Random, ReadAt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a disk writes at once or not at all.
 const SECTOR_BYTES: usize = 512;
+
+/// How large the disk is. While it is not filling up, nothing that is written to it makes a difference.
+const SPACE_BYTES: u64 = 1 << 40;
 
 /// Fewer files are not worth looking for those that are nowhere.
 const FILES_MIN: usize = 64;
@@ -212,7 +216,7 @@ fn apply(names: &mut BTreeMap<PathBuf, Node>, change: &Change) {
         }
         Change::Remove(path) => {
             if names.remove(path) == Some(Node::Dir) {
-                names.retain(|name, _| !name.starts_with(path));
+                remove_below(names, path);
             }
         }
         // Most are files, and then nothing is below.
@@ -221,18 +225,33 @@ fn apply(names: &mut BTreeMap<PathBuf, Node>, change: &Change) {
             names.insert(to.clone(), file);
         }
         Change::Rename(from, to) => {
-            let moved: Vec<PathBuf> = names.keys().filter(|name| name.starts_with(from)).cloned().collect();
-            if moved.is_empty() {
+            let dir = names.remove(from);
+            let moved = remove_below(names, from);
+            if dir.is_none() && moved.is_empty() {
                 return;
             }
-            names.retain(|name, _| !name.starts_with(to));
-            for name in moved {
-                let node = names.remove(&name).expect("listed above");
-                let rest = name.strip_prefix(from).expect("filtered above");
-                names.insert(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) }, node);
-            }
+            names.remove(to);
+            remove_below(names, to);
+            names.extend(dir.map(|node| (to.clone(), node)));
+            names.extend(moved.into_iter().map(|(name, node)| {
+                let rest = name.strip_prefix(from).expect("it was below");
+                (to.join(rest), node)
+            }));
         }
     }
+}
+
+/// What is in a directory, or below it. Names are in the order of their parts: these follow it.
+fn below<'a>(
+    names: &'a BTreeMap<PathBuf, Node>,
+    dir: &'a Path,
+) -> impl Iterator<Item = (&'a PathBuf, &'a Node)> {
+    names.range::<Path, _>((Excluded(dir), Unbounded)).take_while(move |(path, _)| path.starts_with(dir))
+}
+
+fn remove_below(names: &mut BTreeMap<PathBuf, Node>, dir: &Path) -> Vec<(PathBuf, Node)> {
+    let gone: Vec<PathBuf> = below(names, dir).map(|(name, _)| name.clone()).collect();
+    gone.into_iter().filter_map(|name| names.remove_entry(&name)).collect()
 }
 
 fn is_file(names: &BTreeMap<PathBuf, Node>, path: &Path) -> bool {
@@ -527,7 +546,7 @@ impl Disk for SimDisk {
             return Err(ErrorKind::NotFound.into());
         }
         let mut entries = Vec::new();
-        for (path, node) in &state.names {
+        for (path, node) in below(&state.names, dir) {
             if parent(path) == dir
                 && let Some(name) = path.file_name().and_then(|name| name.to_str())
             {
@@ -600,9 +619,7 @@ impl Disk for SimDisk {
 
     fn space(&self, _dir: &Path) -> io::Result<DiskSpace> {
         let state = self.lock();
-        let used: u64 = state.files.values().map(|contents| contents.bytes.len() as u64).sum();
-        let usable_bytes = state.room.unwrap_or((1 << 40) - used);
-        Ok(DiskSpace { total_bytes: 1 << 40, usable_bytes })
+        Ok(DiskSpace { total_bytes: SPACE_BYTES, usable_bytes: state.room.unwrap_or(SPACE_BYTES) })
     }
 
     fn boot_id(&self, _path: &Path) -> Option<String> {

@@ -175,7 +175,7 @@ impl ReplicaManager {
         self.replicas.read().get(&at).cloned()
     }
 
-    /// All replicas, in no order.
+    /// All replicas, by their ids.
     pub fn all(&self) -> Vec<Arc<Replica>> {
         let mut all: Vec<Arc<Replica>> = self.replicas.read().values().cloned().collect();
         all.sort_by_key(|replica| replica.id);
@@ -299,7 +299,7 @@ impl ReplicaManager {
     }
 
     fn take_offline(&self, directory: &Directory) {
-        let gone: Vec<Arc<Replica>> = {
+        let mut gone: Vec<Arc<Replica>> = {
             let mut replicas = self.replicas.write();
             let mut offline = self.offline.lock();
             let gone = replicas.extract_if(|_, replica| replica.directory().id == directory.id);
@@ -309,6 +309,8 @@ impl ReplicaManager {
             })
             .collect()
         };
+        // A hash map has them in another order in each run of a seed.
+        gone.sort_by_key(|replica| replica.id);
         for replica in &gone {
             self.retire(replica);
         }

@@ -173,7 +173,9 @@ impl ReplicaManager {
         self.checkpoint_logs();
         self.checkpoint_log_starts();
         self.checkpoint_high_watermarks();
-        let replicas: Vec<Arc<Replica>> = self.replicas.write().drain().map(|(_, replica)| replica).collect();
+        let mut replicas: Vec<Arc<Replica>> =
+            self.replicas.write().drain().map(|(_, replica)| replica).collect();
+        replicas.sort_by_key(|replica| replica.id);
         let mut done = Ok(());
         let mut checked: BTreeMap<Uuid, BTreeSet<TopicPartition>> = BTreeMap::new();
         let mut left_open: BTreeSet<Uuid> = BTreeSet::new();
