@@ -164,7 +164,7 @@ struct Side {
     accounting: Vec<String>,
 }
 
-/// Measures every row, and prints the table.
+/// Measures every row, and prints it as soon as it is measured: a run takes half an hour, and the last row may fail.
 pub(crate) fn print(arguments: &[&str]) -> Result<()> {
     let options = Options::parse(arguments)?;
     run("cargo", &["build", "--profile", &options.profile, "-p", "ottla-cli"])?;
@@ -187,15 +187,15 @@ pub(crate) fn print(arguments: &[&str]) -> Result<()> {
     let started = answer(&ottla, &[&["perf", "--json", "start"], &topic[..], &["--", program], &up].concat());
     let measured = started.and_then(|started| {
         let seconds = figure(&started, "first_record_s")?;
-        let table = measure(&options, &ottla, directory)?;
-        Ok(format!("{table}{:<50} {seconds:>9.3} s\n", "start to the first acknowledged record"))
+        say(&format!("{:<50} {:>14} {:>14} {:>8}", "", "Ottla", "beside", "ratio"))?;
+        say(&format!("{:<50} {seconds:>9.3} s", "start to the first acknowledged record"))?;
+        measure(&options, &ottla, directory)
     });
     run(program, &["down", "--data", directory])?;
-    std::io::stdout().write_all(measured?.as_bytes())?;
-    Ok(())
+    measured
 }
 
-fn measure(options: &Options, ottla: &Path, directory: &str) -> Result<String> {
+fn measure(options: &Options, ottla: &Path, directory: &str) -> Result<()> {
     let mut sides = vec![Side {
         servers: servers(options.base_port),
         accounting: vec!["--data".to_owned(), directory.to_owned()],
@@ -205,21 +205,24 @@ fn measure(options: &Options, ottla: &Path, directory: &str) -> Result<String> {
         sides.push(Side { servers: servers.clone(), accounting });
     }
     fill_memory(options.fill_memory_gb)?;
-    let mut table = format!("{:<50} {:>14} {:>14} {:>8}\n", "", "Ottla", "beside", "ratio");
     for row in ROWS {
         eprintln!("== {}", row.name);
         let answers =
             sides.iter().map(|side| row.measure(options, ottla, side)).collect::<Result<Vec<String>>>()?;
         for (key, unit) in row.figures {
             let values = answers.iter().map(|answer| figure(answer, key)).collect::<Result<Vec<f64>>>()?;
-            table += &format!("{:<50} {:>9.3} {unit:<4}", row.name, values[0]);
+            let mut line = format!("{:<50} {:>9.3} {unit:<4}", row.name, values[0]);
             if let Some(beside) = values.get(1) {
-                table += &format!(" {beside:>9.3} {unit:<4} {:>7.3}", values[0] / beside);
+                line += &format!(" {beside:>9.3} {unit:<4} {:>7.3}", values[0] / beside);
             }
-            table += "\n";
+            say(&line)?;
         }
     }
-    Ok(table)
+    Ok(())
+}
+
+fn say(line: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
 impl Row {

@@ -168,7 +168,7 @@ struct Member {
 }
 
 impl Member {
-    async fn run(self) -> Result<()> {
+    async fn run(mut self) -> Result<()> {
         let mut epoch = 0;
         let mut own = BTreeSet::new();
         let mut reported: Option<BTreeSet<TopicIdPartition>> = None;
@@ -187,9 +187,13 @@ impl Member {
             let answer = self.client.call(self.coordinator, &request).await?;
             match ErrorCode::from(answer.error_code) {
                 ErrorCode::None => {}
-                ErrorCode::CoordinatorLoadInProgress | ErrorCode::CoordinatorNotAvailable => {
+                ErrorCode::CoordinatorLoadInProgress
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::NotCoordinator => {
                     reported = None;
                     tokio::time::sleep(RETRY_PAUSE).await;
+                    // The topic of the offsets is made with its first group, and then its leaders may not know it yet.
+                    self.coordinator = find_coordinator(&self.client, &self.group_id).await?;
                     continue;
                 }
                 error => bail!("{}: {}", self.member_id, error.name()),
