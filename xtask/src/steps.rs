@@ -52,14 +52,15 @@ pub(crate) fn test(install: Install) -> Result<()> {
 }
 
 /// Seeds of simulated clusters that a run of CI tries.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 
 /// Runs simulated clusters with seeds that nobody has tried: each commit has its own.
 fn simulate_new_seeds() -> Result<()> {
     let head = Command::new("git").args(["rev-parse", "--short=8", "HEAD"]).output().context("git")?;
     let head = String::from_utf8_lossy(&head.stdout);
     let first = u64::from_str_radix(head.trim(), 16).context("the commit's name is a number")?;
-    simulate(&["--seeds", &format!("{first}..{}", first + SEEDS)])
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    simulate(&["--seeds", &format!("{first}..{}", first + SEEDS), "--jobs", &jobs.to_string()])
 }
 
 /// Runs simulated clusters.
