@@ -7,7 +7,7 @@ use ottla_metadata::{METADATA_VERSION, MetadataVersion};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
-use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
+use ottla_protocol::messages::broker_registration_request::{self, BrokerRegistrationRequest};
 use ottla_protocol::messages::broker_registration_response::BrokerRegistrationResponse;
 use ottla_protocol::messages::controller_registration_request::ControllerRegistrationRequest;
 use ottla_protocol::messages::controller_registration_response::ControllerRegistrationResponse;
@@ -17,7 +17,8 @@ use ottla_protocol::records::metadata::{
     BrokerRegistrationChangeRecord, MetadataRecord, UnregisterBrokerRecord, register_broker_record,
     register_controller_record,
 };
-use ottla_types::{BrokerEpoch, Decision, NodeId, Offset, TopicIdPartition};
+use ottla_types::{BrokerEpoch, Decision, NodeId, Offset, TopicIdPartition, Uuid};
+use std::collections::BTreeSet;
 
 /// What is known of a broker's process beyond its registration. Not in the log: it is heard anew.
 #[derive(Clone, Debug)]
@@ -49,6 +50,12 @@ pub enum Predecessor {
     Gone,
 }
 
+/// Whether an address can stand in the metadata log. Kafka's nodes end where they read one that they do not understand; its security
+/// protocols are PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL.
+fn is_endpoint(port: u16, security_protocol: i16) -> bool {
+    port > 0 && (0..=3).contains(&security_protocol)
+}
+
 impl Controller {
     /// A broker announces a new incarnation (KIP-631). It starts fenced.
     ///
@@ -63,14 +70,8 @@ impl Controller {
             Decision::reply(BrokerRegistrationResponse { error_code: error.code(), ..Default::default() })
         };
         let id = NodeId(request.broker_id);
-        if request.cluster_id != self.settings.cluster_id {
-            return refuse(ErrorCode::InconsistentClusterId);
-        }
-        if !id.is_some() || request.incarnation_id.is_zero() || request.listeners.is_empty() {
-            return refuse(ErrorCode::InvalidRegistration);
-        }
-        if !self.supports_finalized_features(request) {
-            return refuse(ErrorCode::UnsupportedVersion);
+        if let Err(error) = self.check_registration(request) {
+            return refuse(error);
         }
         let mut records = Vec::new();
         if let Some(old) = self.image.cluster.broker(id) {
@@ -104,6 +105,52 @@ impl Controller {
         Decision::write(records, response)
     }
 
+    /// Whether a registration can be one at all (`ClusterControlManager.registerBroker`).
+    fn check_registration(&self, request: &BrokerRegistrationRequest) -> Result<(), ErrorCode> {
+        if request.cluster_id != self.settings.cluster_id {
+            return Err(ErrorCode::InconsistentClusterId);
+        }
+        if request.is_migrating_zk_broker {
+            return Err(ErrorCode::BrokerIdNotRegistered);
+        }
+        let id = NodeId(request.broker_id);
+        let is_endpoint =
+            |l: &broker_registration_request::Listener| is_endpoint(l.port, l.security_protocol);
+        if !id.is_some()
+            || request.incarnation_id.is_zero()
+            || request.listeners.is_empty()
+            || !request.listeners.iter().all(is_endpoint)
+        {
+            return Err(ErrorCode::InvalidRegistration);
+        }
+        if self.image.metadata_version().has_directories() {
+            let directories: BTreeSet<&Uuid> = request.log_dirs.iter().collect();
+            // One of another broker's is a copy, or moved from there: a partition could have the same replica twice.
+            let others = self.image.cluster.brokers.values().filter(|broker| broker.id != id);
+            let is_taken = others.flat_map(|broker| &broker.directories).any(|id| directories.contains(id));
+            if directories.is_empty()
+                || directories.len() < request.log_dirs.len()
+                || directories.iter().any(|id| id.is_reserved())
+                || is_taken
+            {
+                return Err(ErrorCode::InvalidRegistration);
+            }
+        }
+        if !self.supports_finalized_features(request) {
+            return Err(ErrorCode::UnsupportedVersion);
+        }
+        Ok(())
+    }
+
+    /// The broker that speaks, if this is its present incarnation.
+    ///
+    /// # Errors
+    /// STALE_BROKER_EPOCH, of one that is not registered too (`ClusterControlManager.checkBrokerEpoch`).
+    pub(crate) fn check_broker_epoch(&self, id: i32, epoch: i64) -> Result<&BrokerRegistration, ErrorCode> {
+        let broker = self.image.cluster.broker(NodeId(id));
+        broker.filter(|broker| broker.epoch == BrokerEpoch(epoch)).ok_or(ErrorCode::StaleBrokerEpoch)
+    }
+
     /// A broker says that it lives, how far it has replayed the log, and what it wants.
     pub fn handle_broker_heartbeat(
         &mut self,
@@ -114,12 +161,10 @@ impl Controller {
         let refuse = |error: ErrorCode| {
             Decision::reply(BrokerHeartbeatResponse { error_code: error.code(), ..Default::default() })
         };
-        let Some(broker) = self.image.cluster.broker(id).cloned() else {
-            return refuse(ErrorCode::BrokerIdNotRegistered);
+        let broker = match self.check_broker_epoch(request.broker_id, request.broker_epoch) {
+            Ok(broker) => broker.clone(),
+            Err(error) => return refuse(error),
         };
-        if broker.epoch != epoch {
-            return refuse(ErrorCode::StaleBrokerEpoch);
-        }
         // The wire carries the last offset replayed; ends are one past it.
         let replayed = Offset(request.current_metadata_offset.saturating_add(1));
         let end = self.image.end.offset;
@@ -176,15 +221,24 @@ impl Controller {
         &mut self,
         request: &ControllerRegistrationRequest,
     ) -> Decision<MetadataRecord, ControllerRegistrationResponse> {
-        if !self.image.metadata_version().has_controller_registration() {
-            return Decision::reply(ControllerRegistrationResponse {
-                error_code: ErrorCode::UnsupportedVersion.code(),
-                error_message: Some(format!(
-                    "controllers do not register at metadata.version {}",
-                    self.image.metadata_version()
-                )),
+        let refuse = |error: ErrorCode, message: String| {
+            Decision::reply(ControllerRegistrationResponse {
+                error_code: error.code(),
+                error_message: Some(message),
                 ..Default::default()
-            });
+            })
+        };
+        let version = self.image.metadata_version();
+        if !version.has_controller_registration() {
+            let message = format!("controllers do not register at metadata.version {version}");
+            return refuse(ErrorCode::UnsupportedVersion, message);
+        }
+        if let Some(listener) = request.listeners.iter().find(|l| !is_endpoint(l.port, l.security_protocol)) {
+            let message = format!(
+                "listener {} has port {} and security protocol {}",
+                listener.name, listener.port, listener.security_protocol
+            );
+            return refuse(ErrorCode::InvalidRegistration, message);
         }
         let registration = register_controller_record::RegisterControllerRecord {
             controller_id: request.controller_id,

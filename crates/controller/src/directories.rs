@@ -9,7 +9,7 @@ use ottla_protocol::messages::assign_replicas_to_dirs_response::{
     AssignReplicasToDirsResponse, DirectoryData, PartitionData, TopicData,
 };
 use ottla_protocol::records::metadata::{MetadataRecord, PartitionChangeRecord};
-use ottla_types::{BrokerEpoch, Decision, NodeId, TopicIdPartition, Uuid};
+use ottla_types::{Decision, TopicIdPartition, Uuid};
 use std::collections::BTreeSet;
 
 impl Controller {
@@ -21,12 +21,10 @@ impl Controller {
         let refuse = |error: ErrorCode| {
             Decision::reply(AssignReplicasToDirsResponse { error_code: error.code(), ..Default::default() })
         };
-        let Some(broker) = self.image.cluster.broker(NodeId(request.broker_id)) else {
-            return refuse(ErrorCode::BrokerIdNotRegistered);
+        let broker = match self.check_broker_epoch(request.broker_id, request.broker_epoch) {
+            Ok(broker) => broker,
+            Err(error) => return refuse(error),
         };
-        if broker.epoch != BrokerEpoch(request.broker_epoch) {
-            return refuse(ErrorCode::StaleBrokerEpoch);
-        }
         let mut records = Vec::new();
         let mut response = AssignReplicasToDirsResponse::default();
         let mut seen = BTreeSet::new();

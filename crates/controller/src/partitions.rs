@@ -24,10 +24,9 @@ impl Controller {
         request: &AlterPartitionRequest,
     ) -> Decision<MetadataRecord, AlterPartitionResponse> {
         let sender = NodeId(request.broker_id);
-        let known = self.image.cluster.broker(sender);
-        if known.is_none_or(|broker| broker.epoch != BrokerEpoch(request.broker_epoch)) {
+        if let Err(error) = self.check_broker_epoch(request.broker_id, request.broker_epoch) {
             return Decision::reply(AlterPartitionResponse {
-                error_code: ErrorCode::StaleBrokerEpoch.code(),
+                error_code: error.code(),
                 ..Default::default()
             });
         }

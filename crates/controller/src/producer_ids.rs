@@ -5,7 +5,7 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::allocate_producer_ids_request::AllocateProducerIdsRequest;
 use ottla_protocol::messages::allocate_producer_ids_response::AllocateProducerIdsResponse;
 use ottla_protocol::records::metadata::{MetadataRecord, ProducerIdsRecord};
-use ottla_types::{BrokerEpoch, Decision, NodeId};
+use ottla_types::Decision;
 
 /// How many ids a broker gets at a time.
 pub const PRODUCER_IDS_PER_BLOCK: i32 = 1000;
@@ -19,12 +19,8 @@ impl Controller {
         let refuse = |error: ErrorCode| {
             Decision::reply(AllocateProducerIdsResponse { error_code: error.code(), ..Default::default() })
         };
-        match self.image.cluster.broker(NodeId(request.broker_id)) {
-            None => return refuse(ErrorCode::BrokerIdNotRegistered),
-            Some(broker) if broker.epoch != BrokerEpoch(request.broker_epoch) => {
-                return refuse(ErrorCode::StaleBrokerEpoch);
-            }
-            Some(_) => {}
+        if let Err(error) = self.check_broker_epoch(request.broker_id, request.broker_epoch) {
+            return refuse(error);
         }
         let start = self.image.next_producer_id;
         let Some(next) = start.checked_add(i64::from(PRODUCER_IDS_PER_BLOCK)) else {

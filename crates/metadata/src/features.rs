@@ -111,6 +111,11 @@ impl MetadataVersion {
         self.0 >= 22
     }
 
+    /// Returns whether brokers say in which of their directories replicas are (3.7-IV2).
+    pub fn has_directories(self) -> bool {
+        self.0 >= 17
+    }
+
     /// Returns whether controllers register themselves at this level.
     pub fn has_controller_registration(self) -> bool {
         self.0 >= 15

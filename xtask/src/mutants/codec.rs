@@ -32,6 +32,8 @@ pub(super) enum Name {
     ProducerId,
     ProducerEpoch,
     ClusterId,
+    /// The epoch of the broker that is registered and never runs.
+    BrokerEpoch,
     /// Record batches of a kind.
     Batch(usize),
 }

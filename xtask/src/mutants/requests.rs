@@ -132,6 +132,12 @@ impl<'a> Maker<'a> {
                     *chance.pick(&["retention.ms", "max.message.bytes", "min.insync.replicas"])
                 }
                 ("AddRaftVoter" | "UpdateRaftVoter", "Name") => "CONTROLLER",
+                ("BrokerRegistration" | "ControllerRegistration", "Name")
+                    if structure.name.contains("Feature") =>
+                {
+                    "metadata.version"
+                }
+                ("BrokerRegistration" | "ControllerRegistration", "Name") => "CONTROLLER",
                 (_, "Value") => *chance.pick(&["1000000", "2097152"]),
                 (_, "Name" | "Topic" | "TopicName" | "SubscribedTopicNames" | "TopicNames") => {
                     if chance.is(10) { COMPACTED } else { TOPIC }
@@ -188,7 +194,12 @@ impl<'a> Maker<'a> {
             (_, "RebalanceTimeoutMs" | "TransactionTimeoutMs") => 60_000,
             (_, "ResourceType" | "ResourceTypes") => 2,
             (_, "MaxVersionLevel") => 33,
-            (_, "BrokerId" | "VoterId") => 77,
+            // A heartbeat with which it is unfenced would have partitions placed on it.
+            (api, "BrokerEpoch") if api != "BrokerHeartbeat" => return Value::Named(Name::BrokerEpoch, 0),
+            (_, "BrokerId" | "VoterId" | "ControllerId") => i64::from(BROKER),
+            (_, "Port") => 9092,
+            (_, "MinSupportedVersion") => 1,
+            (_, "MaxSupportedVersion") => 33,
             (_, "ReplicaId") if structure.name != "ReplicaState" => -1,
             (_, "Timestamp") => *chance.pick(&[-1, -2, -3, 0, 1]),
             (_, "FetchOffset" | "Offset" | "CommittedOffset") => *chance.pick(&[0, 1, 3]),
@@ -202,6 +213,9 @@ impl<'a> Maker<'a> {
         })
     }
 }
+
+/// A broker that is registered and never runs, where mutants go to controllers.
+pub(super) const BROKER: i32 = 77;
 
 /// What a member of a classic group subscribes to: version 0, one topic, no user data.
 pub(super) fn subscription() -> Vec<u8> {

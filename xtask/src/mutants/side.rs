@@ -4,7 +4,7 @@ use super::Schemas;
 use super::codec::{Name, Tags, Value, decode, encode, fields};
 use super::mutation::{Frame, Mutant};
 use super::records;
-use super::requests::{COMPACTED, PASSING, Round, TOPIC, subscription};
+use super::requests::{BROKER, COMPACTED, PASSING, Round, TOPIC, subscription};
 use crate::codegen::schema::Api;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -26,6 +26,17 @@ const ATTEMPTS: usize = 300;
 const PAUSE: Duration = Duration::from_millis(50);
 
 const API_VERSIONS: i16 = 18;
+
+/// What a broker supports, at any level.
+const FEATURES: [&str; 7] = [
+    "metadata.version",
+    "kraft.version",
+    "eligible.leader.replicas.version",
+    "group.version",
+    "transaction.version",
+    "share.version",
+    "streams.version",
+];
 
 /// What became of a mutant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +67,7 @@ pub(super) struct Side<'a> {
     cluster_id: String,
     members: BTreeMap<String, (String, i64)>,
     producer: (i64, i16),
+    broker_epoch: i64,
 }
 
 impl<'a> Side<'a> {
@@ -72,6 +84,7 @@ impl<'a> Side<'a> {
             cluster_id: String::new(),
             members: BTreeMap::new(),
             producer: (-1, -1),
+            broker_epoch: -1,
         })
     }
 
@@ -103,6 +116,7 @@ impl<'a> Side<'a> {
             Name::ProducerId => Value::Int(self.producer.0 + shift),
             Name::ProducerEpoch => Value::Int(i64::from(self.producer.1) + shift),
             Name::ClusterId => Value::text(&self.cluster_id),
+            Name::BrokerEpoch => Value::Int(self.broker_epoch + shift),
             Name::Batch(kind) => Value::Blob(records::batch(*kind, self.producer)),
         }
     }
@@ -191,7 +205,40 @@ impl<'a> Side<'a> {
             fields([("TransactionalId", id.clone()), ("TransactionTimeoutMs", Value::Int(60_000))])
         })?;
         self.producer = (begun.get("ProducerId").int(), begun.get("ProducerEpoch").int() as i16);
-        Ok(())
+        if self.own.peer_addr()? == self.target { Ok(()) } else { self.register() }
+    }
+
+    /// Registers a broker that never runs: at controllers there are requests that only brokers may send.
+    fn register(&mut self) -> Result<()> {
+        let id = |byte: u8| Value::Uuid([byte; 16]);
+        let feature =
+            |name: &str| fields([("Name", Value::text(name)), ("MaxSupportedVersion", Value::Int(99))]);
+        let listener = fields([
+            ("Name", Value::text("PLAINTEXT")),
+            ("Host", Value::text("localhost")),
+            ("Port", Value::Int(9092)),
+        ]);
+        let body = fields([
+            ("BrokerId", Value::Int(i64::from(BROKER))),
+            ("ClusterId", Value::text(&self.cluster_id)),
+            ("IncarnationId", id(7)),
+            ("Listeners", Value::List(vec![listener])),
+            ("Features", Value::List(FEATURES.iter().copied().map(feature).collect())),
+            ("LogDirs", Value::List(vec![id(9)])),
+            ("PreviousBrokerEpoch", Value::Int(-1)),
+        ]);
+        let api = self.schemas.named("BrokerRegistration")?;
+        let mut last = 0;
+        for _ in 0..ATTEMPTS {
+            let answer = exchange(&mut open(self.target, LONG_PATIENCE)?, api, 4, &body)?;
+            last = answer.get("ErrorCode").int();
+            if last == 0 {
+                self.broker_epoch = answer.get("BrokerEpoch").int();
+                return Ok(());
+            }
+            std::thread::park_timeout(PAUSE);
+        }
+        bail!("no broker can be registered: {last}")
     }
 
     fn topics(&mut self) -> Result<Vec<(String, [u8; 16], usize)>> {

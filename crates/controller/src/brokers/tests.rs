@@ -1,7 +1,7 @@
 use super::*;
 use crate::Settings;
 use ottla_metadata::{ELIGIBLE_LEADER_REPLICAS, MetadataDelta, MetadataImage};
-use ottla_protocol::messages::broker_registration_request;
+use ottla_protocol::messages::{broker_registration_request, controller_registration_request};
 use ottla_protocol::records::metadata::{FeatureLevelRecord, PartitionRecord, TopicRecord};
 use ottla_types::Uuid;
 
@@ -81,7 +81,7 @@ fn register(controller: &mut Controller, id: i32, previous_broker_epoch: i64) ->
         broker_id: id,
         cluster_id: "c".to_owned(),
         incarnation_id: Uuid::from_u128(controller.image.end.offset.0 as u128),
-        listeners: vec![broker_registration_request::Listener::default()],
+        listeners: vec![broker_registration_request::Listener { port: 9092, ..Default::default() }],
         features: vec![feature(METADATA_VERSION, 99), feature(ELIGIBLE_LEADER_REPLICAS, 1)],
         previous_broker_epoch,
         ..Default::default()
@@ -194,7 +194,7 @@ fn a_broker_that_was_unregistered_comes_back_as_one_that_may_have_lost_records()
         broker_id: 1,
         cluster_id: controller.settings.cluster_id.clone(),
         incarnation_id: Uuid::from_u128(77),
-        listeners: vec![broker_registration_request::Listener::default()],
+        listeners: vec![broker_registration_request::Listener { port: 9092, ..Default::default() }],
         features: vec![broker_registration_request::Feature {
             name: ELIGIBLE_LEADER_REPLICAS.to_owned(),
             min_supported_version: 0,
@@ -207,4 +207,90 @@ fn a_broker_that_was_unregistered_comes_back_as_one_that_may_have_lost_records()
     assert_eq!(back.replies[0].error_code, 0);
     apply(&mut controller, back.records);
     assert_eq!(lists(&controller, 1), (vec![], vec![], None), "it may lead as the last leader, recovering");
+}
+
+#[test]
+fn a_registration_that_cannot_be_one_is_refused_as_kafka_does() {
+    let mut controller = controller();
+    let level =
+        FeatureLevelRecord { name: METADATA_VERSION.to_owned(), feature_level: MetadataVersion::LATEST.0 };
+    let other = register_broker_record::RegisterBrokerRecord {
+        broker_id: 2,
+        broker_epoch: 9,
+        log_dirs: vec![Uuid::from_u128(200)],
+        ..Default::default()
+    };
+    for record in [MetadataRecord::FeatureLevel(level), MetadataRecord::RegisterBroker(other)] {
+        let end = controller.image.end.offset;
+        controller.replay(&record, end).unwrap();
+    }
+    let listener = broker_registration_request::Listener { port: 9092, ..Default::default() };
+    let right = BrokerRegistrationRequest {
+        broker_id: 3,
+        cluster_id: controller.settings.cluster_id.clone(),
+        incarnation_id: Uuid::from_u128(77),
+        listeners: vec![listener.clone()],
+        log_dirs: vec![Uuid::from_u128(300), Uuid::from_u128(301)],
+        features: vec![broker_registration_request::Feature {
+            name: METADATA_VERSION.to_owned(),
+            min_supported_version: 1,
+            max_supported_version: 99,
+        }],
+        ..Default::default()
+    };
+    let mut error = |change: &dyn Fn(&mut BrokerRegistrationRequest)| {
+        let mut request = right.clone();
+        change(&mut request);
+        let decision = controller.handle_broker_registration(&request, Predecessor::Gone);
+        ErrorCode::from(decision.replies[0].error_code)
+    };
+    let ids = |ids: &[u128]| ids.iter().map(|id| Uuid::from_u128(*id)).collect::<Vec<Uuid>>();
+
+    assert_eq!(error(&|_| {}), ErrorCode::None);
+    assert_eq!(error(&|r| r.is_migrating_zk_broker = true), ErrorCode::BrokerIdNotRegistered);
+    assert_eq!(error(&|r| r.cluster_id.push('x')), ErrorCode::InconsistentClusterId);
+    assert_eq!(error(&|r| r.features.clear()), ErrorCode::UnsupportedVersion);
+    let invalid: [&dyn Fn(&mut BrokerRegistrationRequest); 8] = [
+        &|r| r.listeners.clear(),
+        &|r| r.listeners[0].port = 0,
+        &|r| r.listeners[0].security_protocol = 4,
+        &|r| r.incarnation_id = Uuid::ZERO,
+        &|r| r.log_dirs.clear(),
+        &|r| r.log_dirs = ids(&[300, 300]),
+        &|r| r.log_dirs = ids(&[300, 99]),
+        &|r| r.log_dirs = ids(&[300, 200]),
+    ];
+    for (number, change) in invalid.into_iter().enumerate() {
+        assert_eq!(error(change), ErrorCode::InvalidRegistration, "{number}");
+    }
+}
+
+/// Kafka's nodes end where they read an address that cannot be one.
+#[test]
+fn a_controller_without_an_address_is_not_registered() {
+    let mut controller = controller();
+    let level =
+        FeatureLevelRecord { name: METADATA_VERSION.to_owned(), feature_level: MetadataVersion::LATEST.0 };
+    let end = controller.image.end.offset;
+    controller.replay(&MetadataRecord::FeatureLevel(level), end).unwrap();
+    for (port, security_protocol, expected) in [
+        (9093, 0, ErrorCode::None),
+        (0, 0, ErrorCode::InvalidRegistration),
+        (9093, -1, ErrorCode::InvalidRegistration),
+    ] {
+        let request = ControllerRegistrationRequest {
+            controller_id: 1,
+            listeners: vec![controller_registration_request::Listener {
+                port,
+                security_protocol,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+
+        let decision = controller.handle_controller_registration(&request);
+
+        assert_eq!(ErrorCode::from(decision.replies[0].error_code), expected, "{port} {security_protocol}");
+        assert_eq!(decision.records.len(), usize::from(expected == ErrorCode::None));
+    }
 }

@@ -5,6 +5,7 @@ use ottla_metadata::{ELIGIBLE_LEADER_REPLICAS, MetadataDelta, MetadataImage};
 use ottla_protocol::messages::alter_partition_reassignments_request::ReassignableTopic;
 use ottla_protocol::messages::alter_partition_request::{self, AlterPartitionRequest, BrokerState};
 use ottla_protocol::messages::alter_partition_response;
+use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
 use ottla_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
 use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use ottla_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
@@ -510,13 +511,13 @@ fn a_new_partition_has_as_many_replicas_as_the_others_will() {
 fn a_broker_that_comes_back_with_less_leaves_the_set_and_stays_a_replica() {
     let mut world = World::new().with_eligible(2);
     world.reassign(&[4, 2, 3]);
-    let registration = ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest {
+    let registration = BrokerRegistrationRequest {
         broker_id: 2,
         cluster_id: "c".to_owned(),
         incarnation_id: Uuid::from_u128(99),
-        listeners: vec![Default::default()],
+        listeners: vec![Listener { port: 9092, ..Listener::default() }],
         log_dirs: vec![directory(2)],
-        features: vec![ottla_protocol::messages::broker_registration_request::Feature {
+        features: vec![Feature {
             name: ELIGIBLE_LEADER_REPLICAS.to_owned(),
             min_supported_version: 0,
             max_supported_version: 1,

@@ -253,7 +253,7 @@ impl World {
             broker_id: self.brokers[index].id.0,
             cluster_id: self.controller.settings.cluster_id.clone(),
             incarnation_id: self.random.uuid(),
-            listeners: vec![Listener::default()],
+            listeners: vec![Listener { port: 9092, ..Listener::default() }],
             features: vec![feature(METADATA_VERSION, 99), feature(ELIGIBLE_LEADER_REPLICAS, 1)],
             previous_broker_epoch: self.brokers[index].complete_since.0,
             ..Default::default()

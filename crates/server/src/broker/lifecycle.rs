@@ -263,8 +263,7 @@ impl Lifecycle {
             Ok(response) => {
                 let error = ErrorCode::from(response.error_code);
                 tracing::warn!(error = error.name(), "heartbeat refused");
-                let unknown = matches!(error, ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered);
-                Beat { pause: EAGER, renew: unknown, answered: false }
+                Beat { pause: EAGER, renew: error == ErrorCode::StaleBrokerEpoch, answered: false }
             }
             Err(error) => {
                 tracing::debug!(%error, "heartbeat not answered");
@@ -321,7 +320,9 @@ fn refusal(error: ErrorCode) -> Option<LifecycleError> {
         ErrorCode::UnsupportedVersion => {
             ": the cluster has finalized a feature level that this version does not support"
         }
-        ErrorCode::InvalidRegistration => ": check listeners and node.id",
+        ErrorCode::InvalidRegistration => {
+            ": check listeners and node.id, and that none of log.dirs is a copy of another broker's"
+        }
         _ => return None,
     };
     Some(LifecycleError::Refused { code: error.name(), message: error.message(), help })

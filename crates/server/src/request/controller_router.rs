@@ -142,7 +142,10 @@ impl Service for ControllerService {
                 serve(&header, input, |r| cluster::describe_quorum(&self.quorum, &self.image, r))
             }
             ApiKey::DescribeCluster => {
-                serve(&header, input, |r| cluster::describe_cluster(&self.quorum, &self.image, &self.wire, r))
+                let version = header.api_version;
+                serve(&header, input, |r| {
+                    cluster::describe_cluster(&self.quorum, &self.image, &self.wire, r, version)
+                })
             }
             ApiKey::BrokerRegistration => self.decide(
                 &header,

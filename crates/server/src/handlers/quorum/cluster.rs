@@ -128,9 +128,12 @@ pub fn describe_cluster(
     image: &watch::Receiver<Arc<MetadataImage>>,
     context: &WireContext,
     request: m::DescribeClusterRequest,
+    version: i16,
 ) -> Answer<m::DescribeClusterResponse> {
     if request.endpoint_type != CONTROLLERS {
         let error = match request.endpoint_type {
+            // Whoever asks in version 0 has not said whom they mean.
+            BROKERS if version == 0 => ErrorCode::InvalidRequest,
             BROKERS => ErrorCode::MismatchedEndpointType,
             _ => ErrorCode::UnsupportedEndpointType,
         };
