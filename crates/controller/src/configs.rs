@@ -137,6 +137,7 @@ impl Controller {
         ottla_types::validate_topic_name(name)
             .map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
         let topic = ConfigResource::topic(name);
+        let mut set = self.image.configs.get(&topic).cloned().unwrap_or_default();
         let mut records = Vec::new();
         for config in self.changes(&topic, resource) {
             let unknown =
@@ -147,8 +148,14 @@ impl Controller {
                 topic_config::validate(&config.name, value, Owner::User)
                     .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
             }
+            match &value {
+                Some(value) => set.insert(config.name.clone(), value.clone()),
+                None => set.remove(&config.name),
+            };
             records.push(record(&topic, &config.name, value));
         }
+        topic_config::validate_together(|name| set.get(name).map(String::as_str))
+            .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
         if self.image.topics.by_name(name).is_none() {
             let error = ErrorCode::UnknownTopicOrPartition;
             return Err((error, format!("The topic '{name}' does not exist.")));
@@ -393,6 +400,36 @@ mod tests {
             controller.replay(record, Offset(0)).unwrap();
         }
         (ErrorCode::from(response.error_code), response.error_message)
+    }
+
+    #[test]
+    fn settings_of_a_topic_are_checked_together_with_those_that_it_has() {
+        let mut controller = controller();
+        let topic = TopicRecord { name: "t".to_owned(), topic_id: Uuid::from_u128(7) };
+        controller.replay(&MetadataRecord::Topic(topic), Offset(0)).unwrap();
+        let mut alter = |name: &str, value: &str| {
+            let config = AlterableConfig {
+                name: name.to_owned(),
+                config_operation: SET,
+                value: Some(value.to_owned()),
+            };
+            let resource = AlterConfigsResource {
+                resource_type: ResourceType::Topic.to_wire(),
+                resource_name: "t".to_owned(),
+                configs: vec![config],
+            };
+            let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+            let decision = controller.handle_incremental_alter_configs(&request);
+            for record in &decision.records {
+                controller.replay(record, Offset(0)).unwrap();
+            }
+            ErrorCode::from(decision.replies[0].responses[0].error_code)
+        };
+
+        assert_eq!(alter("max.compaction.lag.ms", "1000"), ErrorCode::None);
+        assert_eq!(alter("min.compaction.lag.ms", "1001"), ErrorCode::InvalidConfig);
+        assert_eq!(alter("min.compaction.lag.ms", "1000"), ErrorCode::None);
+        assert_eq!(alter("max.compaction.lag.ms", "999"), ErrorCode::InvalidConfig);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Settings {
     pub min_insync_replicas: i32,
     /// `delete.topic.enable`.
     pub delete_topic_enable: bool,
+    /// What this node's file sets in place of topics' own configuration, by the topic configuration's name.
+    pub topic_defaults: BTreeMap<String, String>,
     /// What bounds the configuration of single groups.
     pub group_bounds: GroupBounds,
 }
@@ -39,6 +41,7 @@ impl Settings {
             default_replication_factor: 1,
             min_insync_replicas: 1,
             delete_topic_enable: true,
+            topic_defaults: BTreeMap::new(),
             group_bounds: GroupBounds::default(),
         }
     }

@@ -20,13 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Returns whether `node` may lead the partition or join its in-sync set: registered, unfenced, not
 /// leaving, and its replica's directory works.
 fn is_acceptable(cluster: &ClusterImage, partition: &PartitionRegistration, node: NodeId) -> bool {
-    let Some(broker) = cluster.broker(node) else { return false };
-    let directory = partition.directory(node);
-    broker.is_active()
-        && directory != Uuid::LOST_DIR
-        && (directory.is_reserved()
-            || broker.directories.is_empty()
-            || broker.directories.contains(&directory))
+    let broker = cluster.broker(node);
+    broker.is_some_and(|broker| broker.is_active() && broker.has_online(partition.directory(node)))
 }
 
 /// Who may lead besides the members of the in-sync set.

@@ -6,9 +6,7 @@ use crate::message;
 use crate::placement;
 use ottla_metadata::partition::nodes;
 use ottla_metadata::topic_config::{self, Owner, TopicConfigDef};
-use ottla_metadata::{
-    ConfigResource, ConfigsImage, LeaderRecoveryState, PartitionRegistration, TopicImage, broker_config,
-};
+use ottla_metadata::{ConfigResource, LeaderRecoveryState, PartitionRegistration, TopicImage, broker_config};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
 use ottla_protocol::messages::create_partitions_response::{
@@ -32,6 +30,8 @@ pub(crate) type Refusal = (ErrorCode, String);
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
 /// `ConfigSource` in responses: set for all brokers while they run.
 const DYNAMIC_DEFAULT_BROKER_CONFIG: i8 = 3;
+/// `ConfigSource` in responses: set in the node's file.
+const STATIC_BROKER_CONFIG: i8 = 4;
 /// `ConfigSource` in responses: nothing sets it.
 const DEFAULT_CONFIG: i8 = 5;
 
@@ -171,6 +171,11 @@ impl Controller {
             topic_config::validate(&config.name, value, owner)
                 .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
         }
+        let own = |name: &str| {
+            topic.configs.iter().find(|config| config.name == name).and_then(|config| config.value.as_deref())
+        };
+        topic_config::validate_together(own)
+            .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
         let placements = if topic.assignments.is_empty() {
             self.automatic_placement(topic)?
         } else {
@@ -192,7 +197,7 @@ impl Controller {
             topic_id: id,
             num_partitions: i32::try_from(placements.len()).expect("bounded by the partitions per request"),
             replication_factor: i16::try_from(placements[0].len()).expect("bounded by the brokers"),
-            configs: Some(described_configs(topic, &self.image.configs)),
+            configs: Some(self.described_configs(topic)),
             error_message: None,
             ..Default::default()
         };
@@ -480,24 +485,29 @@ fn refused(name: &str, (error, message): Refusal) -> CreatableTopicResult {
     }
 }
 
-/// The new topic's configuration as CreateTopics v5+ reports it.
-fn described_configs(topic: &CreatableTopic, configs: &ConfigsImage) -> Vec<CreatableTopicConfigs> {
-    let all_brokers = ConfigResource::cluster();
-    let described = |def: &TopicConfigDef| {
-        let own = topic.configs.iter().find(|config| config.name == def.name);
-        let own = own.and_then(|config| config.value.as_deref());
-        let of_all = || broker_config::value(configs, &all_brokers, def.synonyms.first()?);
-        let (value, config_source) = own
-            .map(|value| (value, DYNAMIC_TOPIC_CONFIG))
-            .or_else(|| Some((of_all()?, DYNAMIC_DEFAULT_BROKER_CONFIG)))
-            .unwrap_or((def.default, DEFAULT_CONFIG));
-        CreatableTopicConfigs {
-            name: def.name.to_owned(),
-            value: Some(value.to_owned()),
-            read_only: false,
-            config_source,
-            is_sensitive: false,
-        }
-    };
-    topic_config::TOPIC_CONFIGS.iter().map(described).collect()
+impl Controller {
+    /// The new topic's configuration as CreateTopics v5+ reports it: what it sets, or else what is set for all brokers, or what this
+    /// node's file has, as Kafka's controllers do.
+    fn described_configs(&self, topic: &CreatableTopic) -> Vec<CreatableTopicConfigs> {
+        let all_brokers = ConfigResource::cluster();
+        let described = |def: &TopicConfigDef| {
+            let own = topic.configs.iter().find(|config| config.name == def.name);
+            let own = own.and_then(|config| config.value.as_deref());
+            let of_all = || broker_config::value(&self.image.configs, &all_brokers, def.synonyms.first()?);
+            let of_file = || self.settings.topic_defaults.get(def.name).map(String::as_str);
+            let (value, config_source) = own
+                .map(|value| (value, DYNAMIC_TOPIC_CONFIG))
+                .or_else(|| Some((of_all()?, DYNAMIC_DEFAULT_BROKER_CONFIG)))
+                .or_else(|| Some((of_file()?, STATIC_BROKER_CONFIG)))
+                .unwrap_or((def.default, DEFAULT_CONFIG));
+            CreatableTopicConfigs {
+                name: def.name.to_owned(),
+                value: Some(value.to_owned()),
+                read_only: false,
+                config_source,
+                is_sensitive: false,
+            }
+        };
+        topic_config::TOPIC_CONFIGS.iter().map(described).collect()
+    }
 }

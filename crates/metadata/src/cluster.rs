@@ -1,5 +1,6 @@
 //! Brokers and controllers as they registered themselves.
 
+use crate::PartitionRegistration;
 use crate::VersionRange;
 use ottla_protocol::records::metadata::{register_broker_record, register_controller_record};
 use ottla_types::{BrokerEpoch, NodeId, Uuid};
@@ -44,6 +45,15 @@ pub struct BrokerRegistration {
 }
 
 impl BrokerRegistration {
+    /// Returns whether a replica that is said to be in this directory is served: nothing is known against it
+    /// (`DirectoryId.isOnline`).
+    pub fn has_online(&self, directory: Uuid) -> bool {
+        directory != Uuid::LOST_DIR
+            && (directory.is_reserved()
+                || self.directories.is_empty()
+                || self.directories.contains(&directory))
+    }
+
     /// The registration that a record creates.
     pub fn from_record(record: &register_broker_record::RegisterBrokerRecord) -> BrokerRegistration {
         BrokerRegistration {
@@ -214,6 +224,11 @@ impl ClusterImage {
     /// Returns whether this broker is registered, unfenced and not leaving.
     pub fn is_active(&self, id: NodeId) -> bool {
         self.broker(id).is_some_and(BrokerRegistration::is_active)
+    }
+
+    /// Returns whether nothing is known against the directory in which this broker has its replica of a partition.
+    pub fn serves(&self, partition: &PartitionRegistration, node: NodeId) -> bool {
+        self.broker(node).is_some_and(|broker| broker.has_online(partition.directory(node)))
     }
 
     /// Brokers that clients may see, in the order of their ids.

@@ -126,6 +126,8 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         "How long a tiered topic's segments stay on local disks."),
     def("max.compaction.lag.ms", Kind::Long(1, LONG), LONG_MAX, &["log.cleaner.max.compaction.lag.ms"], Enforced,
         "The longest a record stays uncompacted."),
+    def("max.decompressed.message.bytes", Kind::Int(1, INT), "2147483639", &["max.decompressed.message.bytes"], DefaultOnly,
+        "The largest batch, decompressed."),
     def("max.message.bytes", Kind::Int(0, INT), "1048588", &["message.max.bytes"], Enforced,
         "The largest batch, as stored."),
     def("message.timestamp.after.max.ms", Kind::Long(0, LONG), "3600000", &["log.message.timestamp.after.max.ms"],
@@ -183,12 +185,12 @@ pub fn topic_config(name: &str) -> Option<&'static TopicConfigDef> {
     TOPIC_CONFIGS.binary_search_by(|def| def.name.cmp(name)).ok().map(|i| &TOPIC_CONFIGS[i])
 }
 
-/// Who sets a configuration: Ottla's own topics use what users may not.
+/// Who sets a configuration: internal topics are made as no user's may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// A person or program.
     User,
-    /// Ottla, for an internal topic.
+    /// A broker, for an internal topic.
     Internal,
 }
 
@@ -201,6 +203,24 @@ pub fn validate(name: &str, value: &str, owner: Owner) -> Result<(), InvalidConf
     let def =
         topic_config(name).ok_or_else(|| InvalidConfig(format!("Unknown topic config name: {name}")))?;
     check(def, name, value, owner)
+}
+
+/// Checks what a topic's configurations say together (`LogConfig.validateValues`). `own` is what the topic sets.
+///
+/// # Errors
+/// When records must stay uncompacted for longer than they may.
+pub fn validate_together<'a>(own: impl Fn(&str) -> Option<&'a str>) -> Result<(), InvalidConfig> {
+    let number = |name: &str| {
+        let value = own(name).or_else(|| topic_config(name).map(|def| def.default));
+        value.and_then(|value| value.trim().parse::<i64>().ok()).unwrap_or_default()
+    };
+    let (min, max) = (number("min.compaction.lag.ms"), number("max.compaction.lag.ms"));
+    if min > max {
+        return Err(InvalidConfig(format!(
+            "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})"
+        )));
+    }
+    Ok(())
 }
 
 /// Checks a value of a topic configuration, or of the broker's that stands in for it under the name `name`.
@@ -250,9 +270,11 @@ pub(crate) fn check(
     }
     let supported = match def.support {
         Enforced => true,
-        DefaultOnly => text.eq_ignore_ascii_case(def.default),
+        DefaultOnly if text.eq_ignore_ascii_case(def.default) => true,
+        // Brokers of Apache Kafka ask for it for their transactions, whose records nobody compresses anyway.
+        DefaultOnly => owner == Owner::Internal && (def.name, text) == ("compression.type", "uncompressed"),
     };
-    if !supported && owner == Owner::User {
+    if !supported {
         return invalid(&format!("not supported; only `{}` is", def.default));
     }
     Ok(())
@@ -390,10 +412,25 @@ mod tests {
             let refused = validate(name, value, Owner::User).unwrap_err();
             assert_eq!(refused.0, format!("Invalid value {shown} for configuration {name}: {why}"));
         }
-        assert_eq!(validate("preallocate", "true", Owner::Internal), Ok(()));
+        assert!(validate("preallocate", "true", Owner::Internal).is_err());
+        assert_eq!(validate("compression.type", "uncompressed", Owner::Internal), Ok(()));
         assert_eq!(validate("flush.messages", "1", Owner::User), Ok(()));
         assert_eq!(validate("cleanup.policy", "compact, delete", Owner::User), Ok(()));
         assert_eq!(validate("retention.ms", "-1", Owner::User), Ok(()));
+    }
+
+    #[test]
+    fn records_cannot_stay_uncompacted_for_longer_than_they_may() {
+        let check = |min, max| {
+            validate_together(|name| if name.starts_with("min.") { min } else { max })
+                .map_err(|error| error.0)
+        };
+
+        assert_eq!(check(None, None), Ok(()));
+        assert_eq!(check(Some("5"), None), Ok(()));
+        assert_eq!(check(Some("5"), Some("5")), Ok(()));
+        let conflict = "conflict topic config setting min.compaction.lag.ms (5) > max.compaction.lag.ms (4)";
+        assert_eq!(check(Some("5"), Some("4")), Err(conflict.to_owned()));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use ottla_metadata::broker_config;
 use ottla_metadata::topic_config::{self, Support, TOPIC_CONFIGS, TopicConfigDef};
-use ottla_server::config::table::{self, REFUSED_PREFIXES, SETTINGS, WITHOUT_EFFECT};
+use ottla_server::config::table::{self, FIXED, REFUSED_PREFIXES, SETTINGS, WARNED_PREFIXES, WITHOUT_EFFECT};
 
 fn main() {
     println!("# Configuration\n");
@@ -20,6 +20,18 @@ fn main() {
         "They ask how Kafka does something, not what it does. They are accepted, and nothing comes of them.\n"
     );
     WITHOUT_EFFECT.iter().for_each(|name| println!("- `{name}`"));
+    println!("\n## One value\n");
+    println!(
+        "Only Kafka's default is accepted: another value asks for something that does not exist here.\n"
+    );
+    println!("| setting | value |\n|---|---|");
+    for (name, values) in FIXED {
+        let values: Vec<String> = values.iter().map(code).collect();
+        row(&[code(name), values.join(", ")]);
+    }
+    println!("\n## Warned of\n");
+    println!("What begins so belongs to a part that does not exist here. A node starts, and says so.\n");
+    WARNED_PREFIXES.iter().for_each(|(name, part)| println!("- `{name}`: {part}"));
     println!("\n## Refused\n");
     println!("A node does not start with a setting that begins so and has a value.\n");
     REFUSED_PREFIXES.iter().for_each(|name| println!("- `{name}`"));

@@ -246,3 +246,40 @@ fn no_client_writes_to_internal_topics_in_a_transaction() {
     assert_eq!(told, expected);
     still_serves(&cluster);
 }
+
+/// Who asks what it may do is told everything that there is to do (KIP-430): nobody is refused anything.
+#[test]
+fn who_asks_what_it_may_do_may_do_everything() {
+    const NOT_ASKED: i32 = i32::MIN;
+    let cluster = one_node();
+    kcat::run(&cluster, &["-G", "g", "-o", "beginning", "-c", "1", "t"], "");
+    for (is_asked, [of_cluster, of_topic, of_group]) in [(true, [8096, 3576, 3400]), (false, [NOT_ASKED; 3])]
+    {
+        let request = m::DescribeClusterRequest {
+            include_cluster_authorized_operations: is_asked,
+            ..Default::default()
+        };
+        assert_eq!(call(&cluster, 1, &request).cluster_authorized_operations, of_cluster);
+
+        let topic = MetadataRequestTopic { name: Some("t".to_owned()), ..Default::default() };
+        let request = m::MetadataRequest {
+            topics: Some(vec![topic]),
+            include_cluster_authorized_operations: is_asked,
+            include_topic_authorized_operations: is_asked,
+            ..Default::default()
+        };
+        let answer = call(&cluster, 10, &request);
+        assert_eq!(answer.cluster_authorized_operations, of_cluster);
+        assert_eq!(answer.topics[0].topic_authorized_operations, of_topic);
+
+        let request = m::DescribeGroupsRequest {
+            groups: vec!["g".to_owned()],
+            include_authorized_operations: is_asked,
+        };
+        assert_eq!(call(&cluster, 5, &request).groups[0].authorized_operations, of_group);
+    }
+    let topics = vec![m::describe_topic_partitions_request::TopicRequest { name: "t".to_owned() }];
+    let request =
+        m::DescribeTopicPartitionsRequest { topics, response_partition_limit: 10, ..Default::default() };
+    assert_eq!(call(&cluster, 0, &request).topics[0].topic_authorized_operations, 3576);
+}

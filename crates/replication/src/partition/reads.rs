@@ -24,6 +24,8 @@ pub struct Fetched {
     pub diverging: Option<OffsetAndEpoch>,
     /// Whether there are records for this fetcher at the offset it asked for, be they in `records` or not.
     pub has_more: bool,
+    /// Whether `records` are not all of them: they end where no more were asked for, or where a segment does.
+    pub is_cut: bool,
 }
 
 /// How far a reader may read.
@@ -97,7 +99,7 @@ impl Partition {
             return Ok(self.fetched(None));
         }
         let read = self.log.read(fetch_offset, end, bytes_max, at_least)?;
-        Ok(Fetched { has_more: true, ..self.fetched(read.region) })
+        Ok(Fetched { has_more: true, is_cut: read.is_cut, ..self.fetched(read.region) })
     }
 
     /// A consumer asks for records from `offset` on. `asked_epoch` is what it believes, or
@@ -130,7 +132,7 @@ impl Partition {
             return Ok(self.fetched(None));
         }
         let read = self.log.read(offset, upper, bytes_max, at_least)?;
-        Ok(Fetched { has_more: true, ..self.fetched(read.region) })
+        Ok(Fetched { has_more: true, is_cut: read.is_cut, ..self.fetched(read.region) })
     }
 
     /// Lets a consumer's fetch wait until the high watermark moves.
@@ -171,6 +173,7 @@ impl Partition {
             log_start_offset: self.log.log_start_offset(),
             diverging: None,
             has_more: false,
+            is_cut: false,
         }
     }
 

@@ -336,7 +336,12 @@ impl Broker {
                     configs,
                 )
             }
-            _ => (-1, -1, Vec::new()),
+            // As this broker's file has it, not as the controllers' do (`DefaultAutoTopicCreationManager`).
+            _ => (
+                properties.number("num.partitions"),
+                properties.number("default.replication.factor"),
+                Vec::new(),
+            ),
         };
         CreatableTopic {
             name: name.to_owned(),

@@ -150,6 +150,7 @@ impl NodeConfig {
                 help: "name the directory where the logs are kept",
             })?,
         };
+        check_together(&properties)?;
         Ok(NodeConfig {
             node_id,
             roles,
@@ -186,6 +187,27 @@ impl NodeConfig {
     pub fn bound_controller_listeners(&self) -> impl Iterator<Item = &ListenerConfig> {
         self.listeners.iter().filter(|l| self.roles.controller && self.controller_listeners.contains(&l.name))
     }
+}
+
+/// Checks what settings say together, as Kafka does when it starts.
+fn check_together(properties: &Properties) -> Result<(), ConfigError> {
+    let number = |name| properties.number(name);
+    let invalid = |name: &'static str, reason: String| {
+        Err(ConfigError::Invalid { name: name.to_owned(), value: number(name).to_string(), reason })
+    };
+    let threads = number("log.cleaner.threads");
+    if threads > 0 && number("log.cleaner.dedupe.buffer.size") / threads < 1 << 20 {
+        let reason = format!("must be at least 1048576 for each of log.cleaner.threads={threads}");
+        return invalid("log.cleaner.dedupe.buffer.size", reason);
+    }
+    let lag = number("replica.lag.time.max.ms");
+    if number("replica.fetch.wait.max.ms") > lag {
+        let reason = format!(
+            "must be at most replica.lag.time.max.ms={lag}: followers that wait for longer would leave the in-sync set"
+        );
+        return invalid("replica.fetch.wait.max.ms", reason);
+    }
+    Ok(())
 }
 
 fn node_id(properties: &Properties) -> Result<NodeId, ConfigError> {

@@ -178,6 +178,12 @@ impl Properties {
                 check_value(name, value, setting.kind)?;
             } else if is_topic_default(name) || table::WITHOUT_EFFECT.binary_search(&name).is_ok() {
                 // Topic defaults are checked where they are read.
+            } else if let Some((_, allowed)) = table::FIXED.iter().find(|(fixed, _)| *fixed == name) {
+                if !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(&without_spaces(value))) {
+                    return Err(ConfigError::Unsupported { name: name.to_owned(), value: value.to_owned() });
+                }
+            } else if let Some((_, part)) = table::WARNED_PREFIXES.iter().find(|(p, _)| name.starts_with(p)) {
+                tracing::warn!(name, value, "without effect: there are no {part} here");
             } else if table::REFUSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
                 if !value.is_empty() {
                     return Err(ConfigError::Unsupported { name: name.to_owned(), value: value.to_owned() });
@@ -201,6 +207,21 @@ pub(crate) fn unit_ms(name: &str) -> i64 {
     } else {
         1
     }
+}
+
+#[cfg(test)]
+fn is_known(name: &str) -> bool {
+    let begins = |prefix: &&str| name.starts_with(*prefix);
+    table::find(name).is_some()
+        || is_topic_default(name)
+        || table::WITHOUT_EFFECT.contains(&name)
+        || table::FIXED.iter().any(|(fixed, _)| *fixed == name)
+        || table::WARNED_PREFIXES.iter().map(|(prefix, _)| prefix).any(begins)
+        || table::REFUSED_PREFIXES.iter().any(begins)
+}
+
+fn without_spaces(list: &str) -> String {
+    list.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
 fn is_topic_default(name: &str) -> bool {
@@ -229,6 +250,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     settings
         .chain(defaults)
         .chain(table::WITHOUT_EFFECT.iter().copied())
+        .chain(table::FIXED.iter().map(|(name, _)| *name))
         .map(|known| (edits(name, known), known))
         .filter(|&(edits, _)| edits <= 2)
         .min()
@@ -272,10 +294,38 @@ mod tests {
                 "ssl.keystore.location=/k is not supported: remove it; nothing here would do what it asks for",
             ),
             ("log.retention.hours=week", "log.retention.hours=week: must be a whole number"),
+            (
+                "security.inter.broker.protocol=SSL",
+                "security.inter.broker.protocol=SSL is not supported: remove it; nothing here would do what it asks for",
+            ),
+            (
+                "listener.name.client.max.connections=7",
+                "listener.name.client.max.connections=7 is not supported: remove it; nothing here would do what it asks \
+                 for",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(error(text), expected);
         }
+    }
+
+    /// What is known by name works, or is refused or warned of by name, with the reason; any other name is only called unknown.
+    #[test]
+    fn every_setting_of_kafka_4_4_is_known_by_name() {
+        let names = include_str!("kafka-4.4.txt").lines();
+        let unknown: Vec<&str> = names.filter(|name| !is_known(name)).collect();
+
+        assert_eq!(unknown, Vec::<&str>::new());
+        assert!(!is_known("log.cleaner.enabled") && !is_known("broker"));
+    }
+
+    #[test]
+    fn what_is_written_out_as_it_is_anyway_is_accepted() {
+        let text = "security.inter.broker.protocol=plaintext\nmax.connections.per.ip.overrides=\n\
+            group.coordinator.rebalance.protocols=classic, consumer, streams\nqueued.max.request.bytes=-1\n\
+            metric.reporters=org.apache.kafka.common.metrics.JmxReporter\ngroup.share.max.size=200\n";
+
+        Properties::parse("server.properties", text.as_bytes()).unwrap().check().unwrap();
     }
 
     #[test]

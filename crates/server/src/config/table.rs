@@ -141,6 +141,8 @@ pub const SETTINGS: &[Setting] = &[
         "The most connections that a listener serves at a time. (Kafka: 2147483647)"),
     setting("max.incremental.fetch.session.cache.slots", Kind::Number(0, INT), Some("1000"),
         "How many fetch sessions a broker keeps (KIP-227)."),
+    setting("max.request.partition.size.limit", Kind::Number(1, INT), Some("2000"),
+        "How many partitions one answer to DescribeTopicPartitions describes at most."),
     setting("metadata.log.dir", Kind::Text, None, "Where the metadata log is; else in the first of log.dirs."),
     setting("metadata.log.max.record.bytes.between.snapshots", Kind::Number(1, i64::MAX), Some("20971520"),
         "After how many bytes of metadata a snapshot is written."),
@@ -218,21 +220,34 @@ pub const SETTINGS: &[Setting] = &[
 /// Settings that ask how Kafka does something, not what it does. Accepted, so that an existing file
 /// starts; there is nothing here that they could change.
 pub const WITHOUT_EFFECT: &[&str] = &[
+    "alter.log.dirs.replication.quota.window.num",
+    "alter.log.dirs.replication.quota.window.size.seconds",
     "background.threads",
-    "compression.gzip.level",
-    "compression.lz4.level",
-    "compression.zstd.level",
+    "controller.performance.always.log.threshold.ms",
+    "controller.performance.sample.period.ms",
     "controller.quorum.append.linger.ms",
     "controller.quorum.election.backoff.max.ms",
+    "controller.quorum.fetch.max.bytes",
+    "controller.quorum.fetch.snapshot.max.bytes",
     "controller.quorum.retry.backoff.ms",
     "controller.socket.timeout.ms",
     "delete.records.purgatory.purge.interval.requests",
     "fetch.purgatory.purge.interval.requests",
+    "group.consumer.assignment.interval.ms",
+    "group.consumer.assignor.offload.enable",
+    "group.consumer.max.assignment.interval.ms",
+    "group.consumer.min.assignment.interval.ms",
+    "group.consumer.regex.refresh.interval.ms",
     "group.coordinator.append.linger.ms",
+    "group.coordinator.background.threads",
+    "group.coordinator.cached.buffer.max.bytes",
     "group.coordinator.threads",
+    "internal.metadata.delete.delay.millis",
+    "internal.metadata.log.segment.bytes",
+    "internal.metadata.max.batch.size.in.bytes",
     "log.cleaner.io.buffer.load.factor",
     "log.cleaner.io.buffer.size",
-    "metric.reporters",
+    "log.initial.task.delay.ms",
     "metrics.num.samples",
     "metrics.recording.level",
     "metrics.sample.window.ms",
@@ -242,13 +257,17 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "num.replica.alter.log.dirs.threads",
     "num.replica.fetchers",
     "offsets.load.buffer.size",
+    "producer.id.expiration.check.interval.ms",
     "producer.purgatory.purge.interval.requests",
     "queued.max.requests",
     "replica.fetch.backoff.ms",
     "replica.fetch.min.bytes",
     "replica.socket.receive.buffer.bytes",
     "replica.socket.timeout.ms",
+    "replication.quota.window.num",
+    "replication.quota.window.size.seconds",
     "request.timeout.ms",
+    "server.max.startup.time.ms",
     "share.coordinator.state.topic.min.isr",
     "share.coordinator.state.topic.replication.factor",
     "socket.connection.setup.timeout.max.ms",
@@ -256,6 +275,44 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "socket.listen.backlog.size",
     "socket.receive.buffer.bytes",
     "socket.send.buffer.bytes",
+    "transaction.state.log.load.buffer.size",
+    "unclean.leader.election.interval.ms",
+];
+
+/// Settings of which there is one value here, or one written in more than one way: Kafka's default. Another one asks for something that
+/// does not exist, and is refused.
+pub const FIXED: &[(&str, &[&str])] = &[
+    ("connection.failed.authentication.delay.ms", &["100"]),
+    ("connections.max.reauth.ms", &["0"]),
+    ("follower.fetch.last.tiered.offset.enable", &["false"]),
+    (
+        "group.coordinator.rebalance.protocols",
+        &["classic,consumer,streams", "classic,consumer", "consumer,classic"],
+    ),
+    ("max.connection.creation.rate", &["2147483647"]),
+    ("max.connections.per.ip", &["2147483647"]),
+    ("max.connections.per.ip.overrides", &[""]),
+    ("offsets.topic.compression.codec", &["0"]),
+    ("queued.max.request.bytes", &["-1"]),
+    ("security.inter.broker.protocol", &["PLAINTEXT"]),
+    ("transaction.two.phase.commit.enable", &["false"]),
+    ("unstable.api.versions.enable", &["false"]),
+    ("unstable.feature.versions.enable", &["false"]),
+];
+
+/// What begins so belongs to a part that does not exist here, and by itself asks for nothing. Accepted; a start tells that nothing comes of
+/// it, and of which part it is.
+pub const WARNED_PREFIXES: &[(&str, &str)] = &[
+    ("controller.quota.", "quotas"),
+    ("errors.deadletterqueue.", "share groups"),
+    ("group.share.", "share groups"),
+    ("group.streams.", "streams groups"),
+    ("kafka.metrics.", "reporters of metrics that are written in Java"),
+    ("metric.reporters", "reporters of metrics that are written in Java"),
+    ("quota.window.", "quotas"),
+    ("remote.fetch.", "tiered storage"),
+    ("remote.list.", "tiered storage"),
+    ("share.", "share groups"),
 ];
 
 /// Settings of parts that do not exist here: who sets one expects something that would not happen.
@@ -269,6 +326,7 @@ pub const REFUSED_PREFIXES: &[&str] = &[
     "create.topic.policy.",
     "delegation.token.",
     "early.start.listeners",
+    "listener.name.",
     "log.cleaner.io.max.bytes.per.second",
     "principal.builder.",
     "remote.log.",
@@ -293,5 +351,7 @@ mod tests {
         assert!(SETTINGS.is_sorted_by_key(|setting| setting.name));
         assert!(WITHOUT_EFFECT.is_sorted());
         assert!(REFUSED_PREFIXES.is_sorted());
+        assert!(FIXED.is_sorted());
+        assert!(WARNED_PREFIXES.is_sorted());
     }
 }

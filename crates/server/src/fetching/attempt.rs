@@ -82,6 +82,8 @@ pub struct Attempt {
     pub throttled_bytes: usize,
     /// Something that the fetcher must hear at once.
     pub is_urgent: bool,
+    /// Of some partition there is more than the answer has: to wait for others' records would only hold these up.
+    pub is_cut: bool,
     /// A consumer would learn of a partition that another broker leads it, before the image that says which is published.
     pub is_premature: bool,
     told: Vec<(Slot, Told)>,
@@ -180,8 +182,12 @@ impl Look<'_> {
             records: Some(Records::EMPTY),
             ..Default::default()
         };
+        let found = found.and_then(|found| {
+            let aborted = self.aborted(replica.as_deref(), asked, &found)?;
+            Ok((found, aborted))
+        });
         match found {
-            Ok(found) => {
+            Ok((found, aborted)) => {
                 let told = Told {
                     high_watermark: found.high_watermark.0,
                     log_start_offset: found.log_start_offset.0,
@@ -199,12 +205,14 @@ impl Look<'_> {
                     && self.broker.config.replica_selector == ReplicaSelector::RackAware
                     && told.high_watermark > asked.told.high_watermark;
                 attempt.is_urgent |= diverges || begins_later || elsewhere.is_some() || is_awaited;
+                attempt.is_cut |= bytes > 0 && found.is_cut;
                 attempt.bytes += bytes;
                 if is_throttled {
                     attempt.throttled_bytes += bytes;
                 }
                 if is_news || self.scope == Scope::All {
-                    self.fill(&mut data, replica.as_deref(), asked, found);
+                    data.aborted_transactions = aborted;
+                    fill(&mut data, found);
                     data.preferred_read_replica = elsewhere.unwrap_or(NodeId::NONE).0;
                     attempt.told.push((slot, told));
                     add(&mut attempt.response, &asked.key, data);
@@ -344,33 +352,33 @@ impl Look<'_> {
         })
     }
 
-    fn fill(&self, data: &mut PartitionData, replica: Option<&Replica>, asked: &Asked, found: Fetched) {
-        data.high_watermark = found.high_watermark.0;
-        data.last_stable_offset = found.last_stable_offset.0;
-        data.log_start_offset = found.log_start_offset.0;
-        if let Some(diverging) = found.diverging {
-            data.diverging_epoch =
-                EpochEndOffset { epoch: diverging.epoch.0, end_offset: diverging.offset.0 };
-        }
-        if let Fetcher::Consumer(Isolation::ReadCommitted) = self.fetcher {
-            let from = Offset(asked.partition.fetch_offset);
-            let aborted = replica
-                .map(|replica| replica.lock().log().aborted_transactions(from, found.last_stable_offset));
-            data.aborted_transactions = match aborted {
-                Some(Ok(aborted)) => Some(
-                    aborted
-                        .into_iter()
-                        .map(|aborted| AbortedTransaction {
-                            producer_id: aborted.producer_id.0,
-                            first_offset: aborted.first_offset.0,
-                        })
-                        .collect(),
-                ),
-                _ => Some(Vec::new()),
-            };
-        }
-        if let Some(region) = found.records {
-            data.records = Some(Records::File(region));
+    /// Which transactions a consumer is to leave out (TXN-1); `None` for who reads them all. Without them it would take what was
+    /// aborted for committed: where they cannot be read, neither can the records.
+    fn aborted(
+        &self,
+        replica: Option<&Replica>,
+        asked: &Asked,
+        found: &Fetched,
+    ) -> Result<Option<Vec<AbortedTransaction>>, ErrorCode> {
+        let (Fetcher::Consumer(Isolation::ReadCommitted), Some(replica)) = (self.fetcher, replica) else {
+            return Ok(None);
+        };
+        let from = Offset(asked.partition.fetch_offset);
+        let aborted = replica.lock().log().aborted_transactions(from, found.last_stable_offset);
+        match aborted {
+            Ok(aborted) => Ok(Some(
+                aborted
+                    .into_iter()
+                    .map(|aborted| AbortedTransaction {
+                        producer_id: aborted.producer_id.0,
+                        first_offset: aborted.first_offset.0,
+                    })
+                    .collect(),
+            )),
+            Err(error) => {
+                self.broker.replicas.handle_storage_error(&error);
+                Err(ErrorCode::KafkaStorageError)
+            }
         }
     }
 
@@ -394,6 +402,18 @@ impl Look<'_> {
         {
             endpoints.push(NodeEndpoint { node_id, host, port, rack });
         }
+    }
+}
+
+fn fill(data: &mut PartitionData, found: Fetched) {
+    data.high_watermark = found.high_watermark.0;
+    data.last_stable_offset = found.last_stable_offset.0;
+    data.log_start_offset = found.log_start_offset.0;
+    if let Some(diverging) = found.diverging {
+        data.diverging_epoch = EpochEndOffset { epoch: diverging.epoch.0, end_offset: diverging.offset.0 };
+    }
+    if let Some(region) = found.records {
+        data.records = Some(Records::File(region));
     }
 }
 

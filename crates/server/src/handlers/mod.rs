@@ -1,5 +1,6 @@
 //! One file an API, by family. Each file's header says which versions it serves and what it does not.
 
+mod authorized_operations;
 pub mod cluster;
 pub mod groups;
 pub mod quorum;

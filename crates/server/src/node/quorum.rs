@@ -137,6 +137,7 @@ pub(super) fn start(
             .unwrap_or(i16::MAX),
         min_insync_replicas: i32::try_from(properties.number("min.insync.replicas")).unwrap_or(i32::MAX),
         delete_topic_enable: properties.switch("delete.topic.enable"),
+        topic_defaults: config.topic_defaults.clone(),
         group_bounds: group_bounds(properties),
     };
     Ok(actor::start(Start {

@@ -1,8 +1,11 @@
 //! A topic's configuration as its logs understand it.
 
+use crate::broker::is_internal_topic;
 use ottla_metadata::TopicConfig;
+use ottla_metadata::topic_config::{self, Owner};
 use ottla_records::TimestampType;
 use ottla_storage::{CleanupPolicy, LogConfig};
+use std::collections::BTreeMap;
 
 /// The settings of a log of a topic with this configuration.
 pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogConfig {
@@ -37,5 +40,35 @@ pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogCon
         message_timestamp_after_max_ms: topic.number("message.timestamp.after.max.ms"),
         producer_id_expiration_ms,
         ..LogConfig::default()
+    }
+}
+
+/// What a topic sets and nothing comes of here: another program's controller let it in, or a disk was taken over from there.
+pub fn without_effect<'a>(
+    topic: &str,
+    set: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let owner = if is_internal_topic(topic) { Owner::Internal } else { Owner::User };
+    let set = set.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    set.filter(move |(name, value)| topic_config::validate(name, value, owner).is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_enforced_is_told_of() {
+        let set = [
+            ("compression.type", "zstd"),
+            ("retention.ms", "1000"),
+            ("preallocate", "false"),
+            ("of.tomorrow", "1"),
+        ];
+        let set = set.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+
+        let told: Vec<(&str, &str)> = without_effect("t", &set).collect();
+
+        assert_eq!(told, [("compression.type", "zstd"), ("of.tomorrow", "1")]);
     }
 }

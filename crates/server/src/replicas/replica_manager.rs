@@ -7,7 +7,7 @@ mod opening;
 
 use super::directories::{Directories, Directory, FoundDirectory};
 use super::flusher::FlushQueue;
-use super::log_config::log_config;
+use super::log_config::{self, log_config};
 use super::throttles::{Throttled, ThrottledLists, Throttles};
 use super::waiting::Waiting;
 use crate::io_pool::Threads;
@@ -343,6 +343,9 @@ impl ReplicaManager {
         }
         if full {
             self.apply_throttles(image);
+            for (resource, _) in image.configs.iter() {
+                warn_of_topic(image, resource);
+            }
             let held = self.remove_strays(image);
             self.open_held(image, &held);
             for topic in image.topics.iter() {
@@ -524,6 +527,7 @@ impl ReplicaManager {
     fn apply_config(&self, image: &MetadataImage, resource: &ConfigResource) {
         match resource.resource_type {
             ResourceType::Topic => {
+                warn_of_topic(image, resource);
                 if let Some(topic) = image.topics.by_name(&resource.name) {
                     self.apply_topic_settings(image, topic);
                 }
@@ -575,6 +579,22 @@ fn peers(image: &MetadataImage, registration: &PartitionRegistration) -> BTreeMa
             Some((node, Peer { broker_epoch: broker.epoch, eligible: broker.is_active() }))
         })
         .collect()
+}
+
+/// Tells of what a topic sets and nothing comes of here: it cannot be refused any more.
+fn warn_of_topic(image: &MetadataImage, resource: &ConfigResource) {
+    if resource.resource_type != ResourceType::Topic {
+        return;
+    }
+    let set = image.configs.get(resource);
+    for (name, value) in set.into_iter().flat_map(|set| log_config::without_effect(&resource.name, set)) {
+        tracing::warn!(
+            topic = resource.name,
+            name,
+            value,
+            "a topic's setting is not supported: without effect"
+        );
+    }
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ impl Service for BrokerService {
                 serve(&header, input, |r| cluster::describe_cluster::handle(broker, &context, r))
             }
             ApiKey::DescribeTopicPartitions => {
-                serve(&header, input, |r| topics::describe_topic_partitions::handle(broker, r))
+                serve(&header, input, |r| topics::describe_topic_partitions::handle(broker, &context, r))
             }
             ApiKey::DescribeConfigs => {
                 serve(&header, input, |r| topics::describe_configs::handle(broker, &r))

@@ -28,6 +28,8 @@ pub struct ReadResult {
     pub segment_base_offset: Offset,
     /// How far into the segment, in bytes, they start.
     pub position: u64,
+    /// Whether there is more below the bound: these end where no more were asked for, or where their segment does.
+    pub is_cut: bool,
 }
 
 impl ReadResult {
@@ -82,12 +84,21 @@ impl Log {
                 if first.header.last_offset() >= upper {
                     break;
                 }
-                let end = self.read_end(segment, &first, upper, max_bytes, at_least)?;
+                // All of the segment may be below the bound; if not, find where the bound is.
+                let end_of_segment = self.end_of(segment);
+                let beyond = if upper < end_of_segment { segment.find(upper)? } else { None };
+                let bound = beyond.map_or(segment.size(), |beyond| beyond.position);
+                let limit = first.position.saturating_add(max_bytes as u64).min(bound);
+                let mut end = segment.last_end(&first, limit)?;
+                if at_least == AtLeast::OneBatch {
+                    end = end.max(first.end());
+                }
                 return Ok(ReadResult {
                     region: (end > first.position).then(|| segment.region(first.position, end)),
                     base_offset: first.header.base_offset,
                     segment_base_offset: segment.base_offset,
                     position: first.position,
+                    is_cut: end < bound || upper > end_of_segment,
                 });
             }
         }
@@ -97,29 +108,8 @@ impl Log {
     fn nothing(&self, from: Offset) -> ReadResult {
         let segment = self.segment_floor(from).unwrap_or_else(|| self.active());
         let position = segment.size();
-        ReadResult { region: None, base_offset: from, segment_base_offset: segment.base_offset, position }
-    }
-
-    fn read_end(
-        &self,
-        segment: &Segment,
-        first: &crate::scan::Found,
-        upper: Offset,
-        max_bytes: usize,
-        at_least: AtLeast,
-    ) -> Result<u64, StorageError> {
-        let mut limit = first.position.saturating_add(max_bytes as u64).min(segment.size());
-        // All of the segment may be below the bound; if not, find where the bound is.
-        if upper < self.end_of(segment)
-            && let Some(beyond) = segment.find(upper)?
-        {
-            limit = limit.min(beyond.position);
-        }
-        let end = segment.last_end(first, limit)?;
-        match at_least {
-            AtLeast::OneBatch => Ok(end.max(first.end())),
-            AtLeast::Nothing => Ok(end),
-        }
+        let segment_base_offset = segment.base_offset;
+        ReadResult { region: None, base_offset: from, segment_base_offset, position, is_cut: false }
     }
 
     /// The offset where the segment's offsets end (LOG-2).

@@ -98,6 +98,8 @@ fn a_read_ends_with_a_whole_batch_below_its_bound() {
             let below = upper as usize / 2;
             let expected = ends[..below].iter().rev().find(|end| **end <= max_bytes).copied().unwrap_or(0);
             assert_eq!(read.bytes(), expected, "{max_bytes} bytes below {upper}");
+            let all = below.checked_sub(1).map_or(0, |last| ends[last]);
+            assert_eq!(read.is_cut, expected < all, "{max_bytes} bytes below {upper}");
         }
     }
     let first = log.read(Offset(4), Offset::MAX, 0, AtLeast::OneBatch).unwrap();

@@ -7,6 +7,7 @@
 //! - Differs from Kafka: nothing known.
 
 use crate::broker::Broker;
+use crate::handlers::authorized_operations;
 use crate::handlers::quorum::cluster::{BROKERS, CONTROLLERS};
 use crate::request::{Answer, RequestContext};
 use ottla_protocol::ErrorCode;
@@ -53,6 +54,10 @@ pub fn handle(
         cluster_id: broker.cluster_id.clone(),
         controller_id: broker.administration_target(&image),
         brokers,
+        cluster_authorized_operations: match request.include_cluster_authorized_operations {
+            true => authorized_operations::ON_CLUSTER,
+            false => authorized_operations::NOT_ASKED,
+        },
         ..Default::default()
     })
 }

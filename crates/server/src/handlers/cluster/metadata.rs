@@ -18,6 +18,7 @@
 //!   names one at random. Either forwards what it is sent.
 
 use crate::broker::Broker;
+use crate::handlers::authorized_operations;
 use crate::request::{Answer, RequestContext};
 use ottla_metadata::{MetadataImage, TopicImage};
 use ottla_protocol::ErrorCode;
@@ -64,6 +65,10 @@ pub fn handle(
         None => true,
         Some(topics) => topics.is_empty() && context.version == 0,
     };
+    let operations = Operations {
+        of_cluster: request.include_cluster_authorized_operations,
+        of_topics: request.include_topic_authorized_operations,
+    };
     let topics = request.topics.unwrap_or_default();
     if context.version < IDS_VERSION_MIN && topics.iter().any(|t| t.name.is_none() || !t.topic_id.is_zero()) {
         return Answer::Now(refuse_ids(&topics));
@@ -97,7 +102,7 @@ pub fn handle(
                     && leaders(image, all, &asked).into_iter().any(lost)
             };
             broker.wait_for_fencing(names_lost, FENCING_PATIENCE).await;
-            respond(&broker, &context, &broker.image(), all, &asked, &[])
+            operations.added_to(respond(&broker, &context, &broker.image(), all, &asked, &[]))
         });
     }
     Answer::later(async move {
@@ -108,8 +113,27 @@ pub fn handle(
             })
         };
         broker.wait_for_image(created, CREATION_PATIENCE).await;
-        respond(&broker, &context, &broker.image(), all, &asked, &refused)
+        operations.added_to(respond(&broker, &context, &broker.image(), all, &asked, &refused))
     })
+}
+
+/// What is to be said of what the client may do (KIP-430).
+#[derive(Clone, Copy)]
+struct Operations {
+    of_cluster: bool,
+    of_topics: bool,
+}
+
+impl Operations {
+    fn added_to(self, mut response: MetadataResponse) -> MetadataResponse {
+        if self.of_cluster {
+            response.cluster_authorized_operations = authorized_operations::ON_CLUSTER;
+        }
+        for topic in response.topics.iter_mut().filter(|topic| self.of_topics && topic.error_code == 0) {
+            topic.topic_authorized_operations = authorized_operations::ON_TOPIC;
+        }
+        response
+    }
 }
 
 /// Each topic once, however often it is named. An id counts for more than a name.
@@ -280,7 +304,7 @@ fn describe_topic(
                 offline_replicas: partition
                     .replicas
                     .iter()
-                    .filter(|&&node| !reachable(node))
+                    .filter(|&&node| !reachable(node) || !image.cluster.serves(partition, node))
                     .map(|node| node.0)
                     .collect(),
             }

@@ -15,6 +15,7 @@
 use super::membership::group_context;
 use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::groups::topics::ImageTopics;
+use crate::handlers::authorized_operations;
 use crate::request::{Answer, RequestContext};
 use ottla_coordinator::GroupReply;
 use ottla_metadata::{GROUP_VERSION, MetadataImage};
@@ -64,6 +65,10 @@ pub fn describe(
         let mut response = ConsumerGroupDescribeResponse::default();
         for group_id in request.group_ids {
             response.groups.extend(describe_one(&broker, &context, &image, group_id).await);
+        }
+        let is_asked = request.include_authorized_operations;
+        for group in response.groups.iter_mut().filter(|group| is_asked && group.error_code == 0) {
+            group.authorized_operations = authorized_operations::ON_GROUP;
         }
         response
     })

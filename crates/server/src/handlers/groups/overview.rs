@@ -8,6 +8,7 @@
 use super::membership::group_context;
 use crate::broker::Broker;
 use crate::coordination::coordinators::wait_until_loaded;
+use crate::handlers::authorized_operations;
 use crate::request::{Answer, RequestContext};
 use ottla_coordinator::GroupReply;
 use ottla_protocol::messages::delete_groups_response::DeletableGroupResult;
@@ -47,6 +48,10 @@ pub fn describe_groups(
             };
             let GroupReply::DescribeGroups(described) = reply else { unreachable!("asked for") };
             response.groups.extend(described.groups);
+        }
+        let is_asked = request.include_authorized_operations;
+        for group in response.groups.iter_mut().filter(|group| is_asked && group.error_code == 0) {
+            group.authorized_operations = authorized_operations::ON_GROUP;
         }
         response
     })

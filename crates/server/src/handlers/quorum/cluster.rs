@@ -3,6 +3,7 @@
 //!
 //! - Differs from Kafka: nothing known.
 
+use crate::handlers::authorized_operations;
 use crate::quorum::QuorumHandle;
 use crate::request::Answer;
 use ottla_metadata::MetadataImage;
@@ -146,7 +147,7 @@ pub fn describe_cluster(
     }
     let image = image.borrow().clone();
     let leader = quorum.leadership().borrow().leader.as_ref().map(|(id, _)| *id);
-    let brokers = image
+    let brokers: Vec<DescribeClusterBroker> = image
         .cluster
         .controllers
         .values()
@@ -163,7 +164,15 @@ pub fn describe_cluster(
     Answer::Now(m::DescribeClusterResponse {
         endpoint_type: CONTROLLERS,
         cluster_id: context.cluster_id.clone(),
-        controller_id: leader.unwrap_or(NodeId::NONE).0,
+        // An id without an address is of no use.
+        controller_id: leader
+            .filter(|leader| brokers.iter().any(|known| known.broker_id == leader.0))
+            .unwrap_or(NodeId::NONE)
+            .0,
+        cluster_authorized_operations: match request.include_cluster_authorized_operations {
+            true => authorized_operations::ON_CLUSTER,
+            false => authorized_operations::NOT_ASKED,
+        },
         brokers,
         ..Default::default()
     })

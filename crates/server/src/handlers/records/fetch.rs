@@ -117,11 +117,8 @@ impl Fetch {
         let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
         let broker_max =
             usize::try_from(broker.config.properties.number("fetch.max.bytes")).unwrap_or(usize::MAX);
-        let bytes_max = match fetcher {
-            Fetcher::Consumer(_) => size(request.max_bytes).min(broker_max),
-            Fetcher::Follower(..) => size(request.max_bytes),
-        };
-        let bytes_min = size(request.min_bytes);
+        let bytes_max = size(request.max_bytes).min(broker_max);
+        let bytes_min = size(request.min_bytes).min(bytes_max);
         let rack = request.rack_id.clone();
         let reads_from = reads_from(context.version, replica_id, &rack);
         let (session, session_id, scope) = session(broker, &context, fetcher, request)?;
@@ -155,7 +152,7 @@ impl Fetch {
     }
 
     fn is_enough(&self, attempt: &Attempt) -> bool {
-        attempt.is_urgent || attempt.bytes >= self.bytes_min
+        attempt.is_urgent || attempt.is_cut || attempt.bytes >= self.bytes_min
     }
 
     fn send(&self, attempt: Attempt) -> FetchResponse {

@@ -149,9 +149,10 @@ fn find(
     let Some(leader) = partition.serving() else { return Err(ErrorCode::NotLeaderOrFollower) };
     let log = partition.log();
     let upper = match (request.replica_id, request.isolation_level) {
-        (DEBUGGING_CONSUMER, _) => log.log_end_offset(),
-        (_, 1) => partition.last_stable_offset(),
-        _ => partition.high_watermark(),
+        (CONSUMER, 1) => partition.last_stable_offset(),
+        (CONSUMER, _) => partition.high_watermark(),
+        // A debugging consumer (-2), or a replica, which is to have all that there is.
+        _ => log.log_end_offset(),
     };
     let waits_for_epoch = request.replica_id == CONSUMER && partition.high_watermark() < leader.epoch_start;
     if waits_for_epoch && (asked.timestamp == LATEST || asked.timestamp >= 0) {

@@ -6,25 +6,35 @@
 //! - Differs from Kafka: nothing known.
 
 use crate::broker::Broker;
-use crate::request::Answer;
+use crate::handlers::authorized_operations;
+use crate::request::{Answer, RequestContext};
 use ottla_metadata::MetadataImage;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
+use ottla_protocol::messages::describe_topic_partitions_request::{
+    DescribeTopicPartitionsRequest, TopicRequest,
+};
 use ottla_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
     DescribeTopicPartitionsResponseTopic,
 };
 use ottla_types::{NodeId, validate_topic_name};
 
-/// `max.request.partition.size.limit`.
-const PARTITIONS_MAX: usize = 2000;
-
 /// Answers from the image.
 pub fn handle(
     broker: &Broker,
+    context: &RequestContext,
     request: DescribeTopicPartitionsRequest,
 ) -> Answer<DescribeTopicPartitionsResponse> {
     let image = broker.image();
+    if request.cursor.as_ref().is_some_and(|cursor| cursor.partition_index < 0) {
+        let refused = |topic: TopicRequest| DescribeTopicPartitionsResponseTopic {
+            error_code: ErrorCode::InvalidRequest.code(),
+            name: Some(topic.name),
+            ..Default::default()
+        };
+        let topics = request.topics.into_iter().map(refused).collect();
+        return Answer::Now(DescribeTopicPartitionsResponse { topics, ..Default::default() });
+    }
     let mut names: Vec<String> = if request.topics.is_empty() {
         image.topics.iter().map(|topic| topic.name.clone()).collect()
     } else {
@@ -34,7 +44,8 @@ pub fn handle(
     names.dedup();
     let (first_name, first_partition) =
         request.cursor.map_or((String::new(), 0), |cursor| (cursor.topic_name, cursor.partition_index));
-    let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PARTITIONS_MAX);
+    let limit_max = broker.config.properties.number("max.request.partition.size.limit");
+    let limit = i64::from(request.response_partition_limit).clamp(1, limit_max) as usize;
 
     let mut response = DescribeTopicPartitionsResponse::default();
     let mut left = limit;
@@ -44,7 +55,7 @@ pub fn handle(
             response.next_cursor = Some(Cursor { topic_name: name, partition_index: from });
             break;
         }
-        let (topic, next) = describe(&image, &name, from, left);
+        let (topic, next) = describe(&image, context.listener(), &name, from, left);
         left -= topic.partitions.len().min(left);
         response.topics.push(topic);
         if let Some(partition_index) = next {
@@ -58,6 +69,7 @@ pub fn handle(
 /// A topic's partitions from number `from` on, at most `limit` of them, and the first that is left.
 fn describe(
     image: &MetadataImage,
+    listener: &str,
     name: &str,
     from: i32,
     limit: usize,
@@ -80,8 +92,11 @@ fn describe(
         .by_ref()
         .take(limit)
         .map(|(&number, partition)| {
-            let active = |node: &NodeId| image.cluster.broker(*node).is_some_and(|b| !b.fenced);
-            let leader = partition.leader.filter(|leader| active(leader));
+            let reachable = |node: &NodeId| {
+                let broker = image.cluster.broker(*node);
+                broker.is_some_and(|broker| !broker.fenced && broker.endpoint(listener).is_some())
+            };
+            let leader = partition.leader.filter(|leader| reachable(leader));
             DescribeTopicPartitionsResponsePartition {
                 error_code: if leader.is_some() {
                     ErrorCode::None.code()
@@ -98,7 +113,7 @@ fn describe(
                 offline_replicas: partition
                     .replicas
                     .iter()
-                    .filter(|node| !active(node))
+                    .filter(|node| !reachable(node) || !image.cluster.serves(partition, **node))
                     .map(|node| node.0)
                     .collect(),
             }
@@ -111,7 +126,7 @@ fn describe(
         topic_id: topic.id,
         is_internal: crate::broker::is_internal_topic(&topic.name),
         partitions,
-        ..Default::default()
+        topic_authorized_operations: authorized_operations::ON_TOPIC,
     };
     (topic, next)
 }

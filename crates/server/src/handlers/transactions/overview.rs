@@ -73,6 +73,9 @@ fn described(description: TransactionDescription) -> Described {
     }
 }
 
+/// States of Kafka's in which no transaction of this coordinator ever is.
+const NEVER_SEEN: [&str; 2] = ["Dead", "PrepareEpochFence"];
+
 /// Lists the transactions coordinated here.
 pub fn list(
     broker: &Arc<Broker>,
@@ -92,15 +95,15 @@ pub fn list(
         },
     };
     let by_name = |name: &String| State::ALL.into_iter().find(|state| state.name() == name);
-    let unknown: Vec<String> =
-        request.state_filters.iter().filter(|name| by_name(name).is_none()).cloned().collect();
+    let is_known = |name: &String| by_name(name).is_some() || NEVER_SEEN.contains(&name.as_str());
+    let unknown: Vec<String> = request.state_filters.iter().filter(|name| !is_known(name)).cloned().collect();
     let filter = TransactionFilter {
         states: request.state_filters.iter().filter_map(by_name).collect(),
         producer_ids: request.producer_id_filters.iter().map(|&id| ProducerId(id)).collect(),
         duration_ms: request.duration_filter,
     };
     // Who names only states that there are not wants nothing.
-    let wants_none = filter.states.is_empty() && !unknown.is_empty();
+    let wants_none = filter.states.is_empty() && !request.state_filters.is_empty();
     let broker = broker.clone();
     Answer::later(async move {
         let mut response = ListTransactionsResponse { unknown_state_filters: unknown, ..Default::default() };

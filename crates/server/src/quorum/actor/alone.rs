@@ -82,6 +82,7 @@ pub(crate) fn start(disk: &SimDisk, dir: &Path, setup: Setup) -> Alone {
             default_replication_factor: 1,
             min_insync_replicas: 1,
             delete_topic_enable: true,
+            topic_defaults: BTreeMap::new(),
             group_bounds: GroupBounds::default(),
         },
         idle_interval,
