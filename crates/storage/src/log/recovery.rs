@@ -266,6 +266,7 @@ impl Log {
         let floor = self.segment_floor(from).map_or(from, |segment| segment.base_offset);
         self.bytes_since_snapshot = 0;
         let mut buffer = Vec::new();
+        let mut files_made = 0;
         for (base_offset, segment) in self.segments.range_mut(floor..) {
             let Some(first) = segment.find(from.max(*base_offset))? else { continue };
             self.bytes_since_snapshot += segment.size() - first.position;
@@ -279,10 +280,12 @@ impl Log {
                 let is_missing =
                     recovered.get(base_offset).is_some_and(|walked| found.header.base_offset >= walked.known);
                 if let Some(aborted) = aborted.filter(|_| is_missing) {
-                    segment.append_aborted(aborted)?;
+                    files_made += u64::from(segment.append_aborted(aborted)?);
                 }
             }
         }
+        // The lineage may have been written before, and the directory synced with it.
+        self.names_changed += files_made;
         self.producers.advance(self.log_end);
         Ok(())
     }
