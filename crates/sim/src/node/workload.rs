@@ -10,6 +10,7 @@ use super::segments;
 use super::topics::{self, Topics};
 use super::transactions::transfers::{self, FoundTransfers};
 use anyhow::{Context as _, Result, bail, ensure};
+use ottla_client::admin::reassignments::ElectionType;
 use ottla_client::admin::topics::{NewTopic, PartitionDescription, TopicDescription};
 use ottla_client::client::Topics as Asked;
 use ottla_client::consumer::offsets::{EARLIEST, LATEST, list_offsets};
@@ -21,7 +22,7 @@ use ottla_net::{Task, task};
 use ottla_protocol::Records;
 use ottla_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_records::BatchBuilder;
-use ottla_types::{Offset, Random, Timestamp, TopicPartition, Uuid};
+use ottla_types::{NodeId, Offset, Random, Timestamp, TopicPartition, Uuid};
 use ottla_verify::judge::Partition;
 use ottla_verify::{Commits, Guarantee, History, Outcome, Spoilt, Stamp, Transactions};
 use parking_lot::Mutex;
@@ -294,6 +295,11 @@ impl Workload {
     ) -> Result<BTreeSet<Uuid>> {
         loop {
             let described = describe_all(admin).await;
+            let orphans = described.iter().flatten().flat_map(orphans).collect::<Vec<_>>();
+            if self.voting.wipes && !orphans.is_empty() {
+                let elected = admin.elect_leaders(ElectionType::Unclean, Some(&orphans)).await;
+                tracing::info!(?orphans, ?elected, "elected uncleanly");
+            }
             if let Ok(described) = &described
                 && described.iter().flat_map(|topic| topic.partitions.values()).all(is_whole)
             {
@@ -385,6 +391,22 @@ async fn unheard(client: &Client, partition: i32, batch: Vec<u8>) -> Result<()> 
 async fn describe_all(admin: &Admin) -> Result<Vec<TopicDescription>, ClientError> {
     let names: Vec<String> = admin.list_topics().await?.into_keys().collect();
     admin.describe_topics(&names).await
+}
+
+/// The partitions of an administrator's topic that nobody may lead, and nobody led last who still has it: it was made while one node
+/// alone was there, whose disk was replaced since. Nothing was ever written to it, and an administrator says that somebody is to
+/// lead it all the same.
+fn orphans(topic: &TopicDescription) -> Vec<TopicPartition> {
+    let is_none = |nodes: &Option<Vec<NodeId>>| nodes.as_ref().is_none_or(Vec::is_empty);
+    let is_orphan = |partition: &PartitionDescription| {
+        partition.leader.is_none()
+            && partition.isr.is_empty()
+            && is_none(&partition.elr)
+            && is_none(&partition.last_known_elr)
+    };
+    let is_scratch = !topic.is_internal && topic.name != TOPIC && topic.name != transfers::TOPIC;
+    let partitions = topic.partitions.iter().filter(|(_, partition)| is_scratch && is_orphan(partition));
+    partitions.map(|(&number, _)| TopicPartition::new(&topic.name, number)).collect()
 }
 
 fn is_whole(partition: &PartitionDescription) -> bool {
