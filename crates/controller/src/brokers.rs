@@ -7,7 +7,7 @@ use ottla_metadata::{METADATA_VERSION, MetadataVersion};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
-use ottla_protocol::messages::broker_registration_request::{self, BrokerRegistrationRequest};
+use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
 use ottla_protocol::messages::broker_registration_response::BrokerRegistrationResponse;
 use ottla_protocol::messages::controller_registration_request::ControllerRegistrationRequest;
 use ottla_protocol::messages::controller_registration_response::ControllerRegistrationResponse;
@@ -114,12 +114,10 @@ impl Controller {
             return Err(ErrorCode::BrokerIdNotRegistered);
         }
         let id = NodeId(request.broker_id);
-        let is_endpoint =
-            |l: &broker_registration_request::Listener| is_endpoint(l.port, l.security_protocol);
         if !id.is_some()
             || request.incarnation_id.is_zero()
             || request.listeners.is_empty()
-            || !request.listeners.iter().all(is_endpoint)
+            || !request.listeners.iter().all(|l| is_endpoint(l.port, l.security_protocol))
         {
             return Err(ErrorCode::InvalidRegistration);
         }

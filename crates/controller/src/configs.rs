@@ -2,7 +2,7 @@
 
 use crate::controller::Controller;
 use crate::message;
-use crate::topics::Refusal;
+use crate::topics::{Refusal, invalid_config};
 use ottla_metadata::client_metrics::{self, InvalidSubscription, Subscription};
 use ottla_metadata::topic_config::{self, Owner, TopicConfigDef};
 use ottla_metadata::{ConfigResource, ELIGIBLE_LEADER_REPLICAS, ResourceType, broker_config, group_config};
@@ -137,25 +137,13 @@ impl Controller {
         ottla_types::validate_topic_name(name)
             .map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
         let topic = ConfigResource::topic(name);
-        let mut set = self.image.configs.get(&topic).cloned().unwrap_or_default();
-        let mut records = Vec::new();
-        for config in self.changes(&topic, resource) {
-            let unknown =
-                || (ErrorCode::InvalidConfig, format!("Unknown topic config name: {}", config.name));
-            let value =
-                self.altered_value(&topic, config, topic_config::topic_config(&config.name), unknown)?;
-            if let Some(value) = &value {
-                topic_config::validate(&config.name, value, Owner::User)
-                    .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
-            }
-            match &value {
-                Some(value) => set.insert(config.name.clone(), value.clone()),
-                None => set.remove(&config.name),
-            };
-            records.push(record(&topic, &config.name, value));
-        }
-        topic_config::validate_together(|name| set.get(name).map(String::as_str))
-            .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
+        let unknown = |name: &str| (ErrorCode::InvalidConfig, format!("Unknown topic config name: {name}"));
+        let check = |name: &str, value: &str| {
+            topic_config::validate(name, value, Owner::User).map_err(invalid_config)
+        };
+        let (mut records, set) =
+            self.plan_together(&topic, resource, topic_config::topic_config, unknown, check)?;
+        topic_config::validate_together(|name| set.get(name).map(String::as_str)).map_err(invalid_config)?;
         if self.image.topics.by_name(name).is_none() {
             let error = ErrorCode::UnknownTopicOrPartition;
             return Err((error, format!("The topic '{name}' does not exist.")));
@@ -175,9 +163,9 @@ impl Controller {
         }
         let group = ConfigResource::group(&resource.resource_name);
         let unknown = |name: &str| (ErrorCode::InvalidConfig, format!("Unknown group config name: {name}"));
-        let (records, set) = self.plan_together(&group, resource, group_config::group_config, unknown)?;
-        group_config::validate(&set, &self.settings.group_bounds)
-            .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
+        let (records, set) =
+            self.plan_together(&group, resource, group_config::group_config, unknown, |_, _| Ok(()))?;
+        group_config::validate(&set, &self.settings.group_bounds).map_err(invalid_config)?;
         Ok(records)
     }
 
@@ -188,8 +176,13 @@ impl Controller {
         let subscription = ConfigResource::client_metrics(&resource.resource_name);
         let unknown =
             |name: &str| (ErrorCode::InvalidRequest, format!("Unknown client metrics configuration: {name}"));
-        let (records, set) =
-            self.plan_together(&subscription, resource, client_metrics::client_metrics_config, unknown)?;
+        let (records, set) = self.plan_together(
+            &subscription,
+            resource,
+            client_metrics::client_metrics_config,
+            unknown,
+            |_, _| Ok(()),
+        )?;
         match Subscription::parse(&set) {
             Ok(_) => Ok(records),
             Err(InvalidSubscription::Request(why)) => Err((ErrorCode::InvalidRequest, why)),
@@ -197,13 +190,14 @@ impl Controller {
         }
     }
 
-    /// What is written, and all that will be set then: it has a meaning only together.
+    /// What is written, and all that will be set then: it has a meaning only together. `check` looks at each value by itself.
     fn plan_together(
         &self,
         configured: &ConfigResource,
         requested: &AlterConfigsResource,
         def: impl Fn(&str) -> Option<&'static TopicConfigDef>,
         unknown: impl Fn(&str) -> Refusal,
+        check: impl Fn(&str, &str) -> Result<(), Refusal>,
     ) -> Result<(Vec<MetadataRecord>, BTreeMap<String, String>), Refusal> {
         let mut set = self.image.configs.get(configured).cloned().unwrap_or_default();
         // Another program's controller may have let in what is not known here. It stays, and counts for nothing.
@@ -213,9 +207,14 @@ impl Controller {
             let name = &config.name;
             let value = self.altered_value(configured, config, def(name), || unknown(name))?;
             match &value {
-                Some(value) => set.insert(name.clone(), value.clone()),
-                None => set.remove(name),
-            };
+                Some(value) => {
+                    check(name, value)?;
+                    set.insert(name.clone(), value.clone());
+                }
+                None => {
+                    set.remove(name);
+                }
+            }
             records.push(record(configured, name, value));
         }
         Ok((records, set))

@@ -5,7 +5,7 @@ use crate::controller::{Controller, PARTITIONS_PER_REQUEST_MAX};
 use crate::message;
 use crate::placement;
 use ottla_metadata::partition::nodes;
-use ottla_metadata::topic_config::{self, Owner, TopicConfigDef};
+use ottla_metadata::topic_config::{self, InvalidConfig, Owner, TopicConfigDef};
 use ottla_metadata::{ConfigResource, LeaderRecoveryState, PartitionRegistration, TopicImage, broker_config};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
@@ -168,14 +168,9 @@ impl Controller {
                     format!("Null value not supported for topic configs: {}", config.name),
                 )
             })?;
-            topic_config::validate(&config.name, value, owner)
-                .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
+            topic_config::validate(&config.name, value, owner).map_err(invalid_config)?;
         }
-        let own = |name: &str| {
-            topic.configs.iter().find(|config| config.name == name).and_then(|config| config.value.as_deref())
-        };
-        topic_config::validate_together(own)
-            .map_err(|invalid| (ErrorCode::InvalidConfig, invalid.to_string()))?;
+        topic_config::validate_together(|name| own_config(topic, name)).map_err(invalid_config)?;
         let placements = if topic.assignments.is_empty() {
             self.automatic_placement(topic)?
         } else {
@@ -485,17 +480,25 @@ fn refused(name: &str, (error, message): Refusal) -> CreatableTopicResult {
     }
 }
 
+/// Why a configuration is refused.
+pub(crate) fn invalid_config(why: InvalidConfig) -> Refusal {
+    (ErrorCode::InvalidConfig, why.to_string())
+}
+
+/// What a new topic sets itself.
+fn own_config<'a>(topic: &'a CreatableTopic, name: &str) -> Option<&'a str> {
+    topic.configs.iter().find(|config| config.name == name)?.value.as_deref()
+}
+
 impl Controller {
     /// The new topic's configuration as CreateTopics v5+ reports it: what it sets, or else what is set for all brokers, or what this
     /// node's file has, as Kafka's controllers do.
     fn described_configs(&self, topic: &CreatableTopic) -> Vec<CreatableTopicConfigs> {
         let all_brokers = ConfigResource::cluster();
         let described = |def: &TopicConfigDef| {
-            let own = topic.configs.iter().find(|config| config.name == def.name);
-            let own = own.and_then(|config| config.value.as_deref());
             let of_all = || broker_config::value(&self.image.configs, &all_brokers, def.synonyms.first()?);
             let of_file = || self.settings.topic_defaults.get(def.name).map(String::as_str);
-            let (value, config_source) = own
+            let (value, config_source) = own_config(topic, def.name)
                 .map(|value| (value, DYNAMIC_TOPIC_CONFIG))
                 .or_else(|| Some((of_all()?, DYNAMIC_DEFAULT_BROKER_CONFIG)))
                 .or_else(|| Some((of_file()?, STATIC_BROKER_CONFIG)))

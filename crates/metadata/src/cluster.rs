@@ -226,6 +226,11 @@ impl ClusterImage {
         self.broker(id).is_some_and(BrokerRegistration::is_active)
     }
 
+    /// Returns whether clients that came to this listener can reach a broker.
+    pub fn is_reachable(&self, id: NodeId, listener: &str) -> bool {
+        self.broker(id).is_some_and(|broker| !broker.fenced && broker.endpoint(listener).is_some())
+    }
+
     /// Returns whether nothing is known against the directory in which this broker has its replica of a partition.
     pub fn serves(&self, partition: &PartitionRegistration, node: NodeId) -> bool {
         self.broker(node).is_some_and(|broker| broker.has_online(partition.directory(node)))

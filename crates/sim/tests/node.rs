@@ -11,7 +11,7 @@ fn run(seed: u64, severity: Severity) -> Report {
 
 /// Without optimisation a run takes ten times as long.
 const fn runs(count: u64) -> u64 {
-    if cfg!(debug_assertions) { count / 20 } else { count }
+    if cfg!(debug_assertions) { count / 5 } else { count }
 }
 
 #[test]

@@ -228,17 +228,10 @@ impl<'a> Side<'a> {
             ("PreviousBrokerEpoch", Value::Int(-1)),
         ]);
         let api = self.schemas.named("BrokerRegistration")?;
-        let mut last = 0;
-        for _ in 0..ATTEMPTS {
-            let answer = exchange(&mut open(self.target, LONG_PATIENCE)?, api, 4, &body)?;
-            last = answer.get("ErrorCode").int();
-            if last == 0 {
-                self.broker_epoch = answer.get("BrokerEpoch").int();
-                return Ok(());
-            }
-            std::thread::park_timeout(PAUSE);
-        }
-        bail!("no broker can be registered: {last}")
+        let answer =
+            until(|| exchange(&mut open(self.target, LONG_PATIENCE)?, api, 4, &body)).context("register")?;
+        self.broker_epoch = answer.get("BrokerEpoch").int();
+        Ok(())
     }
 
     fn topics(&mut self) -> Result<Vec<(String, [u8; 16], usize)>> {
@@ -374,18 +367,23 @@ impl<'a> Side<'a> {
 
     /// Asks until no error comes back.
     fn until(&mut self, name: &str, version: i16, body: impl Fn() -> Value) -> Result<Value> {
-        let mut last = Codes::new();
-        for _ in 0..ATTEMPTS {
-            let answer = self.call(name, version, body())?;
-            last.clear();
-            gather("", &answer, &mut last);
-            if last.values().flat_map(BTreeMap::keys).all(|code| *code == 0) {
-                return Ok(answer);
-            }
-            std::thread::park_timeout(PAUSE);
-        }
-        bail!("{name} is answered {last:?}")
+        until(|| self.call(name, version, body())).context(name.to_owned())
     }
+}
+
+/// Asks until no error comes back.
+fn until(mut ask: impl FnMut() -> Result<Value>) -> Result<Value> {
+    let mut last = Codes::new();
+    for _ in 0..ATTEMPTS {
+        let answer = ask()?;
+        last.clear();
+        gather("", &answer, &mut last);
+        if last.values().flat_map(BTreeMap::keys).all(|code| *code == 0) {
+            return Ok(answer);
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+    bail!("answered {last:?}")
 }
 
 fn resolve(address: &str) -> Result<SocketAddr> {

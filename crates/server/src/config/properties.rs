@@ -174,24 +174,29 @@ impl Properties {
     /// that is nearly one. Names that are nothing like any are allowed, as in Kafka, with a warning.
     pub fn check(&self) -> Result<(), ConfigError> {
         for (name, value) in self.iter() {
-            if let Some(setting) = table::find(name) {
-                check_value(name, value, setting.kind)?;
-            } else if is_topic_default(name) || table::WITHOUT_EFFECT.binary_search(&name).is_ok() {
+            let unsupported =
+                || Err(ConfigError::Unsupported { name: name.to_owned(), value: value.to_owned() });
+            match Known::find(name) {
+                Some(Known::Setting(setting)) => check_value(name, value, setting.kind)?,
                 // Topic defaults are checked where they are read.
-            } else if let Some((_, allowed)) = table::FIXED.iter().find(|(fixed, _)| *fixed == name) {
-                if !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(&without_spaces(value))) {
-                    return Err(ConfigError::Unsupported { name: name.to_owned(), value: value.to_owned() });
+                Some(Known::TopicDefault | Known::WithoutEffect) => {}
+                Some(Known::Fixed(allowed)) => {
+                    let value = without_spaces(value);
+                    if !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(&value)) {
+                        return unsupported();
+                    }
                 }
-            } else if let Some((_, part)) = table::WARNED_PREFIXES.iter().find(|(p, _)| name.starts_with(p)) {
-                tracing::warn!(name, value, "without effect: there are no {part} here");
-            } else if table::REFUSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-                if !value.is_empty() {
-                    return Err(ConfigError::Unsupported { name: name.to_owned(), value: value.to_owned() });
+                Some(Known::Warned(part)) => {
+                    tracing::warn!(name, value, "without effect: there are no {part} here");
                 }
-            } else if let Some(like) = nearest(name) {
-                return Err(ConfigError::Misspelt { name: name.to_owned(), like: like.to_owned() });
-            } else {
-                tracing::warn!(name, value, "unknown setting, without effect");
+                Some(Known::Refused) if value.is_empty() => {}
+                Some(Known::Refused) => return unsupported(),
+                None => match nearest(name) {
+                    Some(like) => {
+                        return Err(ConfigError::Misspelt { name: name.to_owned(), like: like.to_owned() });
+                    }
+                    None => tracing::warn!(name, value, "unknown setting, without effect"),
+                },
             }
         }
         Ok(())
@@ -209,15 +214,36 @@ pub(crate) fn unit_ms(name: &str) -> i64 {
     }
 }
 
-#[cfg(test)]
-fn is_known(name: &str) -> bool {
-    let begins = |prefix: &&str| name.starts_with(*prefix);
-    table::find(name).is_some()
-        || is_topic_default(name)
-        || table::WITHOUT_EFFECT.contains(&name)
-        || table::FIXED.iter().any(|(fixed, _)| *fixed == name)
-        || table::WARNED_PREFIXES.iter().map(|(prefix, _)| prefix).any(begins)
-        || table::REFUSED_PREFIXES.iter().any(begins)
+/// What is known of a setting, by its name.
+enum Known {
+    Setting(&'static table::Setting),
+    TopicDefault,
+    WithoutEffect,
+    Fixed(&'static [&'static str]),
+    Warned(&'static str),
+    Refused,
+}
+
+impl Known {
+    fn find(name: &str) -> Option<Known> {
+        let begins = |prefix: &&str| name.starts_with(*prefix);
+        if let Some(setting) = table::find(name) {
+            return Some(Known::Setting(setting));
+        }
+        if is_topic_default(name) {
+            return Some(Known::TopicDefault);
+        }
+        if table::WITHOUT_EFFECT.binary_search(&name).is_ok() {
+            return Some(Known::WithoutEffect);
+        }
+        if let Some((_, allowed)) = table::FIXED.iter().find(|(fixed, _)| *fixed == name) {
+            return Some(Known::Fixed(allowed));
+        }
+        if let Some((_, part)) = table::WARNED_PREFIXES.iter().find(|(prefix, _)| begins(prefix)) {
+            return Some(Known::Warned(part));
+        }
+        table::REFUSED_PREFIXES.iter().any(begins).then_some(Known::Refused)
+    }
 }
 
 fn without_spaces(list: &str) -> String {
@@ -313,10 +339,10 @@ mod tests {
     #[test]
     fn every_setting_of_kafka_4_4_is_known_by_name() {
         let names = include_str!("kafka-4.4.txt").lines();
-        let unknown: Vec<&str> = names.filter(|name| !is_known(name)).collect();
+        let unknown: Vec<&str> = names.filter(|name| Known::find(name).is_none()).collect();
 
         assert_eq!(unknown, Vec::<&str>::new());
-        assert!(!is_known("log.cleaner.enabled") && !is_known("broker"));
+        assert!(Known::find("log.cleaner.enabled").is_none() && Known::find("broker").is_none());
     }
 
     #[test]

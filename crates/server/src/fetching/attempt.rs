@@ -363,6 +363,9 @@ impl Look<'_> {
         let (Fetcher::Consumer(Isolation::ReadCommitted), Some(replica)) = (self.fetcher, replica) else {
             return Ok(None);
         };
+        if found.records.is_none() {
+            return Ok(Some(Vec::new()));
+        }
         let from = Offset(asked.partition.fetch_offset);
         let aborted = replica.lock().log().aborted_transactions(from, found.last_stable_offset);
         match aborted {

@@ -24,8 +24,10 @@ pub(in crate::handlers) const ON_TOPIC: i32 =
 pub(in crate::handlers) const ON_GROUP: i32 =
     bits(&[READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS]);
 
-/// What stands in an answer to who did not ask.
-pub(in crate::handlers) const NOT_ASKED: i32 = i32::MIN;
+/// What an answer says to who asked, or did not.
+pub(in crate::handlers) fn told(is_asked: bool, operations: i32) -> i32 {
+    if is_asked { operations } else { i32::MIN }
+}
 
 const fn bits(operations: &[u32]) -> i32 {
     let (mut bits, mut at) = (0, 0);

@@ -22,7 +22,7 @@ use ottla_replication::{Assignment, Effects, IsrChange, Partition, Peer, Role, S
 use ottla_storage::{LogConfig, StorageError};
 use ottla_types::{Monotonic, NodeId, Offset, Random, TopicIdPartition, TopicPartition, Uuid};
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -112,7 +112,8 @@ pub struct ReplicaManagerOptions {
 pub struct ReplicaManager {
     options: ReplicaManagerOptions,
     directories: Directories,
-    replicas: RwLock<HashMap<TopicIdPartition, Arc<Replica>>>,
+    /// In an order: whoever waits for them is told in it, the same in every run of a seed.
+    replicas: RwLock<BTreeMap<TopicIdPartition, Arc<Replica>>>,
     /// The replicas that are in a directory that does not work, by its id.
     offline: Mutex<BTreeMap<TopicIdPartition, Uuid>>,
     /// Set when a replica may be in another directory than the image says.
@@ -177,9 +178,7 @@ impl ReplicaManager {
 
     /// All replicas, by their ids.
     pub fn all(&self) -> Vec<Arc<Replica>> {
-        let mut all: Vec<Arc<Replica>> = self.replicas.read().values().cloned().collect();
-        all.sort_by_key(|replica| replica.id);
-        all
+        self.replicas.read().values().cloned().collect()
     }
 
     /// Who waits.
@@ -299,18 +298,16 @@ impl ReplicaManager {
     }
 
     fn take_offline(&self, directory: &Directory) {
-        let mut gone: Vec<Arc<Replica>> = {
+        let gone: Vec<Arc<Replica>> = {
             let mut replicas = self.replicas.write();
             let mut offline = self.offline.lock();
-            let gone = replicas.extract_if(|_, replica| replica.directory().id == directory.id);
+            let gone = replicas.extract_if(.., |_, replica| replica.directory().id == directory.id);
             gone.map(|(at, replica)| {
                 offline.insert(at, directory.id);
                 replica
             })
             .collect()
         };
-        // A hash map has them in another order in each run of a seed.
-        gone.sort_by_key(|replica| replica.id);
         for replica in &gone {
             self.retire(replica);
         }
@@ -343,8 +340,8 @@ impl ReplicaManager {
         }
         if full {
             self.apply_throttles(image);
-            for (resource, _) in image.configs.iter() {
-                warn_of_topic(image, resource);
+            for (resource, set) in image.configs.iter() {
+                warn_of_topic(resource, set);
             }
             let held = self.remove_strays(image);
             self.open_held(image, &held);
@@ -527,7 +524,9 @@ impl ReplicaManager {
     fn apply_config(&self, image: &MetadataImage, resource: &ConfigResource) {
         match resource.resource_type {
             ResourceType::Topic => {
-                warn_of_topic(image, resource);
+                if let Some(set) = image.configs.get(resource) {
+                    warn_of_topic(resource, set);
+                }
                 if let Some(topic) = image.topics.by_name(&resource.name) {
                     self.apply_topic_settings(image, topic);
                 }
@@ -582,12 +581,11 @@ fn peers(image: &MetadataImage, registration: &PartitionRegistration) -> BTreeMa
 }
 
 /// Tells of what a topic sets and nothing comes of here: it cannot be refused any more.
-fn warn_of_topic(image: &MetadataImage, resource: &ConfigResource) {
+fn warn_of_topic(resource: &ConfigResource, set: &BTreeMap<String, String>) {
     if resource.resource_type != ResourceType::Topic {
         return;
     }
-    let set = image.configs.get(resource);
-    for (name, value) in set.into_iter().flat_map(|set| log_config::without_effect(&resource.name, set)) {
+    for (name, value) in log_config::without_effect(&resource.name, set) {
         tracing::warn!(
             topic = resource.name,
             name,

@@ -22,8 +22,7 @@ pub fn are_wanted(seed: u64) -> bool {
 pub async fn run(workload: Workload) {
     let mut random = Random::new(workload.seed ^ APART);
     let admin = Admin::new(workload.client("mover", random.next_u64()));
-    let nodes = (1..).map(NodeId).take(workload.nodes.len());
-    let nodes: Vec<NodeId> = nodes.collect();
+    let nodes = nodes(&workload);
     while !*workload.calm.borrow() {
         let at = TopicPartition::new(TOPIC, random.index(PARTITIONS as usize) as i32);
         let target = (!random.chance(200)).then(|| {
@@ -44,10 +43,14 @@ pub async fn run(workload: Workload) {
 /// asked again elsewhere and answered, and still be on its way, from a node that died meanwhile. It is carried out when it arrives,
 /// in Kafka too.
 pub async fn spread(workload: &Workload, admin: &Admin) {
-    let nodes: Vec<NodeId> = (1..).map(NodeId).take(workload.nodes.len()).collect();
+    let nodes = nodes(workload);
     let whole = |partition| (TopicPartition::new(TOPIC, partition), Some(nodes.clone()));
     let whole: BTreeMap<_, _> = (0..PARTITIONS).map(whole).collect();
     while !admin.reassign(&whole, true).await.is_ok_and(|refused| refused.is_empty()) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+fn nodes(workload: &Workload) -> Vec<NodeId> {
+    (1..).map(NodeId).take(workload.nodes.len()).collect()
 }

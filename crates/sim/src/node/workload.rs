@@ -309,9 +309,9 @@ impl Workload {
                     "the topic is not whole: {ours:?}"
                 );
                 let counts = described.iter().map(|topic| (topic.id, topic.partitions.len())).collect();
-                let is_spread =
+                let is_everywhere =
                     |partition: &PartitionDescription| partition.replicas.len() == self.nodes.len();
-                let is_spread = ours.is_some_and(|topic| topic.partitions.values().all(is_spread));
+                let is_spread = ours.is_some_and(|topic| topic.partitions.values().all(is_everywhere));
                 // A broker may not have heard of the latest yet.
                 match topics::check(topics, &counts) {
                     Ok(()) if is_spread => {

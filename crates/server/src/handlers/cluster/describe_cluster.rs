@@ -54,10 +54,10 @@ pub fn handle(
         cluster_id: broker.cluster_id.clone(),
         controller_id: broker.administration_target(&image),
         brokers,
-        cluster_authorized_operations: match request.include_cluster_authorized_operations {
-            true => authorized_operations::ON_CLUSTER,
-            false => authorized_operations::NOT_ASKED,
-        },
+        cluster_authorized_operations: authorized_operations::told(
+            request.include_cluster_authorized_operations,
+            authorized_operations::ON_CLUSTER,
+        ),
         ..Default::default()
     })
 }

@@ -283,9 +283,7 @@ fn describe_topic(
         .iter()
         .map(|(&number, partition)| {
             let reachable = |node: NodeId| {
-                let registered = image.cluster.broker(node);
-                registered.is_some_and(|b| !b.fenced && b.endpoint(context.listener()).is_some())
-                    && broker.is_nameable(node)
+                image.cluster.is_reachable(node, context.listener()) && broker.is_nameable(node)
             };
             let leader = partition.leader.filter(|&leader| reachable(leader));
             let error = match (partition.leader, leader) {

@@ -169,10 +169,10 @@ pub fn describe_cluster(
             .filter(|leader| brokers.iter().any(|known| known.broker_id == leader.0))
             .unwrap_or(NodeId::NONE)
             .0,
-        cluster_authorized_operations: match request.include_cluster_authorized_operations {
-            true => authorized_operations::ON_CLUSTER,
-            false => authorized_operations::NOT_ASKED,
-        },
+        cluster_authorized_operations: authorized_operations::told(
+            request.include_cluster_authorized_operations,
+            authorized_operations::ON_CLUSTER,
+        ),
         brokers,
         ..Default::default()
     })

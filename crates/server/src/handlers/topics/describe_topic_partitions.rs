@@ -92,10 +92,7 @@ fn describe(
         .by_ref()
         .take(limit)
         .map(|(&number, partition)| {
-            let reachable = |node: &NodeId| {
-                let broker = image.cluster.broker(*node);
-                broker.is_some_and(|broker| !broker.fenced && broker.endpoint(listener).is_some())
-            };
+            let reachable = |node: &NodeId| image.cluster.is_reachable(*node, listener);
             let leader = partition.leader.filter(|leader| reachable(leader));
             DescribeTopicPartitionsResponsePartition {
                 error_code: if leader.is_some() {

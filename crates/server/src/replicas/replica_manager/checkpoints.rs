@@ -173,13 +173,11 @@ impl ReplicaManager {
         self.checkpoint_logs();
         self.checkpoint_log_starts();
         self.checkpoint_high_watermarks();
-        let mut replicas: Vec<Arc<Replica>> =
-            self.replicas.write().drain().map(|(_, replica)| replica).collect();
-        replicas.sort_by_key(|replica| replica.id);
+        let replicas = std::mem::take(&mut *self.replicas.write());
         let mut done = Ok(());
         let mut checked: BTreeMap<Uuid, BTreeSet<TopicPartition>> = BTreeMap::new();
         let mut left_open: BTreeSet<Uuid> = BTreeSet::new();
-        for replica in replicas {
+        for replica in replicas.into_values() {
             let directory = replica.directory().id;
             checked.entry(directory).or_default().insert(replica.name.clone());
             match Arc::try_unwrap(replica) {
