@@ -64,7 +64,7 @@ pub enum FetchError {
     /// The log cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The log cannot be changed.
+    /// The log cannot be changed, or its aborted transactions not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

@@ -4,7 +4,7 @@ use crate::{
     AppendError, Assignment, DeleteError, Effects, FetchError, FetchPosition, Isolation, IsrChange, Outcome,
     Partition, Peer, ReadFrom, Role, Settings, WaiterId,
 };
-use ottla_records::{BatchBuilder, Origin, validate};
+use ottla_records::{BatchBuilder, EndTxnMarker, Origin, validate};
 use ottla_storage::{AtLeast, CleanupPolicy, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{
     BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Now, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
@@ -425,4 +425,39 @@ fn what_comes_behind_a_batch_that_was_refused_is_not_out_of_order() {
     let much_later = LATER.after(Duration::from_secs(60));
     partition.handle_reconnected(much_later.monotonic, &mut Effects::default());
     assert!(matches!(produce(&mut partition, 7, 2, much_later), Err(AppendError::Early)));
+}
+
+/// A record of a transaction, and the marker that aborts it.
+fn abort(partition: &mut Partition, sequence: i32) {
+    let (id, epoch) = (ProducerId(7), ProducerEpoch(0));
+    let mut builder = BatchBuilder::new().producer(id, epoch, sequence).transactional();
+    builder.push(NOW.wall, None, Some(b"value"), &[]);
+    let marker = EndTxnMarker { committed: false, coordinator_epoch: 0 };
+    let marker = marker.batch(id, epoch, NOW.wall, LeaderEpoch(0));
+    for (mut bytes, origin) in [(builder.build(), Origin::Client), (marker, Origin::Coordinator)] {
+        let rules = partition.log().config().rules(origin, NOW.wall);
+        partition.append(validate(&mut bytes, &rules).unwrap(), true, NOW, &mut Effects::default()).unwrap();
+    }
+}
+
+/// A reader far behind would be told of all that was ever aborted again with each answer.
+#[test]
+fn who_reads_what_is_committed_is_told_of_the_aborted_transactions_among_what_it_gets() {
+    let mut partition = leader();
+    abort(&mut partition, 0);
+    abort(&mut partition, 1);
+    let told = |offset: i64, isolation: Isolation, bytes_max: usize| {
+        let (from, at_least) = (ReadFrom::Leader, AtLeast::OneBatch);
+        let asked = LeaderEpoch::NONE;
+        let found =
+            partition.fetch_as_consumer(Offset(offset), asked, from, isolation, bytes_max, at_least).unwrap();
+        found.aborted.map(|aborted| aborted.iter().map(|aborted| aborted.first_offset.0).collect::<Vec<_>>())
+    };
+
+    assert_eq!(told(0, Isolation::ReadCommitted, usize::MAX), Some(vec![0, 2]));
+    assert_eq!(told(0, Isolation::ReadCommitted, 1), Some(vec![0]));
+    assert_eq!(told(1, Isolation::ReadCommitted, 1), Some(vec![0]), "its marker");
+    assert_eq!(told(2, Isolation::ReadCommitted, 1), Some(vec![2]));
+    assert_eq!(told(4, Isolation::ReadCommitted, 1), Some(vec![]));
+    assert_eq!(told(0, Isolation::ReadUncommitted, 1), None);
 }

@@ -24,6 +24,9 @@ pub(crate) trait Entry: Copy + std::fmt::Debug {
 /// How many entries are kept in memory at most.
 const TAIL_MAX: usize = 512;
 
+/// How many entries are read at once, where some are wanted one after the other.
+const BLOCK_MAX: usize = 64;
+
 #[derive(Debug)]
 pub(crate) struct IndexFile<E> {
     path: PathBuf,
@@ -120,12 +123,38 @@ impl<E: Entry> IndexFile<E> {
 
     /// How many entries from the front fulfil `holds`, one by one: for what may not be in order.
     pub(crate) fn count_while(&self, mut holds: impl FnMut(&E) -> bool) -> Result<usize, StorageError> {
-        Ok(self.from(0)?.iter().take_while(|entry| holds(entry)).count())
+        for (count, entry) in self.from(0).enumerate() {
+            if !holds(&entry?) {
+                return Ok(count);
+            }
+        }
+        Ok(self.count)
     }
 
-    /// All entries from `index` on.
-    pub(crate) fn from(&self, index: usize) -> Result<Vec<E>, StorageError> {
-        self.read(index, self.count - index)
+    /// The entries from `index` on. Those that are not in memory are read some at a time: whoever stops early pays for few.
+    pub(crate) fn from(&self, index: usize) -> impl Iterator<Item = Result<E, StorageError>> {
+        let mut next = index;
+        let blocks = std::iter::from_fn(move || {
+            if next >= self.count {
+                return None;
+            }
+            let block = self.block(next);
+            next = block.as_ref().map_or(self.count, |block| next + block.len());
+            Some(block)
+        });
+        blocks.flat_map(|block| match block {
+            Ok(entries) => entries.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
+    }
+
+    /// Some of the entries from `index` on, at least one.
+    fn block(&self, index: usize) -> Result<Vec<E>, StorageError> {
+        let tail_start = self.count - self.tail.len();
+        match index.checked_sub(tail_start) {
+            Some(at) => Ok(self.tail[at..].to_vec()),
+            None => self.read(index, BLOCK_MAX.min(tail_start - index)),
+        }
     }
 
     pub(crate) fn file(&self) -> &Arc<dyn DiskFile> {
@@ -181,6 +210,9 @@ mod tests {
         index.truncate(700).unwrap();
         assert_eq!((index.count(), index.last()), (700, Some(1398)));
         assert_eq!(index.get(3).unwrap(), 6);
-        assert_eq!(index.from(698).unwrap(), [1396, 1398]);
+        let from = |at: usize| index.from(at).collect::<Result<Vec<u64>, _>>().unwrap();
+        assert_eq!(from(698), [1396, 1398]);
+        assert_eq!(from(0), (0..700).map(|entry| entry * 2).collect::<Vec<u64>>());
+        assert!(from(700).is_empty());
     }
 }

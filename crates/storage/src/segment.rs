@@ -417,21 +417,18 @@ impl Segment {
         Ok(None)
     }
 
-    /// The end of the last batch that starts at or after `first` and ends by `limit`; `first`'s own start when
-    /// that is none.
-    pub(crate) fn last_end(&self, first: &Found, limit: u64) -> Result<u64, StorageError> {
+    /// The first batch at or after `first` that does not end by the byte `limit`; `None` when all do.
+    pub(crate) fn find_beyond(&self, first: &Found, limit: u64) -> Result<Option<Found>, StorageError> {
         if limit >= self.size {
-            return Ok(self.size);
+            return Ok(None);
         }
-        let mut end = self.offset_index.floor(limit)?.max(first.position);
-        for found in self.headers(end) {
+        for found in self.headers(self.offset_index.floor(limit)?.max(first.position)) {
             let found = self.found(found)?;
             if found.end() > limit {
-                break;
+                return Ok(Some(found));
             }
-            end = found.end();
         }
-        Ok(end)
+        Ok(None)
     }
 
     /// The offset after the last batch, found by walking from the last index entry.

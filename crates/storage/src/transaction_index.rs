@@ -129,7 +129,8 @@ impl TransactionIndex {
     ) -> Result<bool, StorageError> {
         let Some(entries) = &self.entries else { return Ok(true) };
         let start = entries.partition_point(|aborted| aborted.last_offset < from)?;
-        for aborted in entries.from(start)? {
+        for aborted in entries.from(start) {
+            let aborted = aborted?;
             if aborted.first_offset < upper {
                 found.push(aborted);
             }

@@ -6,7 +6,7 @@ use crate::follower::FetchPosition;
 use crate::leader::Range;
 use crate::waiters::WaiterId;
 use ottla_records::LeaderEpochs;
-use ottla_storage::AtLeast;
+use ottla_storage::{AbortedTransaction, AtLeast};
 use ottla_types::{BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Offset, OffsetAndEpoch};
 
 /// What a fetch found.
@@ -14,6 +14,9 @@ use ottla_types::{BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Offse
 pub struct Fetched {
     /// Consecutive batches; `None` when there are none to be had.
     pub records: Option<FileRegion>,
+    /// The aborted transactions that have records among these, which the fetcher is to leave out (TXN-1); `None` for who reads
+    /// them all.
+    pub aborted: Option<Vec<AbortedTransaction>>,
     /// The high watermark.
     pub high_watermark: Offset,
     /// The end of what read-committed consumers may see.
@@ -105,6 +108,8 @@ impl Partition {
     /// A consumer asks for records from `offset` on. `asked_epoch` is what it believes, or
     /// [`LeaderEpoch::NONE`]. A follower answers up to its own high watermark, which is never above the leader's.
     ///
+    /// Without what was aborted a reader would take it for committed: where that cannot be read, neither can the records.
+    ///
     /// # Errors
     /// As [`FetchError`] says.
     pub fn fetch_as_consumer(
@@ -128,11 +133,18 @@ impl Partition {
             Isolation::ReadUncommitted => self.high_watermark,
             Isolation::ReadCommitted => self.last_stable_offset(),
         };
+        let is_committed = isolation == Isolation::ReadCommitted;
         if offset >= upper {
-            return Ok(self.fetched(None));
+            return Ok(Fetched { aborted: is_committed.then(Vec::new), ..self.fetched(None) });
         }
         let read = self.log.read(offset, upper, bytes_max, at_least)?;
-        Ok(Fetched { has_more: true, is_cut: read.is_cut, ..self.fetched(read.region) })
+        let aborted = is_committed.then(|| self.log.aborted_transactions(offset, read.end_offset));
+        Ok(Fetched {
+            aborted: aborted.transpose()?,
+            has_more: true,
+            is_cut: read.is_cut,
+            ..self.fetched(read.region)
+        })
     }
 
     /// Lets a consumer's fetch wait until the high watermark moves.
@@ -168,6 +180,7 @@ impl Partition {
     pub(super) fn fetched(&self, records: Option<FileRegion>) -> Fetched {
         Fetched {
             records,
+            aborted: None,
             high_watermark: self.high_watermark,
             last_stable_offset: self.last_stable_offset(),
             log_start_offset: self.log.log_start_offset(),

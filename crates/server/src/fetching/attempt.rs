@@ -182,12 +182,8 @@ impl Look<'_> {
             records: Some(Records::EMPTY),
             ..Default::default()
         };
-        let found = found.and_then(|found| {
-            let aborted = self.aborted(replica.as_deref(), asked, &found)?;
-            Ok((found, aborted))
-        });
         match found {
-            Ok((found, aborted)) => {
+            Ok(found) => {
                 let told = Told {
                     high_watermark: found.high_watermark.0,
                     log_start_offset: found.log_start_offset.0,
@@ -211,7 +207,6 @@ impl Look<'_> {
                     attempt.throttled_bytes += bytes;
                 }
                 if is_news || self.scope == Scope::All {
-                    data.aborted_transactions = aborted;
                     fill(&mut data, found);
                     data.preferred_read_replica = elsewhere.unwrap_or(NodeId::NONE).0;
                     attempt.told.push((slot, told));
@@ -352,39 +347,6 @@ impl Look<'_> {
         })
     }
 
-    /// Which transactions a consumer is to leave out (TXN-1); `None` for who reads them all. Without them it would take what was
-    /// aborted for committed: where they cannot be read, neither can the records.
-    fn aborted(
-        &self,
-        replica: Option<&Replica>,
-        asked: &Asked,
-        found: &Fetched,
-    ) -> Result<Option<Vec<AbortedTransaction>>, ErrorCode> {
-        let (Fetcher::Consumer(Isolation::ReadCommitted), Some(replica)) = (self.fetcher, replica) else {
-            return Ok(None);
-        };
-        if found.records.is_none() {
-            return Ok(Some(Vec::new()));
-        }
-        let from = Offset(asked.partition.fetch_offset);
-        let aborted = replica.lock().log().aborted_transactions(from, found.last_stable_offset);
-        match aborted {
-            Ok(aborted) => Ok(Some(
-                aborted
-                    .into_iter()
-                    .map(|aborted| AbortedTransaction {
-                        producer_id: aborted.producer_id.0,
-                        first_offset: aborted.first_offset.0,
-                    })
-                    .collect(),
-            )),
-            Err(error) => {
-                self.broker.replicas.handle_storage_error(&error);
-                Err(ErrorCode::KafkaStorageError)
-            }
-        }
-    }
-
     /// Tells a client that asked the wrong broker which is the right one (KIP-951).
     fn add_leader_hint(
         &self,
@@ -412,6 +374,13 @@ fn fill(data: &mut PartitionData, found: Fetched) {
     data.high_watermark = found.high_watermark.0;
     data.last_stable_offset = found.last_stable_offset.0;
     data.log_start_offset = found.log_start_offset.0;
+    data.aborted_transactions = found.aborted.map(|aborted| {
+        let told = aborted.into_iter().map(|aborted| AbortedTransaction {
+            producer_id: aborted.producer_id.0,
+            first_offset: aborted.first_offset.0,
+        });
+        told.collect()
+    });
     if let Some(diverging) = found.diverging {
         data.diverging_epoch = EpochEndOffset { epoch: diverging.epoch.0, end_offset: diverging.offset.0 };
     }

@@ -24,6 +24,8 @@ pub struct ReadResult {
     pub region: Option<FileRegion>,
     /// The offset of the first batch, at or before the one asked for; that one itself when there is none.
     pub base_offset: Offset,
+    /// Where the offsets of the batches end (exclusive); the one asked for, when there are none.
+    pub end_offset: Offset,
     /// Where the segment starts that holds them.
     pub segment_base_offset: Offset,
     /// How far into the segment, in bytes, they start.
@@ -89,13 +91,17 @@ impl Log {
                 let beyond = if upper < end_of_segment { segment.find(upper)? } else { None };
                 let bound = beyond.map_or(segment.size(), |beyond| beyond.position);
                 let limit = first.position.saturating_add(max_bytes as u64).min(bound);
-                let mut end = segment.last_end(&first, limit)?;
-                if at_least == AtLeast::OneBatch {
-                    end = end.max(first.end());
+                let (mut end, mut end_offset) = match segment.find_beyond(&first, limit)? {
+                    Some(beyond) => (beyond.position, beyond.header.base_offset),
+                    None => (segment.size(), end_of_segment),
+                };
+                if end == first.position && at_least == AtLeast::OneBatch {
+                    (end, end_offset) = (first.end(), first.header.next_offset());
                 }
                 return Ok(ReadResult {
                     region: (end > first.position).then(|| segment.region(first.position, end)),
                     base_offset: first.header.base_offset,
+                    end_offset,
                     segment_base_offset: segment.base_offset,
                     position: first.position,
                     is_cut: end < bound || upper > end_of_segment,
@@ -109,7 +115,14 @@ impl Log {
         let segment = self.segment_floor(from).unwrap_or_else(|| self.active());
         let position = segment.size();
         let segment_base_offset = segment.base_offset;
-        ReadResult { region: None, base_offset: from, segment_base_offset, position, is_cut: false }
+        ReadResult {
+            region: None,
+            base_offset: from,
+            end_offset: from,
+            segment_base_offset,
+            position,
+            is_cut: false,
+        }
     }
 
     /// The offset where the segment's offsets end (LOG-2).

@@ -65,6 +65,7 @@ fn what_is_appended_is_read_across_segments_and_reopening() {
         let bytes = read.region.unwrap().read().unwrap();
         let found: Vec<_> = batches(&bytes).map(|batch| *batch.unwrap().header()).collect();
         assert_eq!(found.len(), 1);
+        assert_eq!(read.end_offset, found[0].next_offset());
         assert!((found[0].base_offset.0..=found[0].last_offset().0).contains(&from));
     }
 
@@ -96,8 +97,10 @@ fn a_read_ends_with_a_whole_batch_below_its_bound() {
         for upper in [0, 1, 2, 3, 50, 99, 100] {
             let read = log.read(Offset(0), Offset(upper), max_bytes, AtLeast::Nothing).unwrap();
             let below = upper as usize / 2;
-            let expected = ends[..below].iter().rev().find(|end| **end <= max_bytes).copied().unwrap_or(0);
+            let fit = ends[..below].iter().take_while(|end| **end <= max_bytes).count();
+            let expected = fit.checked_sub(1).map_or(0, |last| ends[last]);
             assert_eq!(read.bytes(), expected, "{max_bytes} bytes below {upper}");
+            assert_eq!(read.end_offset, Offset(2 * fit as i64), "{max_bytes} bytes below {upper}");
             let all = below.checked_sub(1).map_or(0, |last| ends[last]);
             assert_eq!(read.is_cut, expected < all, "{max_bytes} bytes below {upper}");
         }
