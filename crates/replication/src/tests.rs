@@ -7,8 +7,8 @@ use crate::{
 use ottla_records::{BatchBuilder, EndTxnMarker, Origin, validate};
 use ottla_storage::{AtLeast, CleanupPolicy, Log, LogConfig, Recovery, SimDisk};
 use ottla_types::{
-    BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Now, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
-    Timestamp, TopicIdPartition, TopicPartition, Uuid,
+    BrokerEpoch, LeaderEpoch, Monotonic, NodeId, Now, Offset, OffsetAndEpoch, PartitionEpoch, ProducerEpoch,
+    ProducerId, Timestamp, TopicIdPartition, TopicPartition, Uuid,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -152,6 +152,7 @@ fn a_leader_that_was_cut_off_serves_nobody_and_goes_on_with_the_change_under_way
     assert_eq!(partition.deadline(), None);
     let read = partition.fetch_as_consumer(
         Offset::ZERO,
+        LeaderEpoch::NONE,
         LeaderEpoch::NONE,
         ReadFrom::AnyReplica,
         Isolation::ReadUncommitted,
@@ -309,6 +310,7 @@ fn read(partition: &Partition, offset: i64, from: ReadFrom) -> Result<bool, Fetc
     let found = partition.fetch_as_consumer(
         Offset(offset),
         LeaderEpoch::NONE,
+        LeaderEpoch::NONE,
         from,
         isolation,
         1 << 20,
@@ -447,11 +449,20 @@ fn who_reads_what_is_committed_is_told_of_the_aborted_transactions_among_what_it
     abort(&mut partition, 0);
     abort(&mut partition, 1);
     let told = |offset: i64, isolation: Isolation, bytes_max: usize| {
-        let (from, at_least) = (ReadFrom::Leader, AtLeast::OneBatch);
-        let asked = LeaderEpoch::NONE;
-        let found =
-            partition.fetch_as_consumer(Offset(offset), asked, from, isolation, bytes_max, at_least).unwrap();
-        found.aborted.map(|aborted| aborted.iter().map(|aborted| aborted.first_offset.0).collect::<Vec<_>>())
+        let (from, at_least, unknown) = (ReadFrom::Leader, AtLeast::OneBatch, LeaderEpoch::NONE);
+        let found = partition.fetch_as_consumer(
+            Offset(offset),
+            unknown,
+            unknown,
+            from,
+            isolation,
+            bytes_max,
+            at_least,
+        );
+        found
+            .unwrap()
+            .aborted
+            .map(|aborted| aborted.iter().map(|aborted| aborted.first_offset.0).collect::<Vec<_>>())
     };
 
     assert_eq!(told(0, Isolation::ReadCommitted, usize::MAX), Some(vec![0, 2]));
@@ -460,4 +471,29 @@ fn who_reads_what_is_committed_is_told_of_the_aborted_transactions_among_what_it
     assert_eq!(told(2, Isolation::ReadCommitted, 1), Some(vec![2]));
     assert_eq!(told(4, Isolation::ReadCommitted, 1), Some(vec![]));
     assert_eq!(told(0, Isolation::ReadUncommitted, 1), None);
+}
+
+#[test]
+fn a_consumer_that_says_which_epoch_it_read_last_is_told_where_the_logs_part() {
+    let mut partition = leader();
+    append(&mut partition);
+    let ask = |offset: i64, last_fetched: i32| {
+        partition.fetch_as_consumer(
+            Offset(offset),
+            LeaderEpoch::NONE,
+            LeaderEpoch(last_fetched),
+            ReadFrom::Leader,
+            Isolation::ReadUncommitted,
+            usize::MAX,
+            AtLeast::OneBatch,
+        )
+    };
+
+    assert_eq!(ask(1, 0).unwrap().diverging, None);
+    let parted = Some(OffsetAndEpoch { offset: Offset(1), epoch: LeaderEpoch(0) });
+    assert_eq!(ask(2, 0).unwrap().diverging, parted);
+    for (offset, last_fetched) in [(2, -1), (1, 5), (-1, 0)] {
+        let refused = ask(offset, last_fetched);
+        assert!(matches!(refused, Err(FetchError::OffsetOutOfRange { .. })), "{offset}: {refused:?}");
+    }
 }

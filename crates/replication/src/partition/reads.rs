@@ -105,17 +105,19 @@ impl Partition {
         Ok(Fetched { has_more: true, is_cut: read.is_cut, ..self.fetched(read.region) })
     }
 
-    /// A consumer asks for records from `offset` on. `asked_epoch` is what it believes, or
-    /// [`LeaderEpoch::NONE`]. A follower answers up to its own high watermark, which is never above the leader's.
+    /// A consumer asks for records from `offset` on. `asked_epoch` is what it believes, and `last_fetched_epoch` that of the
+    /// record before `offset`; either may be [`LeaderEpoch::NONE`]. A follower answers up to its own high watermark, which is never above the leader's.
     ///
     /// Without what was aborted a reader would take it for committed: where that cannot be read, neither can the records.
     ///
     /// # Errors
     /// As [`FetchError`] says.
+    #[expect(clippy::too_many_arguments, reason = "they are the fields of one request")]
     pub fn fetch_as_consumer(
         &self,
         offset: Offset,
         asked_epoch: LeaderEpoch,
+        last_fetched_epoch: LeaderEpoch,
         from: ReadFrom,
         isolation: Isolation,
         bytes_max: usize,
@@ -126,8 +128,15 @@ impl Partition {
             return Err(FetchError::NotLeader);
         }
         let (start, end) = (self.log.log_start_offset(), self.log.log_end_offset());
-        if offset < start || offset > end {
-            return Err(FetchError::OffsetOutOfRange { offset, start, end });
+        let out_of_range = FetchError::OffsetOutOfRange { offset, start, end };
+        if offset < start {
+            return Err(out_of_range);
+        }
+        match self.log.epochs().divergence(offset, last_fetched_epoch, end) {
+            Some(LeaderEpochs::UNDEFINED) => return Err(out_of_range),
+            Some(diverging) => return Ok(Fetched { diverging: Some(diverging), ..self.fetched(None) }),
+            None if offset > end => return Err(out_of_range),
+            None => {}
         }
         let upper = match isolation {
             Isolation::ReadUncommitted => self.high_watermark,

@@ -302,22 +302,28 @@ impl Look<'_> {
         // Of a fetch, as of no other question, every negative epoch is none (`FetchRequest.optionalEpoch`).
         let asked_epoch = LeaderEpoch(asked.partition.current_leader_epoch.max(LeaderEpoch::NONE.0));
         let offset = Offset(asked.partition.fetch_offset);
+        let last_fetched_epoch = LeaderEpoch(asked.partition.last_fetched_epoch);
         let found = match self.fetcher {
             Fetcher::Consumer(isolation) => {
-                let from = self.reads_from;
-                let found =
-                    partition.fetch_as_consumer(offset, asked_epoch, from, isolation, bytes_max, at_least);
+                let found = partition.fetch_as_consumer(
+                    offset,
+                    asked_epoch,
+                    last_fetched_epoch,
+                    self.reads_from,
+                    isolation,
+                    bytes_max,
+                    at_least,
+                );
                 drop(partition);
                 found
             }
             Fetcher::Follower(node, epoch) => {
                 let mut effects = Effects::default();
                 let is_unchecked = is_made(Bug::DivergenceUnchecked);
-                let last_fetched = LeaderEpoch(asked.partition.last_fetched_epoch);
                 let position = FetchPosition {
                     leader_epoch: asked_epoch,
                     fetch_offset: offset,
-                    last_fetched_epoch: if is_unchecked { LeaderEpoch::NONE } else { last_fetched },
+                    last_fetched_epoch: if is_unchecked { LeaderEpoch::NONE } else { last_fetched_epoch },
                     log_start_offset: Offset(asked.partition.log_start_offset),
                     high_watermark: Offset(asked.partition.high_watermark),
                 };
