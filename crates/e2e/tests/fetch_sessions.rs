@@ -139,21 +139,18 @@ fn what_an_answer_has_no_room_for_comes_first_in_the_next() {
 #[test]
 fn a_fetch_does_not_wait_for_more_than_its_answer_may_hold() {
     let cluster = Cluster::start(1, "fetch.max.bytes=1024\n");
-    kcat::produce(&cluster, "t", &format!("{}\n", "x".repeat(3000)));
+    for record in ["one\n", "another\n", &format!("{}\n", "x".repeat(3000))] {
+        kcat::produce(&cluster, "t", record);
+    }
     let mut client = connect(&cluster);
-    let patient = |request: FetchRequest| FetchRequest { max_wait_ms: 60_000, ..request };
-    let alone = request((0, -1), &[(0, 0)]);
+    let patient = |offset: i64| FetchRequest { max_wait_ms: 60_000, ..request((0, -1), &[(0, offset)]) };
 
     // More than the broker lets an answer hold, and than the client does.
-    for min_bytes in [1025, i32::MAX] {
-        let answer = fetch(&mut client, &patient(FetchRequest { min_bytes, ..alone.clone() }));
-        assert_eq!(answered(&answer), [(0, true)], "{min_bytes}");
-        let few = FetchRequest { min_bytes, max_bytes: 100, ..alone.clone() };
-        assert_eq!(answered(&fetch(&mut client, &patient(few))), [(0, true)], "{min_bytes}");
-    }
-    // More than the client takes of the partition, of which there is more: of two batches the first.
-    kcat::produce(&cluster, "t", "another\n");
-    let mut cut = FetchRequest { min_bytes: 1024, ..alone };
-    cut.topics[0].partitions[0].partition_max_bytes = 100;
-    assert_eq!(answered(&fetch(&mut client, &patient(cut))), [(0, true)]);
+    let much = FetchRequest { min_bytes: i32::MAX, ..patient(2) };
+    assert_eq!(answered(&fetch(&mut client, &much)), [(0, true)]);
+    assert_eq!(answered(&fetch(&mut client, &FetchRequest { max_bytes: 100, ..much })), [(0, true)]);
+    // More than the client takes of the partition, of which there is more: of two small batches the first.
+    let mut cut = FetchRequest { min_bytes: 1024, ..patient(0) };
+    cut.topics[0].partitions[0].partition_max_bytes = 1;
+    assert_eq!(answered(&fetch(&mut client, &cut)), [(0, true)]);
 }

@@ -6,7 +6,7 @@ use crate::follower::FetchPosition;
 use crate::leader::Range;
 use crate::waiters::WaiterId;
 use ottla_records::LeaderEpochs;
-use ottla_storage::{AbortedTransaction, AtLeast};
+use ottla_storage::{AbortedTransaction, AtLeast, ReadResult};
 use ottla_types::{BrokerEpoch, FileRegion, LeaderEpoch, Monotonic, NodeId, Offset, OffsetAndEpoch};
 
 /// What a fetch found.
@@ -101,12 +101,12 @@ impl Partition {
         if fetch_offset == end {
             return Ok(self.fetched(None));
         }
-        let read = self.log.read(fetch_offset, end, bytes_max, at_least)?;
-        Ok(Fetched { has_more: true, is_cut: read.is_cut, ..self.fetched(read.region) })
+        Ok(self.fetched(Some(self.log.read(fetch_offset, end, bytes_max, at_least)?)))
     }
 
-    /// A consumer asks for records from `offset` on. `asked_epoch` is what it believes, and `last_fetched_epoch` that of the
-    /// record before `offset`; either may be [`LeaderEpoch::NONE`]. A follower answers up to its own high watermark, which is never above the leader's.
+    /// A consumer asks for records from `offset` on. `asked_epoch` is what it believes, and `last_fetched_epoch` that
+    /// of the record before `offset`; either may be [`LeaderEpoch::NONE`]. A follower answers up to its own high
+    /// watermark, which is never above the leader's.
     ///
     /// Without what was aborted a reader would take it for committed: where that cannot be read, neither can the records.
     ///
@@ -148,12 +148,7 @@ impl Partition {
         }
         let read = self.log.read(offset, upper, bytes_max, at_least)?;
         let aborted = is_committed.then(|| self.log.aborted_transactions(offset, read.end_offset));
-        Ok(Fetched {
-            aborted: aborted.transpose()?,
-            has_more: true,
-            is_cut: read.is_cut,
-            ..self.fetched(read.region)
-        })
+        Ok(Fetched { aborted: aborted.transpose()?, ..self.fetched(Some(read)) })
     }
 
     /// Lets a consumer's fetch wait until the high watermark moves.
@@ -186,16 +181,17 @@ impl Partition {
         }
     }
 
-    pub(super) fn fetched(&self, records: Option<FileRegion>) -> Fetched {
+    /// What a fetch is told; `read` is what was read for it, if there is anything to read.
+    pub(super) fn fetched(&self, read: Option<ReadResult>) -> Fetched {
         Fetched {
-            records,
+            has_more: read.is_some(),
+            is_cut: read.as_ref().is_some_and(|read| read.is_cut),
+            records: read.and_then(|read| read.region),
             aborted: None,
             high_watermark: self.high_watermark,
             last_stable_offset: self.last_stable_offset(),
             log_start_offset: self.log.log_start_offset(),
             diverging: None,
-            has_more: false,
-            is_cut: false,
         }
     }
 

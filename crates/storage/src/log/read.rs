@@ -95,8 +95,11 @@ impl Log {
                     Some(beyond) => (beyond.position, beyond.header.base_offset),
                     None => (segment.size(), end_of_segment),
                 };
-                if end == first.position && at_least == AtLeast::OneBatch {
-                    (end, end_offset) = (first.end(), first.header.next_offset());
+                if end == first.position {
+                    (end, end_offset) = match at_least {
+                        AtLeast::OneBatch => (first.end(), first.header.next_offset()),
+                        AtLeast::Nothing => (end, from),
+                    };
                 }
                 return Ok(ReadResult {
                     region: (end > first.position).then(|| segment.region(first.position, end)),

@@ -105,6 +105,8 @@ fn a_read_ends_with_a_whole_batch_below_its_bound() {
             assert_eq!(read.is_cut, expected < all, "{max_bytes} bytes below {upper}");
         }
     }
+    let nothing = log.read(Offset(5), Offset::MAX, 0, AtLeast::Nothing).unwrap();
+    assert_eq!((nothing.end_offset, nothing.bytes()), (Offset(5), 0));
     let first = log.read(Offset(4), Offset::MAX, 0, AtLeast::OneBatch).unwrap();
     assert_eq!((first.base_offset, first.bytes()), (Offset(4), ends[2] - ends[1]));
 }

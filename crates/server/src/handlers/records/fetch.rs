@@ -1,6 +1,7 @@
 //! Fetch (key 1), versions 4–18, broker listener.
 //!
-//! Serves consumers up to the high watermark, and followers to the end of the log. Waits for `min_bytes`.
+//! Serves consumers up to the high watermark, and followers to the end of the log. Waits for `min_bytes`, or
+//! for as much as the answer may hold.
 //!
 //! - v4 isolation level; v7 sessions (KIP-227); v9 leader epochs (KIP-320); v12 diverging epochs and leader hints
 //!   (KIP-951: v16 endpoints); v13 topic ids; v15 replica epochs (KIP-903).
@@ -12,8 +13,9 @@
 //!   (`kafka-replica-verification`).
 //! - v11, whose answers cannot name the new leader: while a broker stops in order it goes on answering as a follower.
 //! - Differs from Kafka: a follower answers those and consumers that name their rack; others are told who leads. A
-//!   follower that has lost the controllers answers none. When there is no room for another session, a
-//!   follower takes the place of the consumer whose session is the oldest, however many partitions that has.
+//!   follower that has lost the controllers answers none. Nobody waits for `min_bytes` who cannot get all that there
+//!   is of some partition now. When there is no room for another session, a follower takes the place of the consumer
+//!   whose session is the oldest, however many partitions that has.
 
 use super::list_offsets::{CONSUMER, DEBUGGING_CONSUMER};
 use crate::broker::Broker;
