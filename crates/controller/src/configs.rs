@@ -143,7 +143,7 @@ impl Controller {
         };
         let (mut records, set) =
             self.plan_together(&topic, resource, topic_config::topic_config, unknown, check)?;
-        topic_config::validate_together(|name| set.get(name).map(String::as_str)).map_err(invalid_config)?;
+        self.check_together(|name| set.get(name).map(String::as_str))?;
         if self.image.topics.by_name(name).is_none() {
             let error = ErrorCode::UnknownTopicOrPartition;
             return Err((error, format!("The topic '{name}' does not exist.")));

@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What the node's configuration says to the controller.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// This node.
+    pub node_id: NodeId,
     /// The cluster's id, which every registration must name.
     pub cluster_id: String,
     /// `num.partitions`: for topics created without a number.
@@ -36,6 +38,7 @@ impl Settings {
     /// One of everything.
     pub(crate) fn for_tests() -> Settings {
         Settings {
+            node_id: NodeId(1),
             cluster_id: "c".to_owned(),
             num_partitions: 1,
             default_replication_factor: 1,

@@ -28,6 +28,8 @@ pub(crate) type Refusal = (ErrorCode, String);
 
 /// `ConfigSource` in responses: set on the topic.
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
+/// `ConfigSource` in responses: set for one broker while it runs.
+const DYNAMIC_BROKER_CONFIG: i8 = 2;
 /// `ConfigSource` in responses: set for all brokers while they run.
 const DYNAMIC_DEFAULT_BROKER_CONFIG: i8 = 3;
 /// `ConfigSource` in responses: set in the node's file.
@@ -170,7 +172,7 @@ impl Controller {
             })?;
             topic_config::validate(&config.name, value, owner).map_err(invalid_config)?;
         }
-        topic_config::validate_together(|name| own_config(topic, name)).map_err(invalid_config)?;
+        self.check_together(|name| own_config(topic, name))?;
         let placements = if topic.assignments.is_empty() {
             self.automatic_placement(topic)?
         } else {
@@ -485,22 +487,30 @@ pub(crate) fn invalid_config(why: InvalidConfig) -> Refusal {
     (ErrorCode::InvalidConfig, why.to_string())
 }
 
-/// What a new topic sets itself.
+/// What a new topic sets itself. Of what is named twice the last counts.
 fn own_config<'a>(topic: &'a CreatableTopic, name: &str) -> Option<&'a str> {
-    topic.configs.iter().find(|config| config.name == name)?.value.as_deref()
+    topic.configs.iter().rfind(|config| config.name == name)?.value.as_deref()
 }
 
 impl Controller {
-    /// The new topic's configuration as CreateTopics v5+ reports it: what it sets, or else what is set for all brokers, or what this
-    /// node's file has, as Kafka's controllers do.
+    /// Checks what a topic's configurations say together; where it sets nothing, this node's file counts, as with Kafka's controllers.
+    pub(crate) fn check_together<'a>(&'a self, own: impl Fn(&str) -> Option<&'a str>) -> Result<(), Refusal> {
+        let of_file = |name: &str| self.settings.topic_defaults.get(name).map(String::as_str);
+        topic_config::validate_together(|name| own(name).or_else(|| of_file(name))).map_err(invalid_config)
+    }
+
+    /// The new topic's configuration as CreateTopics v5+ reports it: what it sets, or else what is set for this node, for all brokers, or
+    /// what this node's file has, as Kafka's controllers do.
     fn described_configs(&self, topic: &CreatableTopic) -> Vec<CreatableTopicConfigs> {
-        let all_brokers = ConfigResource::cluster();
+        let (this_node, all_brokers) =
+            (ConfigResource::broker(self.settings.node_id), ConfigResource::cluster());
         let described = |def: &TopicConfigDef| {
-            let of_all = || broker_config::value(&self.image.configs, &all_brokers, def.synonyms.first()?);
+            let set_for = |brokers| broker_config::value(&self.image.configs, brokers, def.synonyms.first()?);
             let of_file = || self.settings.topic_defaults.get(def.name).map(String::as_str);
             let (value, config_source) = own_config(topic, def.name)
                 .map(|value| (value, DYNAMIC_TOPIC_CONFIG))
-                .or_else(|| Some((of_all()?, DYNAMIC_DEFAULT_BROKER_CONFIG)))
+                .or_else(|| Some((set_for(&this_node)?, DYNAMIC_BROKER_CONFIG)))
+                .or_else(|| Some((set_for(&all_brokers)?, DYNAMIC_DEFAULT_BROKER_CONFIG)))
                 .or_else(|| Some((of_file()?, STATIC_BROKER_CONFIG)))
                 .unwrap_or((def.default, DEFAULT_CONFIG));
             CreatableTopicConfigs {
@@ -514,3 +524,6 @@ impl Controller {
         topic_config::TOPIC_CONFIGS.iter().map(described).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigDef] = &[
     def("max.compaction.lag.ms", Kind::Long(1, LONG), LONG_MAX, &["log.cleaner.max.compaction.lag.ms"], Enforced,
         "The longest a record stays uncompacted."),
     def("max.decompressed.message.bytes", Kind::Int(1, INT), "2147483639", &["max.decompressed.message.bytes"], DefaultOnly,
-        "The largest batch, decompressed."),
+        "The largest record, decompressed. A batch of more than 134217728 bytes is refused in any case."),
     def("max.message.bytes", Kind::Int(0, INT), "1048588", &["message.max.bytes"], Enforced,
         "The largest batch, as stored."),
     def("message.timestamp.after.max.ms", Kind::Long(0, LONG), "3600000", &["log.message.timestamp.after.max.ms"],
@@ -205,13 +205,13 @@ pub fn validate(name: &str, value: &str, owner: Owner) -> Result<(), InvalidConf
     check(def, name, value, owner)
 }
 
-/// Checks what a topic's configurations say together (`LogConfig.validateValues`). `own` is what the topic sets.
+/// Checks what a topic's configurations say together (`LogConfig.validateValues`). `set` is what counts instead of the defaults.
 ///
 /// # Errors
 /// When records must stay uncompacted for longer than they may.
-pub fn validate_together<'a>(own: impl Fn(&str) -> Option<&'a str>) -> Result<(), InvalidConfig> {
+pub fn validate_together<'a>(set: impl Fn(&str) -> Option<&'a str>) -> Result<(), InvalidConfig> {
     let number = |name: &str| {
-        let value = own(name).or_else(|| topic_config(name).map(|def| def.default));
+        let value = set(name).or_else(|| topic_config(name).map(|def| def.default));
         value.and_then(|value| value.trim().parse::<i64>().ok()).unwrap_or_default()
     };
     let (min, max) = (number("min.compaction.lag.ms"), number("max.compaction.lag.ms"));

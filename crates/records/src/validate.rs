@@ -287,8 +287,8 @@ impl Rules {
     }
 }
 
-/// How much a batch's records may be when decompressed, unless a caller says otherwise. Kafka has no such
-/// limit; a hundred times the largest default batch leaves honest producers alone.
+/// How much a batch's records may be when decompressed, unless a caller says otherwise. Kafka has a limit for single records only, and
+/// none by default (`max.decompressed.message.bytes`); a hundred times the largest default batch leaves honest producers alone.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
 
 #[cfg(test)]

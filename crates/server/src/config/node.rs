@@ -1,6 +1,7 @@
 //! A whole configuration, as meant.
 
 use super::{ConfigError, ListenerConfig, Properties, consumer_groups};
+use ottla_metadata::topic_config;
 use ottla_types::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -150,7 +151,8 @@ impl NodeConfig {
                 help: "name the directory where the logs are kept",
             })?,
         };
-        check_together(&properties)?;
+        let topic_defaults = properties.topic_defaults()?;
+        check_together(&properties, &topic_defaults)?;
         Ok(NodeConfig {
             node_id,
             roles,
@@ -164,7 +166,7 @@ impl NodeConfig {
             metadata_log_dir,
             rack: properties.written("broker.rack").map(str::to_owned),
             replica_selector: replica_selector(&properties)?,
-            topic_defaults: properties.topic_defaults()?,
+            topic_defaults,
             properties,
         })
     }
@@ -190,7 +192,10 @@ impl NodeConfig {
 }
 
 /// Checks what settings say together, as Kafka does when it starts.
-fn check_together(properties: &Properties) -> Result<(), ConfigError> {
+fn check_together(
+    properties: &Properties,
+    topic_defaults: &BTreeMap<String, String>,
+) -> Result<(), ConfigError> {
     let number = |name| properties.number(name);
     let invalid = |name: &'static str, reason: String| {
         Err(ConfigError::Invalid { name: name.to_owned(), value: number(name).to_string(), reason })
@@ -207,7 +212,12 @@ fn check_together(properties: &Properties) -> Result<(), ConfigError> {
         );
         return invalid("replica.fetch.wait.max.ms", reason);
     }
-    Ok(())
+    let of_topics = |name: &str| topic_defaults.get(name).map(String::as_str);
+    topic_config::validate_together(of_topics).map_err(|conflict| ConfigError::Invalid {
+        name: "log.cleaner.min.compaction.lag.ms".to_owned(),
+        value: of_topics("min.compaction.lag.ms").unwrap_or_default().to_owned(),
+        reason: conflict.to_string(),
+    })
 }
 
 fn node_id(properties: &Properties) -> Result<NodeId, ConfigError> {
@@ -489,6 +499,16 @@ mod tests {
                 "listeners=CONTROLLER://localhost:2181",
                 "listeners=CONTROLLER://localhost:2181: a broker needs a listener that is not the controller's; \
                  add PLAINTEXT://host:9092",
+            ),
+            (
+                "log.cleaner.min.compaction.lag.ms=7\nlog.cleaner.max.compaction.lag.ms=6",
+                "log.cleaner.min.compaction.lag.ms=7: conflict topic config setting min.compaction.lag.ms (7) > \
+                 max.compaction.lag.ms (6)",
+            ),
+            (
+                "replica.fetch.wait.max.ms=30001",
+                "replica.fetch.wait.max.ms=30001: must be at most replica.lag.time.max.ms=30000: followers that wait for \
+                 longer would leave the in-sync set",
             ),
         ];
         for (extra, expected) in cases {

@@ -20,8 +20,8 @@ pub fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
 
 /// The code of a batch that is not one. CORRUPT_MESSAGE says that the bytes changed on their way, and clients send them
 /// again; INVALID_RECORD that they were never right, and clients give up. Kafka's broker draws the same line, but for
-/// what does not decompress, where it says UNKNOWN_SERVER_ERROR: clients give up too, and do not learn why. Kafka has no
-/// bound for what records grow to; MESSAGE_TOO_LARGE makes Java's producers split the batch.
+/// what does not decompress, where it says UNKNOWN_SERVER_ERROR: clients give up too, and do not learn why. By default
+/// Kafka has no bound for what records grow to; MESSAGE_TOO_LARGE makes Java's producers split the batch.
 fn corrupt_batch(error: &CorruptBatch) -> ErrorCode {
     match error {
         CorruptBatch::Magic(0 | 1)
