@@ -12,7 +12,7 @@ use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
 use ottla_storage::Incarnation;
 use ottla_types::{BrokerEpoch, Offset, Uuid};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -93,8 +93,6 @@ pub struct Lifecycle {
     pub previous: Incarnation,
     /// Where disks are waited for.
     pub io: IoPool,
-    /// The ports that were bound, by listener name: what is advertised when port 0 was asked for.
-    pub bound_ports: BTreeMap<String, u16>,
     /// The clocks.
     pub clock: Clock,
     /// The way to the controller.
@@ -278,14 +276,10 @@ impl Lifecycle {
             .broker_listeners()
             .map(|listener| {
                 let advertised = &self.config.advertised[&listener.name];
-                let port = match advertised.port {
-                    0 => self.bound_ports.get(&listener.name).copied().unwrap_or(0),
-                    port => port,
-                };
                 Listener {
                     name: listener.name.clone(),
                     host: advertised.host.clone(),
-                    port,
+                    port: advertised.port,
                     security_protocol: 0,
                 }
             })

@@ -84,10 +84,6 @@ pub(super) fn start(
         environment.log_levels.clone(),
         seed.wrapping_add(1),
     ));
-    let bound_ports = bound
-        .iter()
-        .filter_map(|(name, port)| Some((name.clone(), port.local_addr().ok()?.port())))
-        .collect();
     let lifecycle = Lifecycle {
         config: config.clone(),
         cluster_id,
@@ -96,7 +92,6 @@ pub(super) fn start(
         replicas: replicas.clone(),
         previous: complete_since,
         io: io.clone(),
-        bound_ports,
         // Its own connection: heartbeats wait behind nobody's requests, nor for another runtime's threads.
         controller: ControllerChannel::new(environment.network.clone(), config.node_id, quorum),
         applied: applied.subscribe(),

@@ -26,7 +26,7 @@ use ottla_metadata::MetadataImage;
 use ottla_net::{Clock, Listener, Network, Service, Task, task};
 use ottla_storage::{Disk, StorageError};
 use ottla_types::{BrokerEpoch, Random};
-use ports::{bind_all, listen};
+use ports::{advertise, bind_all, listen};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -131,12 +131,13 @@ impl Node {
     ///
     /// # Errors
     /// When something that is needed cannot be had; nothing is left running then.
-    pub fn start(config: NodeConfig, environment: Environment) -> Result<Node, StartError> {
-        let config = Arc::new(config);
+    pub fn start(mut config: NodeConfig, environment: Environment) -> Result<Node, StartError> {
         let NodeDirectories { metadata: directory, data, unusable } =
             NodeDirectories::open(&environment.disk, &config)?;
         let mut random = Random::new(environment.seed);
         let bound = bind_all(&config, &*environment.network)?;
+        advertise(&mut config, &bound);
+        let config = Arc::new(config);
         let io = environment.threads.pool("io", 2).map_err(StartError::Threads)?;
         let published = watch::Sender::new(Arc::<MetadataImage>::default());
         let image = published.subscribe();

@@ -45,6 +45,16 @@ pub(super) fn bind_all(config: &NodeConfig, network: &dyn Network) -> Result<Vec
     Ok(bound)
 }
 
+/// Advertises the ports that were bound where the configuration leaves it to the system which (port 0).
+pub(super) fn advertise(config: &mut NodeConfig, bound: &[NamedPort]) {
+    for (listener, port) in bound {
+        let advertised = config.advertised.get_mut(listener).filter(|advertised| advertised.port == 0);
+        if let (Some(advertised), Ok(address)) = (advertised, port.local_addr()) {
+            advertised.port = address.port();
+        }
+    }
+}
+
 fn addresses(listener: &ListenerConfig) -> io::Result<Vec<SocketAddr>> {
     let port = listener.port;
     if listener.host.is_empty() {

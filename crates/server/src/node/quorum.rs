@@ -131,6 +131,7 @@ pub(super) fn start(
     let log = QuorumLog::new(log, loaded.id, first, wire.listener.clone());
     let quorum = Quorum::new(quorum_config, identity, voters, state, log, seed).with_membership(membership);
     let settings = Settings {
+        node_id: config.node_id,
         cluster_id: directory.meta.cluster_id.clone(),
         num_partitions: i32::try_from(properties.number("num.partitions")).unwrap_or(i32::MAX),
         default_replication_factor: i16::try_from(properties.number("default.replication.factor"))

@@ -4,6 +4,7 @@ use crate::broker::controller_channel::ControllerChannel;
 use crate::config::NodeConfig;
 use ottla_controller::bootstrap::SUPPORTED_FEATURES;
 use ottla_metadata::MetadataImage;
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::controller_registration_request::{
     ControllerRegistrationRequest, Feature, Listener,
 };
@@ -22,6 +23,8 @@ pub async fn run(
     mut image: watch::Receiver<Arc<MetadataImage>>,
     incarnation_id: Uuid,
 ) {
+    // Told once: it is asked again twice a second.
+    let mut last_refusal = 0;
     loop {
         let known = {
             let image = image.borrow_and_update();
@@ -35,8 +38,19 @@ pub async fn run(
             }
             continue;
         }
-        if let Err(error) = channel.call(&request(&config, incarnation_id)).await {
-            tracing::debug!(%error, "controller not registered yet");
+        match channel.call(&request(&config, incarnation_id)).await {
+            Err(error) => tracing::debug!(%error, "controller not registered yet"),
+            Ok(response) if response.error_code != 0 && response.error_code != last_refusal => {
+                let error = ErrorCode::from(response.error_code);
+                let message = response.error_message.as_deref().unwrap_or(error.message());
+                tracing::warn!(
+                    error = error.name(),
+                    message,
+                    "the registration of this controller is refused"
+                );
+                last_refusal = response.error_code;
+            }
+            Ok(_) => {}
         }
         tokio::time::sleep(PERIOD).await;
     }

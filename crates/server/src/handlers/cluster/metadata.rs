@@ -129,7 +129,8 @@ impl Operations {
         if self.of_cluster {
             response.cluster_authorized_operations = authorized_operations::ON_CLUSTER;
         }
-        for topic in response.topics.iter_mut().filter(|topic| self.of_topics && topic.error_code == 0) {
+        // Also of one that is not there, if it is named.
+        for topic in response.topics.iter_mut().filter(|topic| self.of_topics && topic.name.is_some()) {
             topic.topic_authorized_operations = authorized_operations::ON_TOPIC;
         }
         response

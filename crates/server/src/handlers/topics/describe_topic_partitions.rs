@@ -11,7 +11,7 @@ use crate::request::{Answer, RequestContext};
 use ottla_metadata::MetadataImage;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_topic_partitions_request::{
-    DescribeTopicPartitionsRequest, TopicRequest,
+    self as request, DescribeTopicPartitionsRequest, TopicRequest,
 };
 use ottla_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
@@ -26,7 +26,10 @@ pub fn handle(
     request: DescribeTopicPartitionsRequest,
 ) -> Answer<DescribeTopicPartitionsResponse> {
     let image = broker.image();
-    if request.cursor.as_ref().is_some_and(|cursor| cursor.partition_index < 0) {
+    let is_asked =
+        |name: &str| request.topics.is_empty() || request.topics.iter().any(|topic| topic.name == name);
+    let is_valid = |cursor: &request::Cursor| cursor.partition_index >= 0 && is_asked(&cursor.topic_name);
+    if !request.cursor.as_ref().is_none_or(is_valid) {
         let refused = |topic: TopicRequest| DescribeTopicPartitionsResponseTopic {
             error_code: ErrorCode::InvalidRequest.code(),
             name: Some(topic.name),
@@ -82,6 +85,7 @@ fn describe(
         let topic = DescribeTopicPartitionsResponseTopic {
             error_code: error.code(),
             name: Some(name.to_owned()),
+            topic_authorized_operations: authorized_operations::ON_TOPIC,
             ..Default::default()
         };
         return (topic, None);

@@ -77,6 +77,7 @@ pub(crate) fn start(disk: &SimDisk, dir: &Path, setup: Setup) -> Alone {
         snapshot_policy,
         bootstrap: Vec::new(),
         settings: Settings {
+            node_id: NodeId(1),
             cluster_id: "alone".to_owned(),
             num_partitions: 1,
             default_replication_factor: 1,
