@@ -133,7 +133,12 @@ impl Controller {
         let mut records = Vec::new();
         let mut response = CreatePartitionsResponse::default();
         let repeated = repeated(request.topics.iter().map(|topic| &topic.name));
+        let mut named = BTreeSet::new();
         for topic in &request.topics {
+            // What is named twice is refused, and answered once.
+            if !named.insert(&topic.name) {
+                continue;
+            }
             let planned = if repeated.contains(&topic.name) {
                 Err((ErrorCode::InvalidRequest, "Duplicate topic name.".to_owned()))
             } else {

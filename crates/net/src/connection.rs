@@ -419,7 +419,7 @@ async fn send_ready(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Listener, Network, Tcp};
+    use crate::{ConnectionQuota, Listener, Network, Tcp};
     use parking_lot::Mutex;
 
     const HANDLER: Duration = Duration::from_millis(20);
@@ -466,7 +466,8 @@ mod tests {
         let acceptor = bound.listen().expect("a listener");
         let limits = Limits::default();
         let listener =
-            Listener::start(acceptor, "test".into(), service.clone(), limits, 1).expect("a listener");
+            Listener::start(acceptor, "test".into(), service.clone(), limits, ConnectionQuota::new(1))
+                .expect("a listener");
         (listener, tokio::net::TcpStream::connect(address).await.expect("a connection"))
     }
 

@@ -18,7 +18,7 @@ pub mod task;
 
 pub use clock::Clock;
 pub use connection::{AnsweredIn, Closed, ConnectionId, ConnectionInfo, Limits, Service, Software, Started};
-pub use listener::Listener;
+pub use listener::{ConnectionQuota, Listener};
 pub use network::{Network, Stream, Tcp};
 pub use outgoing::{CallError, Outgoing};
 pub use task::Task;

@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 
 /// Accepts connections and serves them, until it is closed or dropped.
 #[derive(Debug)]
@@ -17,12 +17,40 @@ pub struct Listener {
     address: SocketAddr,
 }
 
+/// How many connections may be open at a time: of all listeners with clones of it, together.
+#[derive(Clone, Debug)]
+pub struct ConnectionQuota {
+    free: Arc<Semaphore>,
+    is_protected: bool,
+}
+
+impl ConnectionQuota {
+    /// At most `connections_max`.
+    pub fn new(connections_max: u32) -> ConnectionQuota {
+        ConnectionQuota { free: Arc::new(Semaphore::new(connections_max as usize)), is_protected: false }
+    }
+
+    /// The same quota for a listener whose connections count, and are served also where it is used up.
+    pub fn protected(&self) -> ConnectionQuota {
+        ConnectionQuota { is_protected: true, ..self.clone() }
+    }
+
+    /// Returns what a connection is to keep while it is open; an error if it may not be.
+    fn admit(&self) -> Result<Option<OwnedSemaphorePermit>, TryAcquireError> {
+        match self.free.clone().try_acquire_owned() {
+            Ok(permit) => Ok(Some(permit)),
+            Err(_) if self.is_protected => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// How long accepting rests after the system refused it (out of descriptors): the backlog holds those who
 /// knock meanwhile.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 impl Listener {
-    /// Serves all who connect, `connections_max` of them at a time.
+    /// Serves all who connect and have room in the `quota`.
     ///
     /// # Errors
     /// When the address cannot be told.
@@ -31,12 +59,11 @@ impl Listener {
         name: Arc<str>,
         service: Arc<dyn Service>,
         limits: Limits,
-        connections_max: u32,
+        quota: ConnectionQuota,
     ) -> io::Result<Listener> {
         let address = acceptor.local_addr()?;
         let stop = watch::Sender::new(false);
-        let connections = Arc::new(Semaphore::new(connections_max as usize));
-        let accepting = accept(acceptor, name, service, limits, connections, stop.subscribe());
+        let accepting = accept(acceptor, name, service, limits, quota, stop.subscribe());
         Ok(Listener { stop, accepting: task::spawn("listener", accepting), address })
     }
 
@@ -66,7 +93,7 @@ async fn accept(
     name: Arc<str>,
     service: Arc<dyn Service>,
     limits: Limits,
-    connections: Arc<Semaphore>,
+    quota: ConnectionQuota,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut tasks: Vec<Task> = Vec::new();
@@ -86,7 +113,7 @@ async fn accept(
                 continue;
             }
         };
-        let Ok(permit) = connections.clone().try_acquire_owned() else {
+        let Ok(permit) = quota.admit() else {
             tracing::warn!(listener = %name, %peer, "too many connections: max.connections is reached");
             continue;
         };
@@ -126,14 +153,43 @@ mod tests {
         fn closed(&self, _connection: &ConnectionInfo, _how: Closed) {}
     }
 
+    fn listen(quota: ConnectionQuota) -> Listener {
+        let bound = Tcp.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let acceptor = bound.listen().expect("a listener");
+        Listener::start(acceptor, "test".into(), Arc::new(Deaf), Limits::default(), quota)
+            .expect("a listener")
+    }
+
+    /// Whether a connection is closed at once. One that stays open says nothing.
+    async fn is_refused(stream: &mut TcpStream) -> bool {
+        tokio::time::timeout(Duration::from_millis(200), stream.read_u8()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn listeners_share_a_quota_and_a_protected_one_serves_also_beyond_it() {
+        let quota = ConnectionQuota::new(2);
+        let (one, other) = (listen(quota.clone()), listen(quota.clone()));
+        let protected = listen(quota.protected());
+        let connect = |listener: &Listener| TcpStream::connect(listener.address());
+
+        let mut first = connect(&one).await.expect("a connection");
+        assert!(!is_refused(&mut first).await);
+        let mut among_brokers = connect(&protected).await.expect("a connection");
+        assert!(!is_refused(&mut among_brokers).await);
+        for listener in [&one, &other] {
+            assert!(is_refused(&mut connect(listener).await.expect("a connection")).await);
+        }
+        assert!(!is_refused(&mut connect(&protected).await.expect("a connection")).await);
+
+        drop((first, among_brokers));
+        let freed = async { while is_refused(&mut connect(&other).await.expect("a connection")).await {} };
+        tokio::time::timeout(Duration::from_secs(10), freed).await.expect("those that closed make room");
+    }
+
     /// Whoever has lost a connection tells another that it should look for itself.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn when_the_first_connection_closes_nobody_is_let_in_any_more() {
-        let bound = Tcp.bind(([127, 0, 0, 1], 0).into()).expect("a port");
-        let acceptor = bound.listen().expect("a listener");
-        let listener =
-            Listener::start(acceptor, "test".into(), Arc::new(Deaf), Limits::default(), CONNECTIONS)
-                .expect("a listener");
+        let listener = listen(ConnectionQuota::new(CONNECTIONS));
         let address = listener.address();
         let mut clients = JoinSet::new();
         for _ in 0..CONNECTIONS {

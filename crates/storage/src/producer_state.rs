@@ -111,7 +111,7 @@ impl ProducerStates {
     ///
     /// A marker of transaction version 2 has a greater epoch than what it ends: one that comes late must not end the next
     /// transaction, which has the marker's epoch (KIP-1228). Where none is open it is one that is sent again, and ends
-    /// nothing.
+    /// nothing. A marker of a producer that is not known has nothing to follow, but its epochs are none if they are negative.
     ///
     /// # Errors
     /// [`ProducerError`].
@@ -123,11 +123,16 @@ impl ProducerStates {
         transaction_version: i16,
     ) -> Result<Option<ProducerBatch>, ProducerError> {
         let producer_id = header.producer_id;
-        let Some(state) = self.producers.get(&producer_id) else { return Ok(None) };
+        let unknown = ProducerState::new(ProducerEpoch::NONE);
+        let state = match self.producers.get(&producer_id) {
+            Some(state) => state,
+            None if marker.is_some() => &unknown,
+            None => return Ok(None),
+        };
         let is_late = marker.is_some()
             && transaction_version >= 2
             && header.producer_epoch == state.epoch
-            && state.txn_first_offset.is_some();
+            && (state.txn_first_offset.is_some() || state.epoch == ProducerEpoch::NONE);
         if header.producer_epoch < state.epoch || is_late {
             let (got, current) = (header.producer_epoch, state.epoch);
             return Err(ProducerError::InvalidProducerEpoch { producer_id, got, current });

@@ -4,6 +4,9 @@ use crate::{one_node, still_serves};
 use ottla_e2e::{Client, Cluster, client, kcat};
 use ottla_protocol::messages as m;
 use ottla_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
+use ottla_protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
+use ottla_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use ottla_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use ottla_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use ottla_protocol::messages::elect_leaders_request::TopicPartitions;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -244,6 +247,50 @@ fn no_client_writes_to_internal_topics_in_a_transaction() {
         ("t".to_owned(), ErrorCode::OperationNotAttempted),
     ];
     assert_eq!(told, expected);
+    still_serves(&cluster);
+}
+
+/// Kafka's controllers refuse it; its brokers take the last, and so does this one.
+#[test]
+fn what_is_named_twice_is_answered_once() {
+    let cluster = one_node();
+
+    let topic = CreatePartitionsTopic { name: "t".to_owned(), count: 2, ..Default::default() };
+    let request = m::CreatePartitionsRequest { topics: vec![topic; 2], ..Default::default() };
+    let told = call(&cluster, 3, &request).results;
+    assert_eq!(
+        told.iter().map(|told| told.error_code).collect::<Vec<_>>(),
+        [ErrorCode::InvalidRequest.code()]
+    );
+
+    let topic = AddPartitionsToTxnTopic { name: "t".to_owned(), partitions: vec![0, 0, 1] };
+    let request = m::AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: "x".to_owned(),
+        v3_and_below_topics: vec![topic; 2],
+        ..Default::default()
+    };
+    let told = call(&cluster, 3, &request).results_by_topic_v3_and_below;
+    let of_topic: Vec<_> = told[0]
+        .results_by_partition
+        .iter()
+        .map(|p| (p.partition_index, p.partition_error_code.into()))
+        .collect();
+    let expected = [(0, ErrorCode::OperationNotAttempted), (1, ErrorCode::UnknownTopicOrPartition)];
+    assert_eq!((told.len(), &of_topic[..]), (1, &expected[..]));
+
+    let topics = vec![AlterReplicaLogDirTopic { name: "t".to_owned(), partitions: vec![0, 0] }];
+    let elsewhere = AlterReplicaLogDir { path: "/nowhere".to_owned(), topics };
+    let request = m::AlterReplicaLogDirsRequest { dirs: vec![elsewhere; 2] };
+    let told = call(&cluster, 2, &request).results;
+    let of_topic: Vec<i16> = told[0].partitions.iter().map(|p| p.error_code).collect();
+    assert_eq!((told.len(), &of_topic[..]), (1, &[ErrorCode::LogDirNotFound.code()][..]));
+
+    let partition = |offset| DeleteRecordsPartition { partition_index: 0, offset };
+    let topic = |offset| DeleteRecordsTopic { name: "t".to_owned(), partitions: vec![partition(offset)] };
+    let request = m::DeleteRecordsRequest { topics: vec![topic(9), topic(0)], timeout_ms: 5000 };
+    let told = call(&cluster, 2, &request).topics;
+    let of_topic: Vec<_> = told[0].partitions.iter().map(|p| (p.low_watermark, p.error_code)).collect();
+    assert_eq!((told.len(), &of_topic[..]), (1, &[(0, 0)][..]));
     still_serves(&cluster);
 }
 

@@ -1,9 +1,11 @@
 //! Bytes that are no request, or none that is known.
 
-use crate::{one_node, still_serves};
-use ottla_e2e::Client;
+use crate::{one_node, one_node_with, still_serves};
+use ottla_e2e::{Client, eventually};
+use ottla_protocol::messages::ApiVersionsRequest;
 use ottla_types::Random;
 use std::fs;
+use std::time::Duration;
 
 /// Sends bytes, and nothing after them; returns what comes back until the node closes the connection.
 fn send(port: u16, bytes: &[u8]) -> Vec<u8> {
@@ -57,6 +59,31 @@ fn an_unknown_version_of_api_versions_is_told_the_known_ones() {
         // Length, correlation id 42, UNSUPPORTED_VERSION, one API: 18, versions 0 to 5.
         assert_eq!(answer, b"\0\0\0\x10\0\0\0\x2a\0\x23\0\0\0\x01\0\x12\0\0\0\x05", "{version:?}");
     }
+}
+
+/// How long one that was closed may count.
+const FREED_WITHIN: Duration = Duration::from_secs(10);
+
+#[test]
+fn connections_beyond_max_connections_are_closed_and_those_before_them_served() {
+    let cluster = one_node_with("max.connections=4");
+    let port = cluster.nodes()[0].port;
+    let is_served = |client: &mut Client| client.call(0, &ApiVersionsRequest::default()).is_some();
+    let connect = || {
+        eventually("another one is let in", FREED_WITHIN, || {
+            let mut client = Client::connect(port);
+            is_served(&mut client).then_some(client)
+        })
+    };
+    let mut open: Vec<Client> = (0..4).map(|_| connect()).collect();
+
+    assert!(!is_served(&mut Client::connect(port)), "one too many");
+
+    assert!(open.iter_mut().all(is_served));
+    drop(open);
+    // All four are free again, as many as kcat needs.
+    drop((0..4).map(|_| connect()).collect::<Vec<Client>>());
+    still_serves(&cluster);
 }
 
 /// How many frames of noise each listener gets.

@@ -138,7 +138,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("log.retention.check.interval.ms", Kind::Number(1, i64::MAX), Some("300000"),
         "How often old segments are looked for."),
     setting("max.connections", Kind::Number(1, INT), Some("65536"),
-        "The most connections that a listener serves at a time. (Kafka: 2147483647)"),
+        "The most connections that the listeners of a broker serve at a time, together, and those of a controller. More are \
+         closed, but for those of the inter-broker listener where clients have another. (Kafka: 2147483647)"),
     setting("max.incremental.fetch.session.cache.slots", Kind::Number(0, INT), Some("1000"),
         "How many fetch sessions a broker keeps (KIP-227)."),
     setting("max.request.partition.size.limit", Kind::Number(1, INT), Some("2000"),

@@ -26,7 +26,7 @@ use ottla_metadata::MetadataImage;
 use ottla_net::{Clock, Listener, Network, Service, Task, task};
 use ottla_storage::{Disk, StorageError};
 use ottla_types::{BrokerEpoch, Random};
-use ports::{advertise, bind_all, listen};
+use ports::{advertise, bind_all, connection_quota, listen, quota_of};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -170,6 +170,7 @@ impl Node {
         let session_timeout = config.properties.millis("broker.session.timeout.ms");
         let detection = Arc::new(FailureDetection::new(session_timeout, environment.clock));
         let mut broker_bound = Vec::new();
+        let quota = connection_quota(&config);
         for (listener, port) in bound {
             if config.controller_listeners.contains(&listener) {
                 let service = Arc::new(ControllerService {
@@ -183,7 +184,7 @@ impl Node {
                     snapshots: snapshots.clone(),
                     io: io.clone(),
                 });
-                node.controller_listeners.push(listen(&config, &listener, port, service)?);
+                node.controller_listeners.push(listen(&config, &listener, port, service, quota.clone())?);
             } else {
                 broker_bound.push((listener, port));
             }
@@ -273,8 +274,10 @@ impl Node {
         let Some(parts) = &mut self.broker else { return Ok(()) };
         let service: Arc<dyn Service> = Arc::new(BrokerService::new(parts.broker.clone()));
         let _data = self.environment.data.enter();
+        let quota = connection_quota(&self.config);
         for (name, port) in parts.bound.drain(..) {
-            parts.listeners.push(listen(&self.config, &name, port, service.clone())?);
+            let quota = quota_of(&name, &self.config, &quota);
+            parts.listeners.push(listen(&self.config, &name, port, service.clone(), quota)?);
         }
         parts.listening.send_replace(true);
         Ok(())

@@ -3,7 +3,7 @@
 use super::StartError;
 use crate::config::{ListenerConfig, NodeConfig};
 use ottla_net::network::Bound;
-use ottla_net::{Limits, Listener, Network, Service};
+use ottla_net::{ConnectionQuota, Limits, Listener, Network, Service};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -81,12 +81,26 @@ fn idle_max(millis: i64) -> Duration {
     u64::try_from(millis).map_or(FOR_EVER, |millis| Duration::from_millis(millis).min(FOR_EVER))
 }
 
+/// How many connections the listeners of a broker, or those of a controller, may have.
+pub(super) fn connection_quota(config: &NodeConfig) -> ConnectionQuota {
+    let connections_max = config.properties.number("max.connections");
+    ConnectionQuota::new(u32::try_from(connections_max).unwrap_or(u32::MAX))
+}
+
+/// The quota for one of a broker's listeners. That of the brokers is not kept from them by clients, if clients have another.
+pub(super) fn quota_of(name: &str, config: &NodeConfig, quota: &ConnectionQuota) -> ConnectionQuota {
+    let is_protected = name == config.inter_broker_listener
+        && config.broker_listeners().any(|listener| listener.name != config.inter_broker_listener);
+    if is_protected { quota.protected() } else { quota.clone() }
+}
+
 /// Accepts connections at `port`, for `service`.
 pub(super) fn listen(
     config: &NodeConfig,
     name: &str,
     port: Box<dyn Bound>,
     service: Arc<dyn Service>,
+    quota: ConnectionQuota,
 ) -> Result<Listener, StartError> {
     let number = |name| usize::try_from(config.properties.number(name)).unwrap_or(usize::MAX);
     let limits = Limits {
@@ -96,8 +110,7 @@ pub(super) fn listen(
     };
     let address = port.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
     let failed = |source| StartError::Bind { listener: name.to_owned(), address, source };
-    let connections_max = u32::try_from(config.properties.number("max.connections")).unwrap_or(u32::MAX);
     port.listen()
-        .and_then(|acceptor| Listener::start(acceptor, name.into(), service, limits, connections_max))
+        .and_then(|acceptor| Listener::start(acceptor, name.into(), service, limits, quota))
         .map_err(failed)
 }

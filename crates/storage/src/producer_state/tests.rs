@@ -61,6 +61,21 @@ fn an_unknown_producer_starts_anywhere() {
 }
 
 #[test]
+fn a_marker_of_an_unknown_producer_has_epochs() {
+    let states = ProducerStates::new(Offset(0));
+    let check = |epoch, coordinator_epoch, transaction_version| {
+        let (header, marker) = marker(epoch, coordinator_epoch, 0);
+        states.check(&header, Some(&marker), Origin::Client, transaction_version)
+    };
+
+    assert_eq!((check(0, 0, 0), check(0, 0, 2)), (Ok(None), Ok(None)));
+    assert_eq!(check(-1, 0, 1), Ok(None), "as in Kafka");
+    assert!(matches!(check(-1, 0, 2), Err(ProducerError::InvalidProducerEpoch { .. })));
+    assert!(matches!(check(-2, 0, 0), Err(ProducerError::InvalidProducerEpoch { .. })));
+    assert!(matches!(check(0, -2, 0), Err(ProducerError::TransactionCoordinatorFenced { .. })));
+}
+
+#[test]
 fn what_came_before_a_gap_in_the_sequence_is_no_duplicate_any_more() {
     let mut states = states();
     states.update(&header(3, 4, 2, 110), None);

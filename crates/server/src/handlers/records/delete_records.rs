@@ -15,12 +15,13 @@ use crate::replicas::Replica;
 use crate::request::Answer;
 use ottla_metadata::MetadataImage;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::delete_records_request::DeleteRecordsRequest;
+use ottla_protocol::messages::delete_records_request::{DeleteRecordsRequest, DeleteRecordsTopic};
 use ottla_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
 use ottla_replication::{DeleteError, Effects, Outcome, WaiterId};
 use ottla_types::{Offset, TopicIdPartition};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -46,16 +47,13 @@ pub fn handle(broker: &Arc<Broker>, request: DeleteRecordsRequest) -> Answer<Del
     let image = broker.image();
     let mut waits = Vec::new();
     let mut response = DeleteRecordsResponse::default();
-    for (topic, asked) in request.topics.into_iter().enumerate() {
-        let mut answered = DeleteRecordsTopicResult { name: asked.name, partitions: Vec::new() };
-        for (partition, asked) in asked.partitions.into_iter().enumerate() {
-            let deleted = find(broker, &image, &answered.name, asked.partition_index)
-                .and_then(|replica| delete(broker, replica, asked.offset));
-            let mut result = DeleteRecordsPartitionResult {
-                partition_index: asked.partition_index,
-                low_watermark: NONE,
-                ..Default::default()
-            };
+    for (topic, (name, offsets)) in asked_offsets(request.topics).into_iter().enumerate() {
+        let mut answered = DeleteRecordsTopicResult { name, partitions: Vec::new() };
+        for (partition, (partition_index, offset)) in offsets.into_iter().enumerate() {
+            let deleted = find(broker, &image, &answered.name, partition_index)
+                .and_then(|replica| delete(broker, replica, offset));
+            let mut result =
+                DeleteRecordsPartitionResult { partition_index, low_watermark: NONE, ..Default::default() };
             match deleted {
                 Ok((replica, id, outcome)) => waits.push(Wait { topic, partition, id, outcome, replica }),
                 Err(error) => result.error_code = error.code(),
@@ -79,6 +77,16 @@ pub fn handle(broker: &Arc<Broker>, request: DeleteRecordsRequest) -> Answer<Del
         }
         response
     })
+}
+
+/// The offset of each partition, by topic. Of what is named twice the last counts.
+fn asked_offsets(topics: Vec<DeleteRecordsTopic>) -> BTreeMap<String, BTreeMap<i32, i64>> {
+    let mut offsets: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
+    for topic in topics {
+        let of_topic = offsets.entry(topic.name).or_default();
+        of_topic.extend(topic.partitions.iter().map(|asked| (asked.partition_index, asked.offset)));
+    }
+    offsets
 }
 
 fn find(

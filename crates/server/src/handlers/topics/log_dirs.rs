@@ -88,24 +88,33 @@ fn describe_one(broker: &Broker, directory: &Directory, replicas: &[Arc<Replica>
 /// Puts replicas into directories.
 pub fn alter(broker: &Broker, request: &AlterReplicaLogDirsRequest) -> Answer<AlterReplicaLogDirsResponse> {
     let image = broker.image();
-    let mut results: BTreeMap<String, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
+    let mut results: BTreeMap<&str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
+    for ((topic, partition_index), path) in asked_paths(request) {
+        let name = TopicPartition::new(topic, partition_index);
+        let id = image.topics.by_name(topic).map(|topic| topic.id);
+        let at = id.map(|id| TopicIdPartition::new(id, partition_index));
+        let error = put(broker, path, &name, at).err().unwrap_or(ErrorCode::None);
+        let result = AlterReplicaLogDirPartitionResult { partition_index, error_code: error.code() };
+        results.entry(topic).or_default().push(result);
+    }
+    let result = |(topic, partitions): (&str, _)| AlterReplicaLogDirTopicResult {
+        topic_name: topic.to_owned(),
+        partitions,
+    };
+    let results = results.into_iter().map(result).collect();
+    Answer::Now(AlterReplicaLogDirsResponse { results, ..Default::default() })
+}
+
+/// The directory of each partition. Of what is named twice the last counts.
+fn asked_paths(request: &AlterReplicaLogDirsRequest) -> BTreeMap<(&str, i32), &str> {
+    let mut paths = BTreeMap::new();
     for directory in &request.dirs {
         for topic in &directory.topics {
-            for &partition_index in &topic.partitions {
-                let name = TopicPartition::new(&topic.name, partition_index);
-                let id = image.topics.by_name(&topic.name).map(|topic| topic.id);
-                let at = id.map(|id| TopicIdPartition::new(id, partition_index));
-                let error = put(broker, &directory.path, &name, at).err().unwrap_or(ErrorCode::None);
-                let result = AlterReplicaLogDirPartitionResult { partition_index, error_code: error.code() };
-                results.entry(topic.name.clone()).or_default().push(result);
-            }
+            let of_topic = topic.partitions.iter().map(|&index| (topic.name.as_str(), index));
+            paths.extend(of_topic.map(|at| (at, directory.path.as_str())));
         }
     }
-    let results = results
-        .into_iter()
-        .map(|(topic_name, partitions)| AlterReplicaLogDirTopicResult { topic_name, partitions })
-        .collect();
-    Answer::Now(AlterReplicaLogDirsResponse { results, ..Default::default() })
+    paths
 }
 
 fn put(

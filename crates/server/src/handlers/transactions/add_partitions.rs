@@ -24,7 +24,7 @@ use ottla_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnTopicResult,
 };
 use ottla_types::{ProducerEpoch, ProducerId, TopicPartition};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The first version that knows PRODUCER_FENCED.
@@ -50,14 +50,14 @@ pub fn add_partitions(
                 topics: request.v3_and_below_topics,
             };
             let errors = one(&broker, version, &only).await;
-            let results_by_topic_v3_and_below = by_topic(&only.topics, &errors);
+            let results_by_topic_v3_and_below = by_topic(&errors);
             return AddPartitionsToTxnResponse { results_by_topic_v3_and_below, ..Default::default() };
         }
         let mut results_by_transaction = Vec::new();
         for transaction in request.transactions {
             let errors = one(&broker, version, &transaction).await;
             results_by_transaction.push(AddPartitionsToTxnResult {
-                topic_results: by_topic(&transaction.topics, &errors),
+                topic_results: by_topic(&errors),
                 transactional_id: transaction.transactional_id,
             });
         }
@@ -147,27 +147,20 @@ fn all(partitions: &BTreeSet<TopicPartition>, error: ErrorCode) -> PartitionErro
     partitions.iter().map(|at| (at.clone(), error)).collect()
 }
 
-/// The errors in the shape of the request.
-fn by_topic(
-    topics: &[AddPartitionsToTxnTopic],
-    errors: &PartitionErrors,
-) -> Vec<AddPartitionsToTxnTopicResult> {
-    let error_of = |name: &str, index: i32| {
-        let found = errors.iter().find(|(at, _)| at.topic == name && at.partition == index);
-        found.map_or(ErrorCode::UnknownServerError, |(_, error)| *error)
+/// The errors in the shape of an answer: each partition once, however often it was named.
+fn by_topic(errors: &PartitionErrors) -> Vec<AddPartitionsToTxnTopicResult> {
+    let mut results: BTreeMap<&str, Vec<AddPartitionsToTxnPartitionResult>> = BTreeMap::new();
+    for (at, error) in errors {
+        results.entry(&at.topic).or_default().push(AddPartitionsToTxnPartitionResult {
+            partition_index: at.partition,
+            partition_error_code: error.code(),
+        });
+    }
+    let result = |(name, results_by_partition): (&str, _)| AddPartitionsToTxnTopicResult {
+        name: name.to_owned(),
+        results_by_partition,
     };
-    let result = |topic: &AddPartitionsToTxnTopic| AddPartitionsToTxnTopicResult {
-        name: topic.name.clone(),
-        results_by_partition: topic
-            .partitions
-            .iter()
-            .map(|&partition_index| AddPartitionsToTxnPartitionResult {
-                partition_index,
-                partition_error_code: error_of(&topic.name, partition_index).code(),
-            })
-            .collect(),
-    };
-    topics.iter().map(result).collect()
+    results.into_iter().map(result).collect()
 }
 
 /// Lets a group's offsets take part.
