@@ -118,10 +118,15 @@ fn a_consumer_that_cannot_be_told_who_leads_hears_no_error_of_a_broker_that_stop
     produce(&cluster, "one\n");
     let waiting = |version| {
         let mut client = Client::connect(cluster.nodes()[0].port);
+        client.call(version, &request(CONSUMER, "", 1, 0)).expect("it is let in");
         client.send(&encode(version, &request(CONSUMER, "", 1, 600_000)));
         client
     };
     let (mut old, mut new) = (waiting(WITHOUT_LEADERS), waiting(VERSION));
+    // What was sent before these has been read by the time that they are answered.
+    for _ in 0..10 {
+        fetch(&cluster.nodes()[0], "", 1, 0);
+    }
 
     cluster.node(1).stop();
 

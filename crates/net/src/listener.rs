@@ -12,9 +12,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 /// Accepts connections and serves them, until it is closed or dropped.
 #[derive(Debug)]
 pub struct Listener {
-    stop: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     accepting: Task,
     address: SocketAddr,
+}
+
+/// How far a listener is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Accepting,
+    /// Connections may finish what they have begun.
+    Closing,
+    /// They may not any more.
+    Over,
 }
 
 /// How many connections may be open at a time: of all listeners with clones of it, together.
@@ -62,9 +72,9 @@ impl Listener {
         quota: ConnectionQuota,
     ) -> io::Result<Listener> {
         let address = acceptor.local_addr()?;
-        let stop = watch::Sender::new(false);
-        let accepting = accept(acceptor, name, service, limits, quota, stop.subscribe());
-        Ok(Listener { stop, accepting: task::spawn("listener", accepting), address })
+        let stage = watch::Sender::new(Stage::Accepting);
+        let accepting = accept(acceptor, name, service, limits, quota, stage.subscribe());
+        Ok(Listener { stage, accepting: task::spawn("listener", accepting), address })
     }
 
     /// Where it listens.
@@ -74,16 +84,18 @@ impl Listener {
 
     /// Begins to close: [`Listener::close`] says what comes then.
     pub fn stop_accepting(&self) {
-        self.stop.send_replace(true);
+        self.stage.send_replace(Stage::Closing);
     }
 
     /// Stops accepting, and then reading: whoever has lost a connection, or has heard so from another, is refused. Every
-    /// connection closes at the first moment at which nothing of it is in flight. Returns when all are closed, or after
-    /// `patience`.
-    pub async fn close(self, patience: Duration) {
+    /// connection closes at the first moment at which nothing of it is in flight, or after `patience`. Returns when all are
+    /// closed: none is told of what happens afterwards.
+    pub async fn close(mut self, patience: Duration) {
         self.stop_accepting();
-        if tokio::time::timeout(patience, self.accepting.join()).await.is_err() {
+        if tokio::time::timeout(patience, self.accepting.ended()).await.is_err() {
             tracing::info!(address = %self.address, "closing with connections in use");
+            self.stage.send_replace(Stage::Over);
+            self.accepting.ended().await;
         }
     }
 }
@@ -94,7 +106,7 @@ async fn accept(
     service: Arc<dyn Service>,
     limits: Limits,
     quota: ConnectionQuota,
-    mut stop: watch::Receiver<bool>,
+    mut stage: watch::Receiver<Stage>,
 ) {
     let mut tasks: Vec<Task> = Vec::new();
     let closing = watch::Sender::new(false);
@@ -102,7 +114,7 @@ async fn accept(
         let accepted = tokio::select! {
             biased;
             // An error means that the listener was dropped, and this task with it.
-            _ = stop.changed() => break,
+            _ = stage.changed() => break,
             accepted = acceptor.accept() => accepted,
         };
         let (stream, peer) = match accepted {
@@ -126,8 +138,20 @@ async fn accept(
     }
     drop(acceptor);
     closing.send_replace(true);
-    for task in tasks {
-        task.join().await;
+    let over = stage.wait_for(|stage| *stage == Stage::Over);
+    tokio::select! {
+        biased;
+        () = all_ended(&mut tasks) => return,
+        _ = over => {}
+    }
+    tasks.iter().for_each(Task::abort);
+    all_ended(&mut tasks).await;
+}
+
+async fn all_ended(tasks: &mut Vec<Task>) {
+    while let Some(task) = tasks.last_mut() {
+        task.ended().await;
+        tasks.pop();
     }
 }
 
@@ -137,7 +161,8 @@ mod tests {
     use crate::connection::{Closed, ConnectionInfo, Service, Started};
     use crate::{Network, Tcp};
     use bytes::Bytes;
-    use tokio::io::AsyncReadExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
     use tokio::task::JoinSet;
 
@@ -153,11 +178,10 @@ mod tests {
         fn closed(&self, _connection: &ConnectionInfo, _how: Closed) {}
     }
 
-    fn listen(quota: ConnectionQuota) -> Listener {
+    fn listen(service: Arc<dyn Service>, quota: ConnectionQuota) -> Listener {
         let bound = Tcp.bind(([127, 0, 0, 1], 0).into()).expect("a port");
         let acceptor = bound.listen().expect("a listener");
-        Listener::start(acceptor, "test".into(), Arc::new(Deaf), Limits::default(), quota)
-            .expect("a listener")
+        Listener::start(acceptor, "test".into(), service, Limits::default(), quota).expect("a listener")
     }
 
     /// Whether a connection is closed at once. One that stays open says nothing.
@@ -168,8 +192,8 @@ mod tests {
     #[tokio::test]
     async fn listeners_share_a_quota_and_a_protected_one_serves_also_beyond_it() {
         let quota = ConnectionQuota::new(2);
-        let (one, other) = (listen(quota.clone()), listen(quota.clone()));
-        let protected = listen(quota.protected());
+        let (one, other) = (listen(Arc::new(Deaf), quota.clone()), listen(Arc::new(Deaf), quota.clone()));
+        let protected = listen(Arc::new(Deaf), quota.protected());
         let connect = |listener: &Listener| TcpStream::connect(listener.address());
 
         let mut first = connect(&one).await.expect("a connection");
@@ -186,10 +210,50 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(10), freed).await.expect("those that closed make room");
     }
 
+    /// Never answers, and says whether anybody waits for that.
+    struct Late(Arc<AtomicBool>);
+
+    impl Service for Late {
+        fn start(&self, _connection: &Arc<ConnectionInfo>, _frame: Bytes) -> Started {
+            let waiting = Waiting(self.0.clone());
+            waiting.0.store(true, Ordering::SeqCst);
+            Started::Later(Box::pin(async move {
+                let _waiting = waiting;
+                std::future::pending().await
+            }))
+        }
+
+        fn closed(&self, _connection: &ConnectionInfo, _how: Closed) {}
+    }
+
+    struct Waiting(Arc<AtomicBool>);
+
+    impl Drop for Waiting {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_waits_for_its_answer_any_more_when_a_listener_is_closed() {
+        let is_waiting = Arc::new(AtomicBool::new(false));
+        let listener = listen(Arc::new(Late(is_waiting.clone())), ConnectionQuota::new(1));
+        let mut client = TcpStream::connect(listener.address()).await.expect("a connection");
+        client.write_all(&[0, 0, 0, 4, 0, 1, 0, 0]).await.expect("it is sent");
+        while !is_waiting.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+
+        listener.close(Duration::from_millis(10)).await;
+
+        assert!(!is_waiting.load(Ordering::SeqCst));
+        assert_eq!(client.read(&mut [0]).await.map_err(|error| error.kind()), Ok(0));
+    }
+
     /// Whoever has lost a connection tells another that it should look for itself.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn when_the_first_connection_closes_nobody_is_let_in_any_more() {
-        let listener = listen(ConnectionQuota::new(CONNECTIONS));
+        let listener = listen(Arc::new(Deaf), ConnectionQuota::new(CONNECTIONS));
         let address = listener.address();
         let mut clients = JoinSet::new();
         for _ in 0..CONNECTIONS {

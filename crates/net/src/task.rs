@@ -16,6 +16,16 @@ impl<T> Task<T> {
         (&mut self.0).await.ok()
     }
 
+    /// Waits for the task's end, without giving it up. Not again once it has ended.
+    pub async fn ended(&mut self) {
+        let _ = (&mut self.0).await;
+    }
+
+    /// Ends the task at its next suspension.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+
     /// The task's end, without giving it up: for `poll_fn`. `None` when it was aborted or panicked.
     pub fn poll_task(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         Pin::new(&mut self.0).poll(cx).map(Result::ok)
