@@ -83,9 +83,13 @@ impl World {
         };
         if !accepted {
             let died_at = broker.truth.died_at.unwrap();
-            // Each new controller begins to count anew, and what was sent may arrive late.
-            let patience = SESSION * (3 + self.tally.moves) + self.stalled;
-            assert!(self.now - died_at <= patience, "seed {}: {id} is kept out: {predecessor:?}", self.seed);
+            // A new controller begins to count anew, and what was sent may arrive late.
+            let patience = SESSION * 3 + self.stalled;
+            assert!(
+                self.now - died_at.max(self.moved_at) <= patience,
+                "seed {}: {id} is kept out: {predecessor:?}",
+                self.seed
+            );
             return self.after(Duration::from_millis(50), Event::Register { id, generation });
         }
         let epoch = BrokerEpoch(self.next_epoch);

@@ -67,6 +67,7 @@ impl World {
         self.controllers[self.active].deactivate();
         let former = self.active;
         self.active = 1 - self.active;
+        self.moved_at = now;
         let closing = self.queue.values().filter_map(|event| match event {
             Event::Closed { connection } => Some(*connection),
             _ => None,

@@ -44,6 +44,8 @@ pub(super) struct World {
     pub(super) brokers: BTreeMap<i32, Broker>,
     pub(super) controllers: [Detector; 2],
     pub(super) active: usize,
+    /// When another controller became the active one.
+    pub(super) moved_at: Monotonic,
     pub(super) busy_until: Monotonic,
     /// How long the active controller has stalled.
     pub(super) stalled: Duration,
@@ -70,6 +72,7 @@ impl World {
             brokers: BTreeMap::new(),
             controllers: [Detector::new(SESSION), Detector::new(SESSION)],
             active: 0,
+            moved_at: now,
             busy_until: Monotonic(0),
             stalled: Duration::ZERO,
             next_epoch: 1,
