@@ -114,29 +114,31 @@ impl Classic {
         }
     }
 
+    /// Its JoinGroup has arrived: it is not asked for signs of life while it waits for the others. A request that takes longer
+    /// than a session to arrive is as good as lost: the coordinator does not know that anybody waits.
+    pub(super) fn waits_for_others(&mut self) {
+        self.session_deadline = None;
+    }
+
     pub(super) fn call(&mut self, topics: &dyn Topics) -> Call {
         if self.phase == Phase::Stable && self.led_with.is_some_and(|version| version != topics.version()) {
             // It is up to the leader of a classic group to notice.
             self.join_again();
         }
         match self.phase {
-            Phase::Joining => {
-                // It is not asked for signs of life while it waits for the others.
-                self.session_deadline = None;
-                Call::Join(JoinGroupRequest {
-                    group_id: "g".to_owned(),
-                    session_timeout_ms: SESSION.as_millis() as i32,
-                    rebalance_timeout_ms: REBALANCE.as_millis() as i32,
-                    member_id: self.member_id.clone(),
-                    group_instance_id: self.instance_id.clone(),
-                    protocol_type: "consumer".to_owned(),
-                    protocols: vec![JoinGroupRequestProtocol {
-                        name: self.protocol().to_owned(),
-                        metadata: self.metadata(topics).into(),
-                    }],
-                    reason: None,
-                })
-            }
+            Phase::Joining => Call::Join(JoinGroupRequest {
+                group_id: "g".to_owned(),
+                session_timeout_ms: SESSION.as_millis() as i32,
+                rebalance_timeout_ms: REBALANCE.as_millis() as i32,
+                member_id: self.member_id.clone(),
+                group_instance_id: self.instance_id.clone(),
+                protocol_type: "consumer".to_owned(),
+                protocols: vec![JoinGroupRequestProtocol {
+                    name: self.protocol().to_owned(),
+                    metadata: self.metadata(topics).into(),
+                }],
+                reason: None,
+            }),
             Phase::Syncing => Call::Sync(SyncGroupRequest {
                 group_id: "g".to_owned(),
                 generation_id: self.generation,

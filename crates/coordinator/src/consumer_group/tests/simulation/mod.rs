@@ -22,6 +22,7 @@ use crate::presence::ConnectionToken;
 use crate::{
     ConsumerGroupSettings, GroupCoordinator, GroupDecision, GroupReply, ReplyToken, RequestContext, Settings,
 };
+use classic::Call;
 use client::{Client, SESSION};
 use consumer::{Consumer, Request, Times};
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
@@ -402,6 +403,13 @@ impl World {
             connection: ConnectionToken(0),
             token,
         };
+        let client = &mut self.clients[self.sent[&token].0];
+        let is_awaited = client.waits_for().is_some_and(|(awaited, _)| awaited == token);
+        if let (Consumer::Classic(client), true, Request::Classic(Call::Join(_))) =
+            (client, is_awaited, request)
+        {
+            client.waits_for_others();
+        }
         let decision = request.handle(&mut self.coordinator, &context, &self.topics, self.now);
         self.carry_out(decision);
     }
