@@ -277,6 +277,11 @@ fn what_is_named_twice_is_answered_once() {
         .collect();
     let expected = [(0, ErrorCode::OperationNotAttempted), (1, ErrorCode::UnknownTopicOrPartition)];
     assert_eq!((told.len(), &of_topic[..]), (1, &expected[..]));
+    // A coordinator's answer is the request's shape instead.
+    let topic = AddPartitionsToTxnTopic { name: "t".to_owned(), partitions: vec![0, 0] };
+    let request = m::AddPartitionsToTxnRequest { v3_and_below_topics: vec![topic], ..request };
+    let told = call(&cluster, 3, &request).results_by_topic_v3_and_below;
+    assert_eq!((told.len(), told[0].results_by_partition.len()), (1, 2));
 
     let topics = vec![AlterReplicaLogDirTopic { name: "t".to_owned(), partitions: vec![0, 0] }];
     let elsewhere = AlterReplicaLogDir { path: "/nowhere".to_owned(), topics };

@@ -4,6 +4,7 @@
 //!
 //! - v2 PRODUCER_FENCED; before it INVALID_PRODUCER_EPOCH. AddPartitionsToTxn v4 several transactions, from leaders: each may
 //!   ask only whether its partitions take part (KIP-890). v5 is as v4.
+//! - A partition that is named twice is answered once where each has an error of its own, and twice where all have the same.
 //! - Differs from Kafka: nothing known.
 
 use super::fenced::error_for;
@@ -66,7 +67,7 @@ pub fn add_partitions(
 }
 
 async fn one(broker: &Broker, version: i16, transaction: &AddPartitionsToTxnTransaction) -> PartitionErrors {
-    let partitions = partitions(&transaction.topics);
+    let partitions: BTreeSet<TopicPartition> = named(&transaction.topics).collect();
     let image = broker.image();
     if let Some(errors) = refused(&image, version, &partitions) {
         return errors;
@@ -78,7 +79,7 @@ async fn one(broker: &Broker, version: i16, transaction: &AddPartitionsToTxnTran
     let transactional_id = &transaction.transactional_id;
     if !transaction.verify_only {
         let added = add(broker, version, transactional_id, producer, &partitions).await;
-        return all(&partitions, added);
+        return all(&transaction.topics, added);
     }
     let handled = broker.transactions.handle(&image, transactional_id, |machine, token, _| {
         machine.coordinator().handle_verify_partitions(transactional_id, producer, &partitions, token)
@@ -86,7 +87,7 @@ async fn one(broker: &Broker, version: i16, transaction: &AddPartitionsToTxnTran
     match handled.await {
         Ok(TransactionReply::Verified(errors)) => errors,
         Ok(_) => unreachable!("asked for"),
-        Err(error) => all(&partitions, error),
+        Err(error) => all(&transaction.topics, error),
     }
 }
 
@@ -136,18 +137,18 @@ fn refused(
     Some(partitions.iter().map(|at| (at.clone(), error(at))).collect())
 }
 
-fn partitions(topics: &[AddPartitionsToTxnTopic]) -> BTreeSet<TopicPartition> {
-    let of = |topic: &AddPartitionsToTxnTopic| {
-        topic.partitions.iter().map(|&index| TopicPartition::new(&topic.name, index)).collect::<Vec<_>>()
-    };
-    topics.iter().flat_map(of).collect()
+fn named(topics: &[AddPartitionsToTxnTopic]) -> impl Iterator<Item = TopicPartition> {
+    topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|&index| TopicPartition::new(&topic.name, index)))
 }
 
-fn all(partitions: &BTreeSet<TopicPartition>, error: ErrorCode) -> PartitionErrors {
-    partitions.iter().map(|at| (at.clone(), error)).collect()
+/// The same error for all, as often as each is named.
+fn all(topics: &[AddPartitionsToTxnTopic], error: ErrorCode) -> PartitionErrors {
+    named(topics).map(|at| (at, error)).collect()
 }
 
-/// The errors in the shape of an answer: each partition once, however often it was named.
+/// The errors in the shape of an answer.
 fn by_topic(errors: &PartitionErrors) -> Vec<AddPartitionsToTxnTopicResult> {
     let mut results: BTreeMap<&str, Vec<AddPartitionsToTxnPartitionResult>> = BTreeMap::new();
     for (at, error) in errors {
